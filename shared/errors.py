@@ -1,0 +1,202 @@
+"""Every error that crosses a module border, and how it looks to a client.
+
+    LoomaError
+    ├── ConfigError                     (stops a process at start)
+    ├── InvalidInput            422     a value is wrong: names field, problem, fix
+    │   └── MalformedRequest    400     not JSON, not HTTP, not UTF-8
+    ├── PayloadTooLarge         413
+    ├── Unauthenticated         401
+    ├── Forbidden               403
+    ├── NotFound                404
+    ├── MethodNotAllowed        405
+    ├── Conflict                409
+    ├── TooManyRequests         429     + Retry-After
+    ├── StoreError              500     a store refused a correct request
+    │   ├── StoreConflict       409     unique or serialisation conflict
+    │   └── StoreUnavailable    503     + Retry-After
+    ├── UpstreamError           502     an answer that is not one
+    │   ├── UpstreamUnavailable 503     + Retry-After
+    │   └── UpstreamTimeout     504
+    └── InternalError           500     a defect; the log has the details
+
+`render` is the one place where an error becomes an HTTP answer. Codes and names are
+stable; docs/api.md lists them and a test compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One wrong value: where it stands, what is wrong with it, what would be right."""
+
+    field: str
+    problem: str
+    fix: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"field": self.field, "problem": self.problem, "fix": self.fix}
+
+
+class LoomaError(Exception):
+    status: ClassVar[int] = 500
+    code: ClassVar[int] = 1000
+    name: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Sequence[Detail] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(details)
+        self.retry_after = retry_after
+
+    def headers(self) -> dict[str, str]:
+        if self.retry_after is None:
+            return {}
+        return {"Retry-After": str(max(1, round(self.retry_after)))}
+
+
+class ConfigError(LoomaError):
+    code = 1001
+    name = "config_error"
+
+
+class InvalidInput(LoomaError):
+    status = 422
+    code = 1002
+    name = "invalid_input"
+
+
+class MalformedRequest(InvalidInput):
+    status = 400
+    code = 1003
+    name = "malformed_request"
+
+
+class PayloadTooLarge(LoomaError):
+    status = 413
+    code = 1004
+    name = "payload_too_large"
+
+
+class Unauthenticated(LoomaError):
+    status = 401
+    code = 1005
+    name = "unauthenticated"
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(LoomaError):
+    status = 403
+    code = 1006
+    name = "forbidden"
+
+
+class NotFound(LoomaError):
+    status = 404
+    code = 1007
+    name = "not_found"
+
+
+class MethodNotAllowed(LoomaError):
+    status = 405
+    code = 1008
+    name = "method_not_allowed"
+
+    def __init__(self, message: str, *, allowed: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.allowed = tuple(allowed)
+
+    def headers(self) -> dict[str, str]:
+        return {"Allow": ", ".join(self.allowed)} if self.allowed else {}
+
+
+class Conflict(LoomaError):
+    status = 409
+    code = 1009
+    name = "conflict"
+
+
+class TooManyRequests(LoomaError):
+    status = 429
+    code = 1010
+    name = "too_many_requests"
+
+
+class StoreError(LoomaError):
+    code = 1020
+    name = "store_error"
+
+
+class StoreConflict(StoreError):
+    status = 409
+    code = 1021
+    name = "store_conflict"
+
+
+class StoreUnavailable(StoreError):
+    status = 503
+    code = 1022
+    name = "store_unavailable"
+
+    def __init__(self, message: str, *, retry_after: float = 2.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+
+
+class UpstreamError(LoomaError):
+    status = 502
+    code = 1030
+    name = "bad_gateway"
+
+
+class UpstreamUnavailable(UpstreamError):
+    status = 503
+    code = 1031
+    name = "upstream_unavailable"
+
+    def __init__(self, message: str, *, retry_after: float = 2.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+
+
+class UpstreamTimeout(UpstreamError):
+    status = 504
+    code = 1032
+    name = "upstream_timeout"
+
+
+class InternalError(LoomaError):
+    pass
+
+
+def envelope(error: LoomaError, request_id: str) -> dict[str, Any]:
+    """The failure body of the HTTP contract."""
+    return {
+        "code": error.code,
+        "error": error.name,
+        "message": error.message,
+        "details": [detail.to_json() for detail in error.details],
+        "request_id": request_id,
+    }
+
+
+def render(error: BaseException, request_id: str) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+    """Turn any exception into (status, body, headers).
+
+    What is not a LoomaError is a defect: the client learns that and the request id, nothing else.
+    """
+    if not isinstance(error, LoomaError):
+        error = InternalError(
+            "Something broke on our side. Report the request_id; the log has the details."
+        )
+    return error.status, envelope(error, request_id), error.headers()
