@@ -208,7 +208,9 @@ class Cache(Protocol):
 
     async def publish(self, channel: str, message: bytes) -> None: ...
     def subscribe(self, channel: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
-    async def eval(self, script: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
+    async def eval(
+        self, script: str, keys: Sequence[str], args: Sequence[str | int | float]
+    ) -> Any:
         """Run a Lua script atomically (cached by its hash)."""
         ...
 

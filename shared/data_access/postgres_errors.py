@@ -1,0 +1,54 @@
+"""Which kind of store error each PostgreSQL error is, by SQLSTATE."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from shared.data_access.errors import Kind, Translator
+from shared.errors import StoreConflict, StoreError, StoreUnavailable
+
+# Five characters before two: a state before its class.
+_BY_STATE: dict[str, Kind] = {
+    "08": StoreUnavailable,  # connection exceptions
+    "0A000": StoreError,
+    "23505": StoreConflict,  # unique_violation
+    "23P01": StoreConflict,  # exclusion_violation
+    "25P03": StoreUnavailable,  # idle_in_transaction_session_timeout
+    "25P04": StoreUnavailable,  # transaction_timeout
+    "28": StoreUnavailable,  # our credentials are refused: the operator's to repair
+    "3D": StoreUnavailable,  # the database doesn't exist (yet)
+    "40": StoreConflict,  # serialization_failure, deadlock_detected
+    "53": StoreUnavailable,  # disk_full, out_of_memory, too_many_connections
+    "55P03": StoreUnavailable,  # lock_not_available: lock_timeout
+    "57": StoreUnavailable,  # shutdown, starting up, statement_timeout
+    "58000": StoreUnavailable,  # system_error
+    "58030": StoreUnavailable,  # io_error
+}
+
+# A plan or a type changed under us by a migration: the next attempt prepares anew.
+_RETRY = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+
+DRIVER_ERRORS: tuple[type[BaseException], ...] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
+def classify(error: BaseException) -> Kind:
+    if isinstance(error, _RETRY):
+        return StoreUnavailable
+    state = getattr(error, "sqlstate", None) or ""
+    return _BY_STATE.get(state) or _BY_STATE.get(state[:2]) or StoreError
+
+
+def describe(error: BaseException) -> str:
+    """The server's message without its DETAIL line, which quotes values of rows."""
+    if isinstance(error, asyncpg.PostgresError):
+        return f"{getattr(error, 'sqlstate', None)} {error.args[0] if error.args else ''}"
+    if isinstance(error, asyncpg.DataError):
+        return "an argument has the wrong type or range"
+    return str(error)
+
+
+POSTGRES = Translator("database", DRIVER_ERRORS, classify, describe=describe)

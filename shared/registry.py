@@ -1,0 +1,64 @@
+"""Service discovery: every process announces itself in Redis and is forgotten when it goes quiet.
+
+A key `registry:<service>:<instance>` lives 10 s and is written every 3 s, so that one lost
+heartbeat changes nothing and a killed process is gone within 10 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from uuid import uuid4
+
+import orjson
+import structlog
+
+from shared.data_access.ports import Cache
+from shared.errors import StoreUnavailable
+
+TTL_S = 10.0
+HEARTBEAT_S = 3.0
+_PREFIX = "registry:"
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Instance:
+    """One process of a service, at `url` (scheme, host and port, no path)."""
+
+    service: str
+    url: str
+    id: str
+    version: str = "1"
+
+    @property
+    def key(self) -> str:
+        return f"{_PREFIX}{self.service}:{self.id}"
+
+
+async def announce(cache: Cache, service: str, url: str, version: str = "1") -> None:
+    """Heartbeat until cancelled, then withdraw. A Redis that is away is tried again."""
+    instance = Instance(service, url, uuid4().hex, version)
+    value = orjson.dumps(asdict(instance))
+    try:
+        while True:
+            try:
+                await cache.set(instance.key, value, ttl=TTL_S)
+            except StoreUnavailable as error:
+                log.warning("registry unreachable, trying again", reason=error.message)
+            await asyncio.sleep(HEARTBEAT_S)
+    finally:
+        # Best effort: the key expires by itself.
+        with contextlib.suppress(StoreUnavailable):
+            await cache.delete(instance.key)
+
+
+async def instances(cache: Cache) -> dict[str, tuple[Instance, ...]]:
+    """All live instances by service, in a stable order; StoreUnavailable when Redis is away."""
+    found: defaultdict[str, list[Instance]] = defaultdict(list)
+    for value in (await cache.scan(_PREFIX)).values():
+        instance = Instance(**orjson.loads(value))
+        found[instance.service].append(instance)
+    return {service: tuple(sorted(items)) for service, items in found.items()}

@@ -1,0 +1,240 @@
+"""A service over a real socket: authentication, validation, envelope, drain."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.config import Config
+from shared.errors import ConfigError, NotFound, StoreUnavailable
+from shared.security import ANONYMOUS, InternalTokens, Principal
+from shared.service import BaseAIService, Call, Endpoint
+
+SECRET = "s" * 64
+ADMIN = Principal(UUID(int=1), "user:1", "admin", "user")
+AGENT = Principal(UUID(int=1), "user:2", "agent", "user")
+
+
+@dataclass
+class State:
+    store_up: bool = True
+
+
+class Query(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(10, ge=1, le=100)
+
+
+class Body(BaseModel):
+    text: str
+
+
+class Echo(BaseModel):
+    text: str
+    by: str
+
+
+async def echo(call: Call[State]) -> Echo:
+    return Echo(text=call.body.text, by=call.principal.subject)
+
+
+async def item(call: Call[State]) -> dict[str, object]:
+    if call.params["id"] == "none":
+        raise NotFound("There is no such item.")
+    if call.params["id"] == "defect":
+        raise RuntimeError("password=hunter2")
+    if not call.state.store_up:
+        raise StoreUnavailable("The store is down.")
+    return {"id": call.params["id"], "limit": call.query.limit}
+
+
+async def slow(_call: Call[State]) -> str:
+    await asyncio.sleep(0.4)
+    return "finished"
+
+
+ENDPOINTS = [
+    Endpoint("POST", "/api/v1/echo", echo, "users:admin", "Echo", body=Body, returns=Echo),
+    Endpoint("GET", "/api/v1/items/{id}", item, "calls:read", "One item", query=Query),
+    Endpoint("GET", "/api/v1/slow", slow, "public", "Slow"),
+]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config.from_env(
+        {"LOOMA_HOME": str(tmp_path), "INTERNAL_TOKEN_SECRET": SECRET, "SHUTDOWN_SECONDS": "3"}
+    )
+
+
+def token(principal: Principal, audience: str = "portrait", secret: str = SECRET) -> dict[str, str]:
+    return {"X-Internal-Token": InternalTokens(secret.encode()).mint(principal, audience)}
+
+
+def service(config: Config, state: State) -> BaseAIService[State]:
+    async def open_state(svc: BaseAIService[State], _stack: AsyncExitStack) -> State:
+        async def ping() -> None:
+            if not state.store_up:
+                raise StoreUnavailable("The store is down.")
+
+        svc.check("store", ping)
+        return state
+
+    return BaseAIService("portrait", config, endpoints=ENDPOINTS, open_state=open_state)
+
+
+@pytest.fixture
+async def served(config: Config):
+    state = State()
+    async with (
+        service(config, state).running(port=0) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        yield client, state
+
+
+async def test_success_has_the_envelope_and_keeps_a_uuid_request_id(served) -> None:
+    client, _ = served
+    known = "3f2a7c1e-9d1b-4c58-8d1f-0a4a8c1f5b11"
+    answer = await client.post(
+        "/api/v1/echo", json={"text": "你好"}, headers={**token(ADMIN), "X-Request-Id": known}
+    )
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "code": 0,
+        "data": {"text": "你好", "by": "user:1"},
+        "request_id": known,
+    }
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Internal-Token": "x.y.z"},
+        {"X-User-Id": "user:1", "X-User-Role": "admin"},
+        token(ADMIN, "enrichment"),
+        token(ADMIN, secret="t" * 64),
+        {"Authorization": "Bearer " + token(ADMIN)["X-Internal-Token"]},
+        {"X-Internal-Token": b"\xff\xfe"},
+    ],
+    ids=["none", "garbage", "x-user", "audience", "foreign-key", "bearer", "bytes"],
+)
+async def test_only_an_internal_token_for_this_service_opens_it(served, headers) -> None:
+    client, _ = served
+    answer = await client.get("/api/v1/items/1", headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (401, "unauthenticated")
+
+
+async def test_role_without_the_scope_is_refused(served) -> None:
+    client, _ = served
+    answer = await client.post("/api/v1/echo", json={"text": "x"}, headers=token(AGENT))
+    assert answer.status_code == 403
+    answer = await client.post("/api/v1/echo", json={"text": "x"}, headers=token(ANONYMOUS))
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "field"),
+    [
+        (b"", 400, None),
+        (b"{", 400, "body"),
+        (b'{"text": "\xff"}', 400, "body"),
+        (b"[" * 100_000, 400, "body"),
+        (b"{}", 422, "text"),
+        (b'{"text": 5}', 422, "text"),
+    ],
+)
+async def test_bad_bodies_name_field_problem_and_fix(served, content, status, field) -> None:
+    client, _ = served
+    answer = await client.post("/api/v1/echo", content=content, headers=token(ADMIN))
+    assert answer.status_code == status
+    details = answer.json()["details"]
+    assert field is None or (details[0]["field"] == field and details[0]["fix"])
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limt=5", "limit=1&limit=2"])
+async def test_bad_queries_are_422(served, query) -> None:
+    client, _ = served
+    answer = await client.get(f"/api/v1/items/1?{query}", headers=token(AGENT))
+    assert answer.status_code == 422
+    assert answer.json()["details"][0]["field"] in ("limit", "limt")
+
+
+async def test_path_parameters_are_decoded_once(served) -> None:
+    client, _ = served
+    answer = await client.get("/api/v1/items/%E5%AE%A2%2541", headers=token(AGENT))
+    assert answer.json()["data"] == {"id": "客%41", "limit": 10}
+
+
+async def test_a_defect_says_nothing_about_itself(served) -> None:
+    client, _ = served
+    answer = await client.get("/api/v1/items/defect", headers=token(AGENT))
+    assert answer.status_code == 500
+    assert "hunter2" not in answer.text
+    assert answer.json()["error"] == "internal_error"
+
+
+async def test_unknown_path_and_wrong_method_have_the_envelope(served) -> None:
+    client, _ = served
+    assert (await client.get("/nowhere")).json()["error"] == "not_found"
+    wrong = await client.delete("/api/v1/echo")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+
+
+async def test_too_large_a_body_is_413(served) -> None:
+    client, _ = served
+    answer = await client.post("/api/v1/echo", content=b"x" * (3 << 20), headers=token(ADMIN))
+    assert answer.status_code == 413
+
+
+async def test_readiness_follows_the_store(served) -> None:
+    client, state = served
+    assert (await client.get("/ready")).status_code == 200
+    state.store_up = False
+    down = await client.get("/ready")
+    assert (down.status_code, down.headers["retry-after"]) == (503, "2")
+    answer = await client.get("/api/v1/items/1", headers=token(AGENT))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    state.store_up = True
+    assert (await client.get("/ready")).status_code == 200
+
+
+async def test_metrics_count_by_route_template(served) -> None:
+    client, _ = served
+    for number in range(3):
+        await client.get(f"/api/v1/items/{number}", headers=token(AGENT))
+    page = (await client.get("/metrics")).text
+    assert (
+        'http_requests_total{method="GET",route="/api/v1/items/{id}",service="portrait",status="200"} 3.0'
+        in page
+    )
+
+
+async def test_openapi_describes_every_endpoint(served) -> None:
+    client, _ = served
+    document = (await client.get("/openapi.json")).json()
+    for endpoint in ENDPOINTS:
+        assert document["paths"][endpoint.path][endpoint.method.lower()]["x-scope"] == endpoint.scope
+
+
+async def test_a_stop_lets_the_request_in_flight_finish(config) -> None:
+    async with httpx.AsyncClient() as client:
+        async with service(config, State()).running(port=0) as url:
+            pending = asyncio.create_task(client.get(f"{url}/api/v1/slow", headers=token(ANONYMOUS)))
+            await asyncio.sleep(0.15)
+        answer = await pending
+    assert answer.json()["data"] == "finished"
+
+
+async def test_a_taken_port_is_one_clear_line(config) -> None:
+    async with service(config, State()).running(port=0) as url:
+        port = int(url.rsplit(":", 1)[1])
+        with pytest.raises(ConfigError, match=f"PORTRAIT_PORT: port {port} .* is taken"):
+            async with service(config, State()).running(port=port):
+                pass
