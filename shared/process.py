@@ -1,0 +1,55 @@
+"""The life of one server process: settings, logs, loop, signals, exit code.
+
+`python -m gateway` and `python -m ai_services.NAME` are one call of `main` each.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import structlog
+import uvloop
+
+from shared.config import Config
+from shared.errors import ConfigError
+from shared.server import wait_for_signal
+from shared.telemetry import configure_logging, configure_tracing
+
+EXIT_CONFIG = 2
+log = structlog.get_logger()
+
+
+class Process(Protocol):
+    """Something that serves inside an `async with` block."""
+
+    @property
+    def name(self) -> str: ...
+    def running(
+        self, host: str | None = None, port: int | None = None
+    ) -> AbstractAsyncContextManager[str]: ...
+
+
+def main(name: str, create: Callable[[Config], Process]) -> None:
+    """Serve until SIGTERM or SIGINT. A wrong setting ends the process with one line and code 2."""
+    try:
+        config = Config.from_env()
+        configure_logging(name, config)
+        uvloop.run(_serve(create(config), config))
+    except ConfigError as error:
+        sys.stderr.write(f"looma {name}: {error.message}\n")
+        raise SystemExit(EXIT_CONFIG) from None
+
+
+async def _serve(process: Process, config: Config) -> None:
+    provider = configure_tracing(process.name, config)
+    try:
+        async with process.running():
+            received = await wait_for_signal()
+            log.info("stopping", signal=received)
+    finally:
+        if provider is not None:
+            provider.shutdown()
+    log.info("stopped")
