@@ -170,7 +170,10 @@ def _remember(cache: OrderedDict[Any, Any], key: object, value: object, size: in
         cache.popitem(last=False)
 
 
-_PHONE: Final = re.compile(r"\+?\d[\d\s().-]{1,24}\d")
+# Chinese mobiles, numbers with a country code, landlines with an area code; not dates or ids.
+_PHONE: Final = re.compile(
+    r"(?<![\d.])(?:1[3-9]\d(?:[ -]?\d{4}){2}|\+\d{1,3}[ -]?\d[\d -]{5,14}\d|0\d{2,3}-?\d{7,8})(?!\d)"
+)
 
 
 def mask_phone(phone: str) -> str:
@@ -183,10 +186,5 @@ def mask_phone(phone: str) -> str:
 
 
 def mask_phones(text: str) -> str:
-    """`text` with every run that looks like a phone number (7 digits or more) masked."""
-
-    def replace(match: re.Match[str]) -> str:
-        found = match.group()
-        return mask_phone(found) if sum(c.isdigit() for c in found) >= 7 else found
-
-    return _PHONE.sub(replace, text)
+    """`text` with everything that looks like a phone number masked."""
+    return _PHONE.sub(lambda match: mask_phone(match.group()), text)

@@ -1,0 +1,94 @@
+"""Composition root of the enrichment service."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+from ai_services.enrichment import store
+from ai_services.enrichment.analysis import PooledAnalyzer, analyse_pending, pooled_analyzer
+from ai_services.enrichment.projections import CallGraph, CallSearch
+from ai_services.enrichment.routes import endpoints
+from ai_services.enrichment.service import Enrichment
+from shared.config import Config
+from shared.data_access.access import UnifiedDataAccess, open_data_access
+from shared.data_access.outbox import OutboxRelay
+from shared.home import data_key
+from shared.registry import announce
+from shared.service import BaseAIService
+from shared.stores import store_urls
+
+_POLL_S: Final = 1.0
+
+
+def create_service(config: Config) -> BaseAIService[Enrichment]:
+    return BaseAIService(
+        "enrichment",
+        config,
+        endpoints=endpoints,
+        open_state=partial(_open, config),
+        description="Call records in, analysed: sentiment, complaint and churn risk, search.",
+    )
+
+
+async def _open(
+    config: Config, service: BaseAIService[Enrichment], stack: AsyncExitStack
+) -> Enrichment:
+    data = await stack.enter_async_context(
+        open_data_access(
+            store_urls(config),
+            ports={"relational", "search", "graph", "cache"},
+            pool_size=config.database_pool_size,
+        )
+    )
+    analyzer = await stack.enter_async_context(pooled_analyzer(config.analysis_workers))
+    relay = OutboxRelay(
+        data.relational,
+        [CallSearch(data.relational, data.search), CallGraph(data.relational, data.graph)],
+        registry=service.metrics.registry,
+    )
+    service.check("postgres", data.relational.ping)
+    service.check("redis", data.cache.ping)
+    service.background("outbox", relay.run)
+    service.background("analysis", _AnalysisLoop(data, analyzer, service).run)
+    service.background("registry", lambda: announce(data.cache, service.name, service.url))
+    return Enrichment(data, data_key(config))
+
+
+class _AnalysisLoop:
+    """Analyses what comes in, organisation after organisation, and reports how far behind it is."""
+
+    def __init__(
+        self, data: UnifiedDataAccess, analyzer: PooledAnalyzer, service: BaseAIService[Enrichment]
+    ) -> None:
+        self._db = data.relational
+        self._analyzer = analyzer
+        self._lag = Gauge(
+            "enrichment_lag_seconds",
+            "Age of the oldest transcript that waits for analysis",
+            registry=service.metrics.registry,
+        )
+        self._analysed = Counter(
+            "enrichment_analysed_total",
+            "Transcripts analysed",
+            ("analyzer",),
+            registry=service.metrics.registry,
+        ).labels(analyzer.name)
+
+    async def run(self) -> None:
+        idle_polls = 0
+        while True:
+            async with self._db.system() as tx:
+                organisations = await store.organisations_to_analyse(tx)
+                self._lag.set(await store.oldest_unanalysed(tx) if organisations else 0)
+            done = 0
+            for org_id in organisations:
+                done += await analyse_pending(self._db, org_id, self._analyzer, self._analysed.inc)
+            idle_polls = 0 if done else idle_polls + 1
+            if idle_polls == 60:
+                await self._analyzer.close()  # workers hold memory; they start again when needed
+            await asyncio.sleep(_POLL_S)

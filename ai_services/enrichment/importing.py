@@ -1,0 +1,196 @@
+"""Bringing validated batches in: staging rows, one merge per batch, events, counts, rejects.
+
+Each batch is one transaction with its calls, transcripts, outbox events, counts and rejects:
+a process killed in the middle leaves whole batches, and the same file again changes nothing
+but what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+from uuid import UUID
+
+import polars as pl
+
+from ai_services.enrichment import store
+from ai_services.enrichment.phone import PhoneCipher
+from ai_services.enrichment.read_file import Batch
+from shared.data_access.ports import Relational, Transaction
+from shared.errors import NotFound
+
+TOPIC: Final = "calls"
+_IDS_PER_EVENT: Final = 500
+_KEYS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ImportCounts:
+    """Rows of one import so far. `duplicates` are rows that a later row of the file replaced."""
+
+    import_id: UUID
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    bytes_read: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.inserted + self.updated + self.unchanged + self.duplicates + self.rejected
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    merged: store.Merged
+    callids: list[str] = field(default_factory=list)
+
+
+async def import_batches(
+    relational: Relational,
+    org_id: UUID,
+    cipher: PhoneCipher,
+    batches: Iterator[Batch],
+    *,
+    source: str,
+    preset: str,
+    on_progress: Callable[[ImportCounts, Batch], None] = lambda _counts, _batch: None,
+) -> ImportCounts:
+    """Read, stage and merge until `batches` ends; the next batch is read while one is stored.
+
+    `on_progress` is called after each batch is committed. Errors of reading and of the store
+    are raised after what was committed before them stays.
+    """
+    timezone = await open_import(relational, org_id)
+    async with relational.tenant(org_id) as tx:
+        import_id = await store.start_import(tx, org_id, source, preset)
+    counts = ImportCounts(import_id)
+    reader = _Reader(batches, cipher)
+    ahead = asyncio.create_task(reader.next())
+    try:
+        while (item := await ahead) is not None:
+            ahead = asyncio.create_task(reader.next())
+            batch, staged = item
+            result = await store_batch(relational, org_id, timezone, import_id, batch, staged)
+            counts = _add(counts, batch, result)
+            on_progress(counts, batch)
+    finally:
+        if not ahead.done():
+            # The reader thread can't be interrupted; its batch is simply not stored.
+            await asyncio.wait([ahead])
+    async with relational.tenant(org_id) as tx:
+        await store.finish_import(tx, org_id, import_id)
+    return counts
+
+
+async def open_import(relational: Relational, org_id: UUID) -> str:
+    """The organisation's time zone; NotFound for an organisation that is none."""
+    async with relational.tenant(org_id, readonly=True) as tx:
+        timezone = await store.organisation_timezone(tx, org_id)
+    if timezone is None:
+        raise NotFound("There is no such organisation.")
+    return timezone
+
+
+async def store_batch(
+    relational: Relational,
+    org_id: UUID,
+    timezone: str,
+    import_id: UUID,
+    batch: Batch,
+    staged: bytes,
+) -> BatchResult:
+    """One transaction: calls, transcripts, events, counts and rejects of a batch."""
+    async with relational.tenant(org_id) as tx:
+        merged = store.Merged(frozenset(), frozenset())
+        if staged:
+            has_turns = batch.frame["turns"].null_count() < batch.frame.height
+            merged = await store.merge_calls(tx, org_id, timezone, staged, transcripts=has_turns)
+            await emit_changes(tx, org_id, (*merged.inserted, *merged.updated))
+        await store.keep_rejects(
+            tx,
+            org_id,
+            import_id,
+            [(r.line, r.field, r.value, r.problem, r.fix, r.raw) for r in batch.rejects],
+        )
+        changed = len(merged.inserted) + len(merged.updated)
+        await store.count_import(
+            tx,
+            org_id,
+            import_id,
+            inserted=len(merged.inserted),
+            updated=len(merged.updated),
+            unchanged=batch.frame.height - changed,
+            duplicates=batch.duplicates,
+            rejected=len(batch.rejects),
+        )
+    return BatchResult(merged)
+
+
+async def emit_changes(tx: Transaction, org_id: UUID, callids: Iterable[str]) -> None:
+    """Outbox events for changed calls; a call always has the same key, so its events stay in order."""
+    by_key: defaultdict[int, list[str]] = defaultdict(list)
+    for callid in callids:
+        by_key[zlib.crc32(callid.encode()) % _KEYS].append(callid)
+    for key, ids in by_key.items():
+        for start in range(0, len(ids), _IDS_PER_EVENT):
+            payload = {"callids": ids[start : start + _IDS_PER_EVENT]}
+            await tx.emit(org_id, TOPIC, f"calls-{key}", payload)
+
+
+def stage(frame: pl.DataFrame, cipher: PhoneCipher) -> bytes:
+    """CSV for COPY with the columns of `store.STAGING_COLUMNS`; phone numbers leave encrypted."""
+    if frame.is_empty():
+        return b""
+    phones = frame["phone"].to_list() if frame["phone"].null_count() < frame.height else []
+    if phones:
+        pairs = [cipher.protect(phone) if phone is not None else None for phone in phones]
+        ciphers = [f"\\x{pair[0].hex()}" if pair else None for pair in pairs]
+        masks = [pair[1] if pair else None for pair in pairs]
+        protected = [
+            pl.Series("phone_cipher", ciphers, pl.String),
+            pl.Series("phone_masked", masks, pl.String),
+        ]
+    else:
+        empty = pl.lit(None, pl.String)
+        return _to_csv(frame.with_columns(empty.alias("phone_cipher"), empty.alias("phone_masked")))
+    return _to_csv(frame.with_columns(protected))
+
+
+def _to_csv(frame: pl.DataFrame) -> bytes:
+    rows = frame.select(store.STAGING_COLUMNS)
+    text: str = rows.write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f+00:00")
+    return text.encode()
+
+
+class _Reader:
+    """Reads and stages one batch at a time in a thread: parsing never blocks the event loop."""
+
+    def __init__(self, batches: Iterator[Batch], cipher: PhoneCipher) -> None:
+        self._batches = batches
+        self._cipher = cipher
+
+    async def next(self) -> tuple[Batch, bytes] | None:
+        return await asyncio.to_thread(self._next)
+
+    def _next(self) -> tuple[Batch, bytes] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else (batch, stage(batch.frame, self._cipher))
+
+
+def _add(counts: ImportCounts, batch: Batch, result: BatchResult) -> ImportCounts:
+    inserted, updated = len(result.merged.inserted), len(result.merged.updated)
+    return replace(
+        counts,
+        inserted=counts.inserted + inserted,
+        updated=counts.updated + updated,
+        unchanged=counts.unchanged + batch.frame.height - inserted - updated,
+        duplicates=counts.duplicates + batch.duplicates,
+        rejected=counts.rejected + len(batch.rejects),
+        bytes_read=batch.bytes_read,
+    )

@@ -1,0 +1,362 @@
+"""Every query of the enrichment service.
+
+Calls come in through one statement per batch: COPY into a staging table, then one merge that
+inserts, updates what differs and leaves the rest alone. A transcript that is not sent again
+is kept; one that changed loses the analysis of the old one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from shared.data_access.ports import Row, Transaction
+
+STAGING_COLUMNS = (
+    "callid", "task_id", "user_id", "customer_id", "started_at", "duration_ms", "bill_ms",
+    "rounds", "level_name", "hangup_by", "call_status", "phone_cipher", "phone_masked", "turns",
+)  # fmt: skip
+
+_CREATE_STAGING = """
+CREATE TEMPORARY TABLE call_staging (
+    callid text COLLATE "C", task_id text, user_id text, customer_id text, started_at timestamptz,
+    duration_ms integer, bill_ms integer, rounds integer, level_name text, hangup_by smallint,
+    call_status text, phone_cipher bytea, phone_masked text, turns jsonb
+) ON COMMIT DROP
+"""
+
+# Rows go in by callid: two imports that overlap then lock them in the same order.
+_MERGE_CALLS = """
+WITH merged AS (
+    INSERT INTO call_record_enriched AS c (
+        org_id, callid, task_id, user_id, customer_id, call_date, started_at, duration_ms, bill_ms,
+        rounds, level_name, hangup_by, call_status, phone_cipher, phone_masked, has_transcript)
+    SELECT $1, callid, task_id, user_id, customer_id, (started_at AT TIME ZONE $2)::date,
+           started_at, duration_ms, bill_ms, rounds, level_name, hangup_by, call_status,
+           phone_cipher, phone_masked, turns IS NOT NULL
+    FROM call_staging ORDER BY callid
+    ON CONFLICT (org_id, callid) DO UPDATE SET
+        task_id = EXCLUDED.task_id, user_id = EXCLUDED.user_id, customer_id = EXCLUDED.customer_id,
+        call_date = EXCLUDED.call_date, started_at = EXCLUDED.started_at,
+        duration_ms = EXCLUDED.duration_ms, bill_ms = EXCLUDED.bill_ms, rounds = EXCLUDED.rounds,
+        level_name = EXCLUDED.level_name, hangup_by = EXCLUDED.hangup_by,
+        call_status = EXCLUDED.call_status, phone_cipher = EXCLUDED.phone_cipher,
+        phone_masked = EXCLUDED.phone_masked,
+        has_transcript = c.has_transcript OR EXCLUDED.has_transcript, updated_at = now()
+    WHERE (c.task_id, c.user_id, c.customer_id, c.call_date, c.started_at, c.duration_ms,
+           c.bill_ms, c.rounds, c.level_name, c.hangup_by, c.call_status, c.phone_cipher,
+           c.has_transcript)
+        IS DISTINCT FROM
+          (EXCLUDED.task_id, EXCLUDED.user_id, EXCLUDED.customer_id, EXCLUDED.call_date,
+           EXCLUDED.started_at, EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds,
+           EXCLUDED.level_name, EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher,
+           c.has_transcript OR EXCLUDED.has_transcript)
+    RETURNING callid, (xmax = 0) AS inserted
+)
+SELECT callid, inserted FROM merged
+"""
+
+_MERGE_TRANSCRIPTS = """
+INSERT INTO call_transcript AS t (org_id, callid, turns)
+SELECT $1, callid, turns FROM call_staging WHERE turns IS NOT NULL ORDER BY callid
+ON CONFLICT (org_id, callid) DO UPDATE SET turns = EXCLUDED.turns, updated_at = now()
+WHERE t.turns IS DISTINCT FROM EXCLUDED.turns
+RETURNING callid, (xmax = 0) AS inserted
+"""
+
+_FORGET_ANALYSIS = """
+UPDATE call_record_enriched
+SET sentiment = NULL, sentiment_score = NULL, complaint_risk = NULL, churn_risk = NULL,
+    reason = NULL, analyzer = NULL, llm_analyzed_at = NULL, updated_at = now()
+WHERE org_id = $1 AND callid = ANY($2::text[]) AND llm_analyzed_at IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What one batch changed: callids that are new, and callids that differ from before."""
+
+    inserted: frozenset[str]
+    updated: frozenset[str]
+
+    def status(self, callid: str) -> Literal["inserted", "updated", "unchanged"]:
+        if callid in self.inserted:
+            return "inserted"
+        return "updated" if callid in self.updated else "unchanged"
+
+
+async def merge_calls(
+    tx: Transaction, org_id: UUID, timezone: str, rows_csv: bytes, *, transcripts: bool
+) -> Merged:
+    """Bring a batch in. `rows_csv` holds STAGING_COLUMNS with each callid once.
+
+    `transcripts` says whether any row has turns: a batch without skips their merge.
+    """
+    await tx.execute(_CREATE_STAGING)
+    await tx.copy_csv("call_staging", STAGING_COLUMNS, rows_csv)
+    rows = await tx.fetch(_MERGE_CALLS, org_id, timezone)
+    inserted = frozenset(row["callid"] for row in rows if row["inserted"])
+    updated = {row["callid"] for row in rows if not row["inserted"]}
+    if transcripts:
+        turns = await tx.fetch(_MERGE_TRANSCRIPTS, org_id)
+        replaced = [row["callid"] for row in turns if not row["inserted"]]
+        if replaced:
+            await tx.execute(_FORGET_ANALYSIS, org_id, replaced)
+        updated.update(row["callid"] for row in turns if row["callid"] not in inserted)
+    await tx.execute("DROP TABLE call_staging")
+    return Merged(inserted, frozenset(updated))
+
+
+async def organisation_timezone(tx: Transaction, org_id: UUID) -> str | None:
+    """The IANA zone in which the organisation's dates are local; None for an unknown one."""
+    zone: str | None = await tx.fetchval(
+        "SELECT timezone FROM organisation WHERE org_id = $1", org_id
+    )
+    return zone
+
+
+# Imports and what they refused.
+
+
+async def start_import(tx: Transaction, org_id: UUID, source: str, preset: str) -> UUID:
+    import_id: UUID = await tx.fetchval(
+        "INSERT INTO import_run (org_id, source, preset) VALUES ($1, $2, $3) RETURNING import_id",
+        org_id, source, preset,
+    )  # fmt: skip
+    return import_id
+
+
+async def count_import(
+    tx: Transaction,
+    org_id: UUID,
+    import_id: UUID,
+    *,
+    inserted: int = 0,
+    updated: int = 0,
+    unchanged: int = 0,
+    duplicates: int = 0,
+    rejected: int = 0,
+) -> None:
+    """Add a batch's counts, in the transaction that brings the batch in."""
+    await tx.execute(
+        """UPDATE import_run SET inserted = inserted + $3, updated = updated + $4,
+               unchanged = unchanged + $5, duplicates = duplicates + $6, rejected = rejected + $7
+           WHERE org_id = $1 AND import_id = $2""",
+        org_id, import_id, inserted, updated, unchanged, duplicates, rejected,
+    )  # fmt: skip
+
+
+async def finish_import(tx: Transaction, org_id: UUID, import_id: UUID) -> None:
+    await tx.execute(
+        "UPDATE import_run SET finished_at = now() WHERE org_id = $1 AND import_id = $2",
+        org_id, import_id,
+    )  # fmt: skip
+
+
+async def keep_rejects(
+    tx: Transaction,
+    org_id: UUID,
+    import_id: UUID,
+    rows: Sequence[tuple[int, str, str, str, str, str]],
+) -> None:
+    """Rows of (line, field, value, problem, fix, raw), in one statement."""
+    if not rows:
+        return
+    columns = list(zip(*rows, strict=True))
+    await tx.execute(
+        """INSERT INTO import_reject (org_id, import_id, line, field, value, problem, fix, raw)
+           SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::text[], $6::text[],
+                                        $7::text[], $8::text[])""",
+        org_id, import_id, *(list(column) for column in columns),
+    )  # fmt: skip
+
+
+async def imports(
+    tx: Transaction, org_id: UUID, limit: int, before: dt.datetime | None
+) -> list[Row]:
+    """Newest first."""
+    return await tx.fetch(
+        """SELECT import_id, source, preset, started_at, finished_at, inserted, updated, unchanged,
+                  duplicates, rejected
+           FROM import_run WHERE org_id = $1 AND ($3::timestamptz IS NULL OR started_at < $3)
+           ORDER BY started_at DESC LIMIT $2""",
+        org_id, limit, before,
+    )  # fmt: skip
+
+
+async def rejects(
+    tx: Transaction, org_id: UUID, import_id: UUID, after_line: int, limit: int
+) -> list[Row]:
+    return await tx.fetch(
+        """SELECT line, field, value, problem, fix, raw FROM import_reject
+           WHERE org_id = $1 AND import_id = $2 AND line > $3 ORDER BY line LIMIT $4""",
+        org_id, import_id, after_line, limit,
+    )  # fmt: skip
+
+
+# Analysis.
+
+
+async def organisations_to_analyse(tx: Transaction) -> list[UUID]:
+    """Organisations with transcripts that no analyser has seen; needs a system transaction."""
+    rows = await tx.fetch(
+        """SELECT o.org_id FROM organisation o WHERE EXISTS (
+               SELECT FROM call_record_enriched c
+               WHERE c.org_id = o.org_id AND c.has_transcript AND c.llm_analyzed_at IS NULL)"""
+    )
+    return [row["org_id"] for row in rows]
+
+
+async def count_unanalysed(tx: Transaction, org_id: UUID) -> int:
+    count: int = await tx.fetchval(
+        """SELECT count(*) FROM call_record_enriched
+           WHERE org_id = $1 AND has_transcript AND llm_analyzed_at IS NULL""",
+        org_id,
+    )
+    return count
+
+
+async def claim_unanalysed(tx: Transaction, org_id: UUID, limit: int) -> list[Row]:
+    """(callid, turns) of calls to analyse, locked for this transaction; others skip them."""
+    return await tx.fetch(
+        """SELECT c.callid, t.turns
+           FROM call_record_enriched c JOIN call_transcript t USING (org_id, callid)
+           WHERE c.org_id = $1 AND c.has_transcript AND c.llm_analyzed_at IS NULL
+           ORDER BY c.callid LIMIT $2
+           FOR UPDATE OF c SKIP LOCKED""",
+        org_id, limit,
+    )  # fmt: skip
+
+
+async def save_analyses(tx: Transaction, org_id: UUID, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Rows of (callid, sentiment, score, complaint risk, churn risk, reason, analyzer)."""
+    columns = list(zip(*rows, strict=True))
+    await tx.execute(
+        """UPDATE call_record_enriched c
+           SET sentiment = a.sentiment, sentiment_score = a.score, complaint_risk = a.complaint,
+               churn_risk = a.churn, reason = a.reason, analyzer = a.analyzer,
+               llm_analyzed_at = now(), updated_at = now()
+           FROM unnest($2::text[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::text[],
+                       $8::text[]) AS a (callid, sentiment, score, complaint, churn, reason, analyzer)
+           WHERE c.org_id = $1 AND c.callid = a.callid""",
+        org_id, *(list(column) for column in columns),
+    )  # fmt: skip
+
+
+async def oldest_unanalysed(tx: Transaction) -> float:
+    """Seconds since the oldest waiting transcript came in, 0 when none waits; system transaction."""
+    age: float = await tx.fetchval(
+        """SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8
+           FROM call_record_enriched WHERE has_transcript AND llm_analyzed_at IS NULL"""
+    )
+    return age
+
+
+# Reading.
+
+_COLUMNS = """callid, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
+    level_name, hangup_by, call_status, phone_masked, has_transcript, sentiment, sentiment_score,
+    complaint_risk, churn_risk, reason, analyzer, llm_analyzed_at"""
+
+_ONE_CALL = f"SELECT {_COLUMNS} FROM call_record_enriched WHERE org_id = $1 AND callid = $2"  # noqa: S608 - a constant
+_CALLS_BY_ID = (
+    f"SELECT {_COLUMNS} FROM call_record_enriched WHERE org_id = $1 AND callid = ANY($2::text[])"  # noqa: S608 - a constant
+)
+_CALLS_OF_USER = f"""
+    SELECT {_COLUMNS} FROM call_record_enriched
+    WHERE org_id = $1 AND user_id = $2 AND started_at >= $3 AND started_at < $4
+      AND (started_at, callid) < ($5, $6)
+    ORDER BY started_at DESC, callid DESC LIMIT $7"""  # noqa: S608 - a constant
+
+
+async def call(tx: Transaction, org_id: UUID, callid: str) -> Row | None:
+    return await tx.fetchrow(_ONE_CALL, org_id, callid)
+
+
+async def calls_by_id(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> dict[str, Row]:
+    rows = await tx.fetch(_CALLS_BY_ID, org_id, list(callids))
+    return {row["callid"]: row for row in rows}
+
+
+async def transcript(tx: Transaction, org_id: UUID, callid: str) -> list[dict[str, Any]] | None:
+    turns: list[dict[str, Any]] | None = await tx.fetchval(
+        "SELECT turns FROM call_transcript WHERE org_id = $1 AND callid = $2", org_id, callid
+    )
+    return turns
+
+
+async def calls_of_user(
+    tx: Transaction,
+    org_id: UUID,
+    user_id: str,
+    *,
+    since: dt.datetime,
+    until: dt.datetime,
+    before: tuple[dt.datetime, str],
+    limit: int,
+) -> list[Row]:
+    """Newest first, those before the cursor (started_at, callid)."""
+    return await tx.fetch(_CALLS_OF_USER, org_id, user_id, since, until, *before, limit)
+
+
+# For the projections.
+
+
+async def documents(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> list[Row]:
+    """(callid, user_id, customer_id, started_at, turns) of those that have a transcript."""
+    return await tx.fetch(
+        """SELECT c.callid, c.user_id, c.customer_id, c.started_at, t.turns
+           FROM call_record_enriched c JOIN call_transcript t USING (org_id, callid)
+           WHERE c.org_id = $1 AND c.callid = ANY($2::text[])""",
+        org_id, list(callids),
+    )  # fmt: skip
+
+
+async def callids_after(tx: Transaction, org_id: UUID, after: str, limit: int) -> list[str]:
+    """The next callids in order, for walking over all calls."""
+    rows = await tx.fetch(
+        """SELECT callid FROM call_record_enriched WHERE org_id = $1 AND callid > $2
+           ORDER BY callid LIMIT $3""",
+        org_id, after, limit,
+    )  # fmt: skip
+    return [row["callid"] for row in rows]
+
+
+async def count_calls(tx: Transaction, org_id: UUID) -> int:
+    count: int = await tx.fetchval(
+        "SELECT count(*) FROM call_record_enriched WHERE org_id = $1", org_id
+    )
+    return count
+
+
+async def contacts(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> list[Row]:
+    """All there is between the (user, customer) pairs that these calls touch, per pair."""
+    return await tx.fetch(
+        """WITH pairs AS (
+               SELECT DISTINCT user_id, customer_id FROM call_record_enriched
+               WHERE org_id = $1 AND callid = ANY($2::text[]) AND customer_id IS NOT NULL)
+           SELECT c.user_id, c.customer_id, count(*) AS calls,
+                  count(*) FILTER (WHERE c.call_status = 'connected') AS connected,
+                  max(c.started_at) AS last_at
+           FROM call_record_enriched c JOIN pairs USING (user_id, customer_id)
+           WHERE c.org_id = $1 GROUP BY c.user_id, c.customer_id""",
+        org_id, list(callids),
+    )  # fmt: skip
+
+
+async def contact_page(
+    tx: Transaction, org_id: UUID, after: tuple[str, str], limit: int
+) -> list[Row]:
+    """The next (user, customer) pairs with what there is between them, in order."""
+    return await tx.fetch(
+        """SELECT user_id, customer_id, count(*) AS calls,
+                  count(*) FILTER (WHERE call_status = 'connected') AS connected,
+                  max(started_at) AS last_at
+           FROM call_record_enriched
+           WHERE org_id = $1 AND customer_id IS NOT NULL AND (user_id, customer_id) > ($2, $3)
+           GROUP BY user_id, customer_id ORDER BY user_id, customer_id LIMIT $4""",
+        org_id, *after, limit,
+    )  # fmt: skip

@@ -1,0 +1,10 @@
+"""What a caller of the embedded stores has to catch."""
+
+from __future__ import annotations
+
+
+class EmbeddedStoreError(RuntimeError):
+    """An embedded store could not be started, found or stopped.
+
+    The message is one line that names the store, the problem and the fix.
+    """

@@ -1,0 +1,58 @@
+"""One process at a time starts or stops the servers of a home."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from shared.embedded.errors import EmbeddedStoreError
+
+_POLL_S = 0.05
+_TELL_AFTER_S = 1.0
+
+
+@asynccontextmanager
+async def locked(
+    path: Path, *, timeout_s: float, on_wait: Callable[[], None] | None = None
+) -> AsyncIterator[None]:
+    """Hold the lock file at `path`; the kernel frees it when the holder dies.
+
+    `on_wait` is called once if another process has kept it for a second.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        await _acquire(descriptor, path, timeout_s, on_wait)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _acquire(
+    descriptor: int, path: Path, timeout_s: float, on_wait: Callable[[], None] | None
+) -> None:
+    began = time.monotonic()
+    told = False
+    while not _try_lock(descriptor):
+        waited = time.monotonic() - began
+        if waited > timeout_s:
+            raise EmbeddedStoreError(
+                f"another process has been starting or stopping the stores in {path.parent} for "
+                f"{timeout_s:.0f} s: wait for it, or end it (`fuser {path}` names it) and try again"
+            )
+        if on_wait is not None and not told and waited > _TELL_AFTER_S:
+            told = True
+            on_wait()
+        await asyncio.sleep(_POLL_S)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
