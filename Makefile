@@ -1,0 +1,69 @@
+# Looma AI. `make` alone lists the targets.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := gateway ai_services shared benchmarks tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down reset test test-all lint fmt bench lock
+
+help: ## this list
+	@echo "Usage: make TARGET"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  \1\t\2/' | expand -t 14
+
+setup: $(STAMP) ## the virtual environment .venv with everything in requirements.txt
+
+$(STAMP): pyproject.toml requirements.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Looma AI needs Python 3.11 or newer; '$(PYTHON)' is not. Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $(STAMP)
+
+up: setup ## start everything with demo data; Ctrl-C stops it
+	@$(BIN)/looma up --demo $(ARGS)
+
+down: setup ## stop everything that runs on this home
+	@$(BIN)/looma down
+
+reset: setup ## delete all data of this home (asks first)
+	@$(BIN)/looma reset
+
+test: setup ## the fast tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-all: setup ## all tests, the slow ones too
+	@$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+
+lint: setup ## ruff check, ruff format --check, mypy --strict
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy --strict
+
+fmt: setup ## format, and fix what ruff can fix
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix $(SOURCES)
+
+bench: setup ## one benchmark: make bench NAME=ingest [QUICK=1]
+	@$(BIN)/python -m benchmarks $(NAME) $(if $(QUICK),--quick) $(ARGS)
+
+# --no-emit-*: the lock names versions, never where this machine found them. The package's own
+# line (dev includes its store extras) is dropped for the same reason: it holds a path.
+lock: $(BIN)/pip-compile ## compile requirements.txt from pyproject.toml
+	@{ \
+	  echo '# Exact versions of what Looma AI and its tests need; compiled by `make lock` from pyproject.toml.'; \
+	  echo '# torch is not among them: the extras graph-embedding and explain pin it (torch==2.13.0).'; \
+	  $(BIN)/pip-compile --quiet --extra dev --strip-extras --no-header --no-annotate \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	    --pip-args=--disable-pip-version-check --output-file=- pyproject.toml 2>/dev/null \
+	    | grep -E '^[A-Za-z0-9]' | grep -vE '^looma-ai\b'; \
+	} > requirements.txt.new
+	@mv requirements.txt.new requirements.txt
+	@echo "requirements.txt: $$(grep -c == requirements.txt) packages"
+
+$(BIN)/pip-compile:
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
