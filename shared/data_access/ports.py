@@ -43,7 +43,16 @@ class Transaction(Protocol):
         ...
 
     async def emit(self, org_id: UUID, topic: str, key: str, payload: Mapping[str, Any]) -> None:
-        """Write an outbox event in this transaction, one row per projection of `topic`."""
+        """Write an outbox event in this transaction, one row per projection of `topic`.
+
+        Write the fact first: its row lock then keeps the events of one key in order.
+        """
+        ...
+
+    async def emit_many(
+        self, org_id: UUID, topic: str, events: Sequence[tuple[str, Mapping[str, Any]]]
+    ) -> None:
+        """`emit` for many (key, payload) at once, in one statement."""
         ...
 
 
@@ -89,9 +98,15 @@ class Graph(Protocol):
         """Delete nodes and their edges; unknown ids are ignored."""
         ...
 
-    async def node(self, org_id: UUID, label: str, id: str) -> Node | None: ...
+    async def node(self, org_id: UUID, label: str, node_id: str) -> Node | None: ...
     async def neighbours(
-        self, org_id: UUID, label: str, id: str, *, edge_type: str | None = None, limit: int = 100
+        self,
+        org_id: UUID,
+        label: str,
+        node_id: str,
+        *,
+        edge_type: str | None = None,
+        limit: int = 100,
     ) -> list[tuple[Edge, Node]]: ...
     async def shortest_path(
         self, org_id: UUID, source: tuple[str, str], target: tuple[str, str], *, max_hops: int = 6

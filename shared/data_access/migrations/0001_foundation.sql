@@ -3,16 +3,31 @@
 -- The login role owns the tables and is used for migrations only. Every transaction of the
 -- platform steps down to looma_app (bound by row policies to app.org_id) or to looma_system
 -- (sees all organisations: sign-in look-ups, workers). Both are NOLOGIN.
+-- Roles belong to the whole server: another database may be making them at this moment.
 DO $$
+DECLARE
+    app_role text;
+    set_right text := CASE WHEN current_setting('server_version_num')::int >= 160000
+                           THEN 'SET' ELSE 'MEMBER' END;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('looma-roles'));
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'looma_app') THEN
-        CREATE ROLE looma_app NOLOGIN;
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'looma_system') THEN
-        CREATE ROLE looma_system NOLOGIN;
-    END IF;
-    EXECUTE format('GRANT looma_app, looma_system TO %I', current_user);
+    FOREACH app_role IN ARRAY ARRAY['looma_app', 'looma_system'] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = app_role) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', app_role);
+            END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+        BEGIN
+            IF NOT pg_has_role(current_user, app_role, set_right) THEN
+                EXECUTE format('GRANT %I TO %I', app_role, current_user);
+            END IF;
+        EXCEPTION WHEN unique_violation OR internal_error THEN
+            IF NOT pg_has_role(current_user, app_role, set_right) THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO looma_app, looma_system', current_schema());
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO looma_app, looma_system', current_database());
 END $$;

@@ -1,0 +1,100 @@
+"""One open PostgreSQL transaction: queries in, rows out, errors translated."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+
+from shared.data_access.errors import NETWORK_ERRORS
+from shared.data_access.ports import Row
+from shared.data_access.postgres_errors import DRIVER_ERRORS, POSTGRES
+from shared.data_access.topics import TOPICS
+from shared.errors import StoreUnavailable
+
+_EMIT = """
+INSERT INTO outbox (org_id, projection, topic, key, payload)
+SELECT $1, projection, $2, event.key, event.payload
+FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY AS event(key, payload, position),
+     unnest($5::text[]) AS projection
+ORDER BY position
+"""
+
+
+class PostgresTransaction:
+    def __init__(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+        self._connection = connection
+
+    async def fetch(self, query: str, *args: Any) -> list[Row]:
+        with self._translated():
+            return cast("list[Row]", await self._connection.fetch(query, *args))
+
+    async def fetchrow(self, query: str, *args: Any) -> Row | None:
+        with self._translated():
+            return cast("Row | None", await self._connection.fetchrow(query, *args))
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        with self._translated():
+            return await self._connection.fetchval(query, *args)
+
+    async def execute(self, query: str, *args: Any) -> int:
+        with self._translated():
+            return _rows_touched(await self._connection.execute(query, *args))
+
+    async def executemany(self, query: str, args: Sequence[Sequence[Any]]) -> None:
+        with self._translated():
+            await self._connection.executemany(query, args)
+
+    async def copy_csv(self, table: str, columns: Sequence[str], data: bytes) -> int:
+        with self._translated():
+            status = await self._connection.copy_to_table(
+                table, source=BytesIO(data), columns=columns, format="csv"
+            )
+        return _rows_touched(status)
+
+    async def stream(self, query: str, *args: Any, batch: int = 1000) -> AsyncIterator[list[Row]]:
+        with self._translated():
+            cursor = await self._connection.cursor(query, *args)
+        while True:
+            with self._translated():
+                rows = await cursor.fetch(batch)
+            if rows:
+                yield cast("list[Row]", rows)
+            if len(rows) < batch:
+                return
+
+    async def emit(self, org_id: UUID, topic: str, key: str, payload: Mapping[str, Any]) -> None:
+        await self.emit_many(org_id, topic, [(key, payload)])
+
+    async def emit_many(
+        self, org_id: UUID, topic: str, events: Sequence[tuple[str, Mapping[str, Any]]]
+    ) -> None:
+        if topic not in TOPICS:
+            raise ValueError(f"unknown topic {topic!r}: add it to TOPICS in topics.py")
+        if not events:
+            return
+        keys = [key for key, _ in events]
+        payloads = [payload for _, payload in events]
+        with self._translated():
+            await self._connection.execute(
+                _EMIT, org_id, topic, keys, payloads, list(TOPICS[topic])
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (*DRIVER_ERRORS, *NETWORK_ERRORS) as error:
+            # The driver names a lost connection in several ways, one of them its catch-all.
+            lost = self._connection.is_closed()
+            raise POSTGRES.error(error, StoreUnavailable if lost else None) from error
+
+
+def _rows_touched(status: str) -> int:
+    """'INSERT 0 5' → 5; commands without a count → 0."""
+    count = status.rpartition(" ")[2]
+    return int(count) if count.isdigit() else 0

@@ -1,0 +1,70 @@
+"""Real servers for tests: one set of embedded stores per run, a database of its own per test."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+LOCAL_POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql://root@127.0.0.1:5432/postgres")
+LOCAL_REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
+
+
+def skip_unless_ci(reason: str) -> None:
+    """What is missing on a laptop is skipped; what is missing where it was promised is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@asynccontextmanager
+async def fresh_database(server_url: str) -> AsyncIterator[str]:
+    """The URL of a new, empty database on this server, dropped afterwards."""
+    name = f"looma_test_{uuid4().hex[:12]}"
+    admin = await asyncpg.connect(server_url, timeout=5)
+    try:
+        await admin.execute(f'CREATE DATABASE "{name}"')
+        try:
+            yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+        finally:
+            await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+async def local_postgres_url() -> AsyncIterator[str]:
+    """A fresh database on the PostgreSQL at TEST_POSTGRES_URL (default: 127.0.0.1:5432)."""
+    try:
+        probe = await asyncpg.connect(LOCAL_POSTGRES, timeout=2)
+    except (OSError, asyncpg.PostgresError) as error:
+        skip_unless_ci(f"no PostgreSQL at {LOCAL_POSTGRES}: {error!r}")
+    await probe.close()
+    async with fresh_database(LOCAL_POSTGRES) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the public data sets."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("LOOMA_TEST_DATA", default))
+    if not folder.is_dir():
+        skip_unless_ci(f"no data sets at {folder}: set LOOMA_TEST_DATA")
+    return folder
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """A TCP port on 127.0.0.1 that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    yield port
