@@ -1,0 +1,312 @@
+"""The architecture, as tests: who imports whom, who reads the environment, what is documented."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared import errors
+from shared.config import env_example
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("gateway", "ai_services", "shared")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+TREES = {path: ast.parse(path.read_text(), str(path)) for path in SOURCES}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Every module that `path` imports, wherever in the file, with the line."""
+    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                up = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*up, base]).rstrip(".")
+            yield base, node.lineno
+            # `from ai_services import auth` imports ai_services.auth.
+            yield from ((f"{base}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def owner(module: str) -> str:
+    """'ai_services.auth' for anything in that service, else the top package."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "ai_services" and len(parts) > 1 else parts[0]
+
+
+def offences(found: Iterator[tuple[Path, int, str]]) -> list[str]:
+    return [f"{name_of(path)}:{line}: {what}" for path, line, what in found]
+
+
+def all_imports() -> Iterator[tuple[Path, str, int]]:
+    for path in SOURCES:
+        for module, line in imports(path):
+            yield path, module, line
+
+
+def test_shared_imports_neither_gateway_nor_services() -> None:
+    """Except the command line, which is a composition root of its own."""
+    assert not offences(
+        (path, line, f"imports {module}")
+        for path, module, line in all_imports()
+        if within(module_of(path), "shared")
+        and not within(module_of(path), "shared.cli")
+        and module.split(".")[0] in ("gateway", "ai_services")
+    )
+
+
+def test_services_and_gateway_never_import_each_other() -> None:
+    assert not offences(
+        (path, line, f"imports {module}")
+        for path, module, line in all_imports()
+        if owner(module_of(path)) != "shared"
+        and module.split(".")[0] in ("gateway", "ai_services")
+        and owner(module) not in (owner(module_of(path)), "ai_services")
+    )
+
+
+def test_nothing_imports_the_command_line() -> None:
+    assert not offences(
+        (path, line, f"imports {module}")
+        for path, module, line in all_imports()
+        if within(module, "shared.cli") and not within(module_of(path), "shared.cli")
+    )
+
+
+def test_only_main_imports_a_composition_root() -> None:
+    assert not offences(
+        (path, line, f"imports {module}")
+        for path, module, line in all_imports()
+        if re.fullmatch(r"(gateway|ai_services\.\w+)\.app", module)
+        and path.name != "__main__.py"
+        and not within(module_of(path), "shared.cli")
+    )
+
+
+def test_only_the_configuration_reads_the_environment() -> None:
+    def found() -> Iterator[tuple[Path, int, str]]:
+        for path in SOURCES:
+            if module_of(path) == "shared.config":
+                continue
+            for node in ast.walk(TREES[path]):
+                if isinstance(node, ast.Attribute) and node.attr in (
+                    "environ",
+                    "environb",
+                    "getenv",
+                ):
+                    yield path, node.lineno, f"reads os.{node.attr}"
+                if isinstance(node, ast.ImportFrom) and node.module == "os":
+                    yield from (
+                        (path, node.lineno, f"imports os.{alias.name}")
+                        for alias in node.names
+                        if alias.name in ("environ", "environb", "getenv")
+                    )
+
+    assert not offences(found())
+
+
+def test_there_is_no_global_statement() -> None:
+    assert not offences(
+        (path, node.lineno, "global")
+        for path in SOURCES
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.Global)
+    )
+
+
+def test_modules_are_named_for_a_noun() -> None:
+    homeless = {"utils", "util", "helpers", "helper", "common", "misc", "base2", "tools"}
+    assert [name_of(path) for path in SOURCES if path.stem in homeless] == []
+
+
+QUERY_METHODS = {"fetch", "fetchrow", "fetchval", "execute", "executemany", "stream", "copy_csv"}
+_SQL = re.compile(
+    r"\b(SELECT\b.+\bFROM|INSERT\s+INTO|UPDATE\b.+\bSET|DELETE\s+FROM|MERGE\s+INTO|"
+    r"CREATE\s+(TABLE|ROLE|INDEX|DATABASE)|ALTER\s+(TABLE|ROLE)|DROP\s+\w+)\b",
+    re.DOTALL,
+)
+
+
+def constant(node: ast.expr) -> bool:
+    """Whether an expression is made of literals and module constants (UPPER_CASE) only.
+
+    An index into a constant table may be anything: what comes out of it is one of its values.
+    """
+    match node:
+        case ast.Constant():
+            return True
+        case ast.Name():
+            return node.id.isupper()
+        case ast.Attribute():
+            return node.attr.isupper() or constant(node.value)
+        case ast.Subscript():
+            return constant(node.value)
+        case ast.Call():
+            callee = node.func
+            bound = constant(callee.value) if isinstance(callee, ast.Attribute) else True
+            return bound and all(constant(argument) for argument in node.args)
+        case ast.JoinedStr():
+            return all(
+                constant(part.value) for part in node.values if isinstance(part, ast.FormattedValue)
+            )
+        case ast.BinOp():
+            return constant(node.left) and constant(node.right)
+        case _:
+            return False
+
+
+def built(node: ast.expr) -> bool:
+    """Whether a text is put together rather than written down or passed on."""
+    return isinstance(node, ast.JoinedStr | ast.BinOp) or (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "format"
+    )
+
+
+def constants(node: ast.expr) -> str:
+    return "".join(
+        part.value
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    )
+
+
+def test_no_query_is_built_from_input() -> None:
+    def found() -> Iterator[tuple[Path, int, str]]:
+        for path in SOURCES:
+            for node in ast.walk(TREES[path]):
+                formatted = isinstance(node, ast.JoinedStr) and not constant(node)
+                if formatted and _SQL.search(constants(node)):
+                    yield path, node.lineno, "SQL in an f-string"
+                elif (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and node.func.attr in QUERY_METHODS
+                    and node.args
+                    and built(node.args[0])
+                    and not constant(node.args[0])
+                ):
+                    yield path, node.lineno, f"{node.func.attr}() of a built query"
+
+    assert not offences(found())
+
+
+def test_broad_excepts_say_why() -> None:
+    """`except Exception` is for a process's edge; the reason stands beside it."""
+    unexplained = re.compile(r"except (Base)?Exception\b(?!.*#)")
+
+    def found() -> Iterator[tuple[Path, int, str]]:
+        for path in SOURCES:
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                if unexplained.search(line) and not _logged_or_raised(path, number):
+                    yield path, number, line.strip()
+
+    assert not offences(found())
+
+
+def _logged_or_raised(path: Path, line: int) -> bool:
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.ExceptHandler) and node.lineno == line:
+            return any(
+                isinstance(part, ast.Raise)
+                or (isinstance(part, ast.Attribute) and part.attr in ("exception", "error"))
+                for part in ast.walk(node)
+            )
+    return False
+
+
+def test_the_example_environment_is_current() -> None:
+    assert (ROOT / "env.example").read_text() == env_example(), (
+        'regenerate it: python -c "from shared.config import env_example; '
+        "open('env.example','w').write(env_example())\""
+    )
+
+
+def error_classes(
+    base: type[errors.LoomaError] = errors.LoomaError,
+) -> Iterator[type[errors.LoomaError]]:
+    yield base
+    for child in base.__subclasses__():
+        yield from error_classes(child)
+
+
+def test_error_codes_are_documented_and_never_shared() -> None:
+    documented = {
+        (int(code), name, int(status))
+        for code, name, status in re.findall(
+            r"^\| (\d+) \| `(\w+)` \| (\d+) \|", (ROOT / "docs/api.md").read_text(), re.MULTILINE
+        )
+    }
+    # InternalError is LoomaError's own code: what a client sees of a defect.
+    defined = {(kind.code, kind.name, kind.status) for kind in error_classes()}
+    assert documented == defined
+    assert len({code for code, _, _ in defined}) == len(defined)
+    assert len({name for _, name, _ in defined}) == len(defined)
+
+
+def test_no_module_outside_errors_starts_a_hierarchy() -> None:
+    def found() -> Iterator[tuple[Path, int, str]]:
+        for path in SOURCES:
+            if module_of(path) == "shared.errors":
+                continue
+            for node in ast.walk(TREES[path]):
+                if isinstance(node, ast.ClassDef):
+                    bases = {getattr(base, "id", getattr(base, "attr", "")) for base in node.bases}
+                    if bases & {"Exception", "BaseException", "RuntimeError"}:
+                        yield path, node.lineno, f"class {node.name}"
+
+    assert not offences(found())
+
+
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+PROJECT = tomllib.loads(PYPROJECT)["project"]
+
+
+def normal(requirement: str) -> str:
+    name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def dependencies() -> list[str]:
+    extras = PROJECT["optional-dependencies"].values()
+    found = [*PROJECT["dependencies"], *(item for extra in extras for item in extra)]
+    return [item for item in found if normal(item) != PROJECT["name"]]
+
+
+@pytest.mark.parametrize("requirement", dependencies())
+def test_a_dependency_says_what_it_is_for(requirement: str) -> None:
+    lines = [line for line in PYPROJECT.splitlines() if f'"{requirement}"' in line]
+    assert lines
+    assert all(re.search(r"#\s*\w", line.rpartition('"')[2]) for line in lines)
+
+
+def test_the_lock_covers_every_dependency_but_torch() -> None:
+    lock = (ROOT / "requirements.txt").read_text()
+    pinned = set(re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE))
+    wanted = {normal(item) for item in dependencies()}
+    assert {normal(item) for item in pinned} >= wanted - {"torch"}
+    # Where the lock was compiled is nobody's business, and an absolute path works nowhere else.
+    assert [
+        line for line in lock.splitlines() if not re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line)
+    ] == []
+    assert "://" not in lock
+    assert "torch==" in PYPROJECT
