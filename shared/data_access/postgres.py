@@ -16,6 +16,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from shared.data_access.errors import NETWORK_ERRORS
 from shared.data_access.migrate import CORE, migrate
 from shared.data_access.ports import Transaction
 from shared.data_access.postgres_errors import DRIVER_ERRORS, POSTGRES
@@ -24,6 +25,7 @@ from shared.errors import StoreError, StoreUnavailable
 
 Proxy = asyncpg.pool.PoolConnectionProxy
 _MIGRATION_SECONDS = 600.0
+_CAUGHT: tuple[type[BaseException], ...] = DRIVER_ERRORS + NETWORK_ERRORS
 
 
 class Postgres:
@@ -102,7 +104,7 @@ class Postgres:
             try:
                 async with asyncio.timeout(5):
                     await pool.close()
-            except (TimeoutError, *DRIVER_ERRORS, OSError):
+            except _CAUGHT:
                 pool.terminate()
 
     # -- transactions ------------------------------------------------------------------------
@@ -127,7 +129,7 @@ class Postgres:
         connection = await self._acquire()
         try:
             await connection.execute(begin, timeout=self._acquire_timeout)
-        except (*DRIVER_ERRORS, OSError) as error:
+        except _CAUGHT as error:
             await self._discard(connection)
             if POSTGRES.kind(error) is not StoreUnavailable and not _is_lost(connection):
                 raise POSTGRES.error(error) from error
@@ -157,12 +159,12 @@ class Postgres:
             return await pool.acquire(timeout=self._acquire_timeout)
         except asyncpg.InterfaceError as error:  # the pool is closing
             raise POSTGRES.error(error, StoreUnavailable) from error
-        except (*DRIVER_ERRORS, OSError) as error:
+        except _CAUGHT as error:
             raise POSTGRES.error(error) from error
 
     async def _give_back(self, connection: Proxy) -> None:
         """After a failed block: roll back what is open, or drop the connection if that fails."""
-        with suppress(*DRIVER_ERRORS, OSError):
+        with suppress(*_CAUGHT):
             if connection.is_in_transaction() and not connection.is_closed():
                 await connection.execute("ROLLBACK", timeout=self._acquire_timeout)
         if connection.is_in_transaction():
@@ -173,7 +175,7 @@ class Postgres:
         pool = self._pool
         if pool is None:  # closed meanwhile
             return
-        with suppress(*DRIVER_ERRORS, OSError):  # the pool has dropped it then
+        with suppress(*_CAUGHT):  # the pool has dropped it then
             await pool.release(connection, timeout=self._acquire_timeout)
 
     async def _discard(self, connection: Proxy) -> None:
@@ -229,8 +231,10 @@ async def _keep(_connection: asyncpg.Connection) -> None:
 
 
 async def _set_codecs(connection: asyncpg.Connection) -> None:
-    """json and jsonb as Python values, uuid as the standard library's (asyncpg's own can't be
-    written by orjson)."""
+    """Read json and jsonb as Python values and uuid as the standard library's.
+
+    asyncpg's own subclass of UUID can't be written by orjson.
+    """
 
     async def codec(name: str, encoder: Any, decoder: Any) -> None:
         await connection.set_type_codec(
