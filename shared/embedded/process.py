@@ -48,7 +48,7 @@ def spawn(launch: Launch) -> ProcessId:
     """Start a server in a session of its own, its output appended to the log."""
     environment = child_environment(launch.directory) | dict(launch.environment or {})
     try:
-        with launch.log.open("ab") as log:
+        with open(launch.log, "ab", opener=_private) as log:
             done = subprocess.run(  # noqa: S603 - the command is ours, no shell sees its arguments
                 ["/bin/sh", "-c", _DETACH, "sh", *launch.command],
                 stdin=subprocess.DEVNULL,
@@ -59,7 +59,9 @@ def spawn(launch: Launch) -> ProcessId:
                 start_new_session=True,
                 umask=0o077,
                 check=True,
-                **account_arguments(launch.account),
+                user=launch.account.uid if launch.account else None,
+                group=launch.account.gid if launch.account else None,
+                extra_groups=[] if launch.account else None,
             )
     except (OSError, subprocess.CalledProcessError) as error:
         raise EmbeddedStoreError(
@@ -70,16 +72,13 @@ def spawn(launch: Launch) -> ProcessId:
     return identify(pid) or ProcessId(pid, 0.0)
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def child_environment(directory: Path) -> dict[str, str]:
     """The whole environment of a server: nothing of ours leaks into it."""
     return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": str(directory)}
-
-
-def account_arguments(account: Account | None) -> dict[str, object]:
-    """Arguments of `subprocess` that make a child run as the account."""
-    if account is None:
-        return {}
-    return {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
 def identify(pid: int) -> ProcessId | None:

@@ -1,0 +1,131 @@
+"""The embedded graph database: ArcadeDB with its Bolt plugin, a Java process of its own."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import neo4j
+import neo4j.exceptions
+
+from shared.embedded.layout import Layout, free_port, private_directory
+from shared.embedded.process import Launch
+from shared.embedded.server import Answer, Stopping
+from shared.embedded.state import write_private
+from shared.embedded.wheels import program, wheel_directory
+from shared.home import secret
+
+_DATABASE = "looma"
+_DISTRIBUTION = "arcadedb-embedded"
+_PASSWORD_FILE = "root.password"  # noqa: S105 - the name of a file
+_USERS_FILE = "config/server-users.jsonl"
+# A small heap that grows with use, one collector thread, the quick compiler only: a start in
+# about a second and about 100 MB when idle, at the price of peak speed after minutes of load.
+_JAVA = (
+    "-Xms32m",
+    "-Xmx384m",
+    "-Xss512k",
+    "-XX:+UseSerialGC",
+    "-XX:+UseCompactObjectHeaders",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:ReservedCodeCacheSize=48m",
+    "-XX:MaxMetaspaceSize=128m",
+    "-XX:MaxDirectMemorySize=64m",
+    "-XX:MinHeapFreeRatio=10",
+    "-XX:MaxHeapFreeRatio=30",
+    "-XX:+ExitOnOutOfMemoryError",  # a server without memory is restarted, not left half alive
+    "-XX:-UsePerfData",
+    "-XX:ErrorFile=log/crash.log",
+    "-Xshare:auto",
+    "-Djava.awt.headless=true",
+    "-Djava.net.preferIPv4Stack=true",
+    "-Dfile.encoding=UTF-8",
+    "-Dpolyglot.engine.WarnInterpreterOnly=false",
+    "--add-modules=jdk.incubator.vector",
+    "--enable-native-access=ALL-UNNAMED",
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+)
+# The server works in its own directory, so that no path goes through Java's idea of encodings.
+_SETTINGS = {
+    "server.mode": "production",  # every commit is flushed; no web tool; no files by query
+    "server.name": "looma",
+    "server.rootPath": ".",
+    "server.rootPasswordPath": _PASSWORD_FILE,
+    "server.httpIncomingHost": "127.0.0.1",
+    "server.plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
+    "server.defaultDatabases": f"{_DATABASE}[root]",
+    "bolt.host": "127.0.0.1",
+    "bolt.defaultDatabase": _DATABASE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ArcadeServer:
+    """Ports: Bolt, then HTTP, which the server cannot do without and nobody here uses."""
+
+    layout: Layout
+    name: str = "graph"
+    program: str = "java"
+    stopping: Stopping = ((signal.SIGTERM, 60.0), (signal.SIGKILL, 10.0))
+
+    @property
+    def directory(self) -> Path:
+        return self.layout.directory(self.name)
+
+    def choose_ports(self, previous: tuple[int, ...]) -> tuple[int, ...]:
+        wanted = previous if len(previous) == 2 else (None, None)
+        bolt = free_port(wanted[0])
+        http = free_port(wanted[1])
+        return (bolt, http) if bolt != http else (bolt, free_port())
+
+    def prepare(self) -> None:
+        private_directory(self.directory)
+        # The users file is the server's own copy of the password, salted and hashed; it is made
+        # anew from ours, which may have changed since.
+        (self.directory / _USERS_FILE).unlink(missing_ok=True)
+        write_private(self.directory / _PASSWORD_FILE, self._password.encode())
+
+    def launch(self, ports: tuple[int, ...]) -> Launch:
+        wheel = wheel_directory("arcadedb_embedded", _DISTRIBUTION)
+        java = program(wheel / "jre" / "bin" / "java", _DISTRIBUTION)
+        bolt, http = ports
+        settings = _SETTINGS | {"bolt.port": str(bolt), "server.httpIncomingPort": str(http)}
+        return Launch(
+            command=[
+                java,
+                *_JAVA,
+                *(f"-Darcadedb.{key}={value}" for key, value in settings.items()),
+                "-cp",
+                str(wheel / "jars" / "*"),
+                "com.arcadedb.server.ArcadeDBServer",
+            ],
+            directory=self.directory,
+            log=self.layout.log(self.name),
+        )
+
+    async def probe(self, ports: tuple[int, ...]) -> Answer:
+        driver = neo4j.AsyncGraphDatabase.driver(
+            f"bolt://127.0.0.1:{ports[0]}",
+            auth=("root", self._password),
+            connection_timeout=5,
+            max_transaction_retry_time=0,
+        )
+        async with driver:
+            try:
+                await driver.execute_query("RETURN 1", database_=_DATABASE)
+            except neo4j.exceptions.AuthError:
+                return Answer.REFUSED
+            except (neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError, OSError):
+                return Answer.SILENT
+        return Answer.READY
+
+    def url(self, ports: tuple[int, ...]) -> str:
+        return f"bolt://root:{self._password}@127.0.0.1:{ports[0]}/{_DATABASE}"
+
+    def address(self, ports: tuple[int, ...]) -> str:
+        return f"127.0.0.1:{ports[0]}"
+
+    @property
+    def _password(self) -> str:
+        return secret(self.layout.home, "graph").decode()
