@@ -10,7 +10,7 @@ CREATE TABLE outbox (
     not_before  timestamptz NOT NULL DEFAULT now(),
     created_at  timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX outbox_queue ON outbox (projection, id);
+CREATE INDEX outbox_queue ON outbox (projection, org_id, id);
 CREATE INDEX outbox_order ON outbox (projection, org_id, key, id);
 CALL protect_tenant_table('outbox');
 GRANT USAGE ON SEQUENCE outbox_id_seq TO looma_app, looma_system;
@@ -27,4 +27,5 @@ CREATE TABLE outbox_dead_letter (
     created_at  timestamptz NOT NULL,
     died_at     timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX outbox_dead_letter_queue ON outbox_dead_letter (projection, id);
 CALL protect_tenant_table('outbox_dead_letter');
