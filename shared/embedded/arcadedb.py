@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from shared.home import secret
 _DATABASE = "looma"
 _DISTRIBUTION = "arcadedb-embedded"
 _PASSWORD_FILE = "root.password"  # noqa: S105 - the name of a file
+_BOLT_PORT, _HTTP_PORT = "bolt.port", "server.httpIncomingPort"
 _USERS_FILE = "config/server-users.jsonl"
 # A small heap that grows with use, one collector thread, the quick compiler only: a start in
 # about a second and about 100 MB when idle, at the price of peak speed after minutes of load.
@@ -79,6 +81,10 @@ class ArcadeServer:
         http = free_port(wanted[1])
         return (bolt, http) if bolt != http else (bolt, free_port())
 
+    def ports_of(self, command: Sequence[str]) -> tuple[int, ...]:
+        options = dict(option.split("=", 1) for option in command if "=" in option)
+        return tuple(int(options.get(_option(key), 0)) for key in (_BOLT_PORT, _HTTP_PORT))
+
     def prepare(self) -> None:
         private_directory(self.directory)
         # The users file is the server's own copy of the password, salted and hashed; it is made
@@ -90,12 +96,12 @@ class ArcadeServer:
         wheel = wheel_directory("arcadedb_embedded", _DISTRIBUTION)
         java = program(wheel / "jre" / "bin" / "java", _DISTRIBUTION)
         bolt, http = ports
-        settings = _SETTINGS | {"bolt.port": str(bolt), "server.httpIncomingPort": str(http)}
+        settings = _SETTINGS | {_BOLT_PORT: str(bolt), _HTTP_PORT: str(http)}
         return Launch(
             command=[
                 java,
                 *_JAVA,
-                *(f"-Darcadedb.{key}={value}" for key, value in settings.items()),
+                *(f"{_option(key)}={value}" for key, value in settings.items()),
                 "-cp",
                 str(wheel / "jars" / "*"),
                 "com.arcadedb.server.ArcadeDBServer",
@@ -129,3 +135,7 @@ class ArcadeServer:
     @property
     def _password(self) -> str:
         return secret(self.layout.home, "graph").decode()
+
+
+def _option(key: str) -> str:
+    return f"-Darcadedb.{key}"

@@ -101,16 +101,24 @@ def private_directory(path: Path, account: Account | None = None) -> None:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A loopback port nobody listens on: the preferred one if it is still free."""
-    for port in (preferred, 0):
-        if port is None:
-            continue
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # As the servers do: a port with connections in TIME_WAIT is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise EmbeddedStoreError("no free port on 127.0.0.1: end some programs that listen there")
+    """A loopback port that nobody listens on: the preferred one if it is still free."""
+    port = (preferred and _bind(preferred)) or _bind(0)
+    if not port:
+        raise EmbeddedStoreError("no port of 127.0.0.1 is free: end some programs that listen")
+    return port
+
+
+def is_free(port: int) -> bool:
+    return _bind(port) is not None
+
+
+def _bind(port: int) -> int | None:
+    """The port (any for 0) if it could be had just now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the servers do: a port with connections in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+        return int(probe.getsockname()[1])

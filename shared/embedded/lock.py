@@ -24,7 +24,13 @@ async def locked(
 
     `on_wait` is called once if another process has kept it for a second.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise EmbeddedStoreError(
+            f"{path} cannot be opened ({error.strerror}): run looma as the user that owns "
+            f"{path.parent}, or choose another home (LOOMA_HOME)"
+        ) from error
     try:
         await _acquire(descriptor, path, timeout_s, on_wait)
         yield

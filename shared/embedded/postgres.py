@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -93,7 +94,10 @@ class PostgresServer:
     def directory(self) -> Path:
         return self._home / "data"
 
-    def choose_ports(self, previous: tuple[int, ...]) -> tuple[int, ...]:  # noqa: ARG002 - it has none
+    def choose_ports(self, _previous: tuple[int, ...]) -> tuple[int, ...]:
+        return ()
+
+    def ports_of(self, _command: Sequence[str]) -> tuple[int, ...]:
         return ()
 
     def prepare(self) -> None:
@@ -108,7 +112,7 @@ class PostgresServer:
         self._forget_dead_server(account)
         self._provision(account)
 
-    def launch(self, ports: tuple[int, ...]) -> Launch:  # noqa: ARG002 - it has none
+    def launch(self, _ports: tuple[int, ...]) -> Launch:
         settings = _SETTINGS | {
             "unix_socket_directories": '"' + str(self._socket_directory).replace('"', '""') + '"'
         }
@@ -120,7 +124,7 @@ class PostgresServer:
             account=server_account(),
         )
 
-    async def probe(self, ports: tuple[int, ...]) -> Answer:  # noqa: ARG002 - it has none
+    async def probe(self, _ports: tuple[int, ...]) -> Answer:
         try:
             connection = await asyncpg.connect(
                 host=str(self._socket_directory),
@@ -135,6 +139,8 @@ class PostgresServer:
             asyncpg.InvalidCatalogNameError,
         ):
             return Answer.REFUSED
+        except asyncpg.TooManyConnectionsError:
+            return Answer.READY  # it serves, only not one more
         except asyncpg.CannotConnectNowError:
             return Answer.BUSY
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -142,11 +148,11 @@ class PostgresServer:
         await connection.close(timeout=5)
         return Answer.READY
 
-    def url(self, ports: tuple[int, ...]) -> str:  # noqa: ARG002 - it has none
+    def url(self, _ports: tuple[int, ...]) -> str:
         host = quote(str(self._socket_directory))
         return f"postgresql://{_ROLE}:{self._password}@/{_DATABASE}?host={host}"
 
-    def address(self, ports: tuple[int, ...]) -> str:  # noqa: ARG002 - it has none
+    def address(self, _ports: tuple[int, ...]) -> str:
         return str(self._socket_directory / _SOCKET)
 
     @property
@@ -198,8 +204,11 @@ class PostgresServer:
         """
         pid_file = self.directory / "postmaster.pid"
         if pid_file.exists():
-            _, *rest = pid_file.read_text().splitlines(keepends=True)
-            _write(pid_file, f"{_NO_SUCH_PID}\n" + "".join(rest), account)
+            _, newline, rest = pid_file.read_text().partition("\n")
+            if newline:
+                _write(pid_file, f"{_NO_SUCH_PID}\n{rest}", account)
+            else:  # killed while it wrote the file
+                pid_file.unlink()
         for name in (_SOCKET, f"{_SOCKET}.lock"):
             (self._socket_directory / name).unlink(missing_ok=True)
 

@@ -126,6 +126,27 @@ def _works_in(process: psutil.Process, directory: str) -> bool:
     return False
 
 
+def command_line(process: ProcessId) -> list[str]:
+    """What a process was started with; empty if it is gone."""
+    try:
+        return psutil.Process(process.pid).cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def listening_ports(process: ProcessId) -> set[int]:
+    """The TCP ports that a process of ours listens on."""
+    try:
+        connections = psutil.Process(process.pid).net_connections(kind="tcp")
+    except psutil.NoSuchProcess:
+        return set()
+    return {
+        connection.laddr.port
+        for connection in connections
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
 def stop(process: ProcessId, signals: Iterable[tuple[signal.Signals, float]]) -> bool:
     """Send each signal and wait its seconds until the process is gone; True if it is."""
     for number, patience_s in signals:

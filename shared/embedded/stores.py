@@ -17,7 +17,7 @@ from shared.embedded.errors import EmbeddedStoreError
 from shared.embedded.layout import Layout
 from shared.embedded.lock import locked
 from shared.embedded.postgres import PostgresServer
-from shared.embedded.process import is_alive, resident_bytes
+from shared.embedded.process import resident_bytes
 from shared.embedded.redis import RedisServer
 from shared.embedded.server import Server, answers, bring_up, end, locate
 from shared.embedded.state import ServerRecord, State, read_state, write_state
@@ -126,7 +126,8 @@ def find(home: Path) -> Endpoints | None:
     """
     layout = Layout.of(home)
     state = read_state(layout.state)
-    if not any(is_alive(record.process) for record in state.servers.values() if record.wanted):
+    wanted = (server for server in _all_servers(layout) if state.server(server.name).wanted)
+    if not any(locate(server, state.server(server.name)) for server in wanted):
         return None
     return _endpoints(layout, state)
 
@@ -146,11 +147,12 @@ def _endpoints(layout: Layout, state: State) -> Endpoints:
 
 
 async def _health(server: Server, record: ServerRecord) -> StoreHealth:
-    process = record.process if is_alive(record.process) else None
-    if process is None:
+    found = await asyncio.to_thread(locate, server, record)
+    if not found:
         return StoreHealth(up=False, pid=None, rss_bytes=0, address="")
+    process = found[0]
     return StoreHealth(
-        up=await answers(server, record, _HEALTH_TIMEOUT_S),
+        up=await answers(server, process, record.ports, _HEALTH_TIMEOUT_S),
         pid=process.pid,
         rss_bytes=await asyncio.to_thread(resident_bytes, process),
         address=server.address(record.ports),
