@@ -1,0 +1,47 @@
+"""Composition root of the auth service."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from ai_services.auth.bootstrap import FirstStart
+from ai_services.auth.routes import endpoints
+from ai_services.auth.service import Auth, open_auth
+from shared.config import Config
+from shared.data_access.access import open_data_access
+from shared.registry import announce
+from shared.service import BaseAIService
+from shared.stores import store_urls
+
+
+def create_service(config: Config) -> BaseAIService[Auth]:
+    FirstStart.of(config)  # a wrong setting stops the process before it listens
+    return BaseAIService(
+        "auth",
+        config,
+        endpoints=endpoints,
+        open_state=partial(_open, config),
+        description="Sign-in, users, API keys, the keys that verify tokens, the audit log.",
+    )
+
+
+async def _open(config: Config, service: BaseAIService[Auth], stack: AsyncExitStack) -> Auth:
+    data = await stack.enter_async_context(
+        open_data_access(
+            store_urls(config),
+            ports={"relational", "cache"},
+            pool_size=config.database_pool_size,
+        )
+    )
+    auth = stack.enter_context(open_auth(config, data.relational, data.cache))
+
+    async def start() -> None:
+        await auth.start()
+
+    # Redis only speeds revocations up, so that the service is ready without it.
+    service.check("postgres", data.relational.ping)
+    service.background("first start", start)
+    service.background("cleaning", auth.cleaning.run)
+    service.background("registry", lambda: announce(data.cache, service.name, service.url))
+    return auth

@@ -1,0 +1,101 @@
+"""The auth service's use cases, wired together; the command line wires the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from ai_services.auth.api_keys import ApiKeys
+from ai_services.auth.bootstrap import BootstrapResult, FirstStart, bootstrap
+from ai_services.auth.cleaning import Cleaning
+from ai_services.auth.organisations import Organisations
+from ai_services.auth.passwords import HashCost, Passwords
+from ai_services.auth.revocations import Revocations
+from ai_services.auth.sessions import Sessions, SignedIn
+from ai_services.auth.sign_in_limit import SignInLimit
+from ai_services.auth.signing import TokenSigner, TokenTerms
+from ai_services.auth.users import Users
+from shared.config import Config
+from shared.data_access.ports import Cache, Relational
+from shared.home import data_key
+from shared.security import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    relational: Relational
+    passwords: Passwords
+    signer: TokenSigner
+    revocations: Revocations
+    sessions: Sessions
+    users: Users
+    api_keys: ApiKeys
+    organisations: Organisations
+    cleaning: Cleaning
+    first: FirstStart
+    clock: Callable[[], datetime]
+
+    async def login(self, email: str, password: str, address: str) -> SignedIn:
+        """As `Sessions.login`; the first admin's password file goes when that admin comes in."""
+        signed_in = await self.sessions.login(email, password, address)
+        if signed_in.user.email == self.first.email:
+            self.first.password_file.unlink(missing_ok=True)
+        return signed_in
+
+    async def start(self) -> BootstrapResult | None:
+        """Make what the first start makes, and the first signing key."""
+        made = await bootstrap(self.relational, self.passwords, self.first, self.clock)
+        await self.signer.ensure()
+        return made
+
+
+@contextmanager
+def open_auth(
+    config: Config,
+    relational: Relational,
+    cache: Cache,
+    *,
+    cost: HashCost | None = None,
+    limit: SignInLimit | None = None,
+    clock: Callable[[], datetime] | None = None,
+) -> Iterator[Auth]:
+    """The use cases over these stores, which need not be up. ConfigError for wrong settings."""
+    clock, limit = clock or _now, limit or SignInLimit()
+    first = FirstStart.of(config)
+    terms = TokenTerms(
+        config.token_issuer,
+        config.token_audience,
+        config.access_token_seconds,
+        config.refresh_token_seconds,
+    )
+    signer = TokenSigner(relational, data_key(config), terms, clock)
+    revocations = Revocations(relational, cache, terms.outlived, clock)
+    passwords = Passwords(cost or HashCost())
+    try:
+        yield Auth(
+            relational,
+            passwords,
+            signer,
+            revocations,
+            Sessions(relational, passwords, limit, signer, revocations, terms, clock),
+            Users(relational, passwords, limit, revocations, clock),
+            ApiKeys(relational, revocations, clock),
+            Organisations(relational, clock),
+            Cleaning(relational, terms, limit, clock),
+            first,
+            clock,
+        )
+    finally:
+        passwords.close()
+
+
+def operator(org_id: UUID) -> Principal:
+    """Whoever runs the command line on the platform's own machine."""
+    return Principal(org_id, "service:cli", "admin", "service")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
