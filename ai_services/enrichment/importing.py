@@ -8,11 +8,9 @@ but what is missing.
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import polars as pl
@@ -25,7 +23,6 @@ from shared.errors import NotFound
 
 TOPIC: Final = "calls"
 _IDS_PER_EVENT: Final = 500
-_KEYS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +104,11 @@ async def store_batch(
 ) -> BatchResult:
     """One transaction: calls, transcripts, events, counts and rejects of a batch."""
     async with relational.tenant(org_id) as tx:
-        merged = store.Merged(frozenset(), frozenset())
+        merged = store.Merged()
         if staged:
             has_turns = batch.frame["turns"].null_count() < batch.frame.height
             merged = await store.merge_calls(tx, org_id, timezone, staged, transcripts=has_turns)
-            await emit_changes(tx, org_id, (*merged.inserted, *merged.updated))
+            await _emit_changes(tx, org_id, merged)
         await store.keep_rejects(
             tx,
             org_id,
@@ -132,15 +129,16 @@ async def store_batch(
     return BatchResult(merged)
 
 
-async def emit_changes(tx: Transaction, org_id: UUID, callids: Iterable[str]) -> None:
-    """Outbox events for changed calls; a call always has the same key, so its events stay in order."""
-    by_key: defaultdict[int, list[str]] = defaultdict(list)
-    for callid in callids:
-        by_key[zlib.crc32(callid.encode()) % _KEYS].append(callid)
-    for key, ids in by_key.items():
-        for start in range(0, len(ids), _IDS_PER_EVENT):
-            payload = {"callids": ids[start : start + _IDS_PER_EVENT]}
-            await tx.emit(org_id, TOPIC, f"calls-{key}", payload)
+async def _emit_changes(tx: Transaction, org_id: UUID, merged: store.Merged) -> None:
+    """Outbox events for changed calls, under one key: an organisation's calls are one ordered stream."""
+    ids = [*merged.inserted, *merged.updated]
+    payloads: list[dict[str, Any]] = [
+        {"callids": ids[start : start + _IDS_PER_EVENT]}
+        for start in range(0, len(ids), _IDS_PER_EVENT)
+    ]
+    if merged.left:
+        payloads[0]["left"] = sorted(merged.left)
+    await tx.emit_many(org_id, TOPIC, [(TOPIC, payload) for payload in payloads])
 
 
 def stage(frame: pl.DataFrame, cipher: PhoneCipher) -> bytes:

@@ -85,10 +85,25 @@ class CallGraph:
         self._graph = graph
 
     async def apply(self, org_id: UUID, events: Sequence[OutboxEvent]) -> None:
+        left = {
+            (user, customer) for event in events for user, customer in event.payload.get("left", ())
+        }
         async with self._relational.tenant(org_id, readonly=True) as tx:
-            rows = await store.contacts(tx, org_id, _callids(events))
+            rows = await store.contacts(tx, org_id, _callids(events), list(left))
+            gone = [row for row in rows if row["calls"] == 0]
+            users, customers = (
+                {row["user_id"] for row in gone},
+                {row["customer_id"] for row in gone},
+            )
+            lonely = await store.without_contacts(tx, org_id, list(users), list(customers))
+        rows = [row for row in rows if row["calls"]]
         for start in range(0, len(rows), _PAGE):
             await self._write(org_id, rows[start : start + _PAGE])
+        if gone:
+            ends = [(("Account", row["user_id"]), ("Customer", row["customer_id"])) for row in gone]
+            await self._graph.delete_edges(org_id, "CALLED", ends)
+            await self._graph.delete_nodes(org_id, "Account", lonely[0])
+            await self._graph.delete_nodes(org_id, "Customer", lonely[1])
 
     async def rebuild(self, org_id: UUID, progress: Progress) -> int:
         await self._graph.clear(org_id)

@@ -45,7 +45,10 @@ WITH merged AS (
         level_name = EXCLUDED.level_name, hangup_by = EXCLUDED.hangup_by,
         call_status = EXCLUDED.call_status, phone_cipher = EXCLUDED.phone_cipher,
         phone_masked = EXCLUDED.phone_masked,
-        has_transcript = c.has_transcript OR EXCLUDED.has_transcript, updated_at = now()
+        has_transcript = c.has_transcript OR EXCLUDED.has_transcript, updated_at = now(),
+        moved_from = CASE WHEN (c.user_id, c.customer_id)
+                               IS DISTINCT FROM (EXCLUDED.user_id, EXCLUDED.customer_id)
+                          THEN ARRAY[c.user_id, c.customer_id] END
     WHERE (c.task_id, c.user_id, c.customer_id, c.call_date, c.started_at, c.duration_ms,
            c.bill_ms, c.rounds, c.level_name, c.hangup_by, c.call_status, c.phone_cipher,
            c.has_transcript)
@@ -54,9 +57,9 @@ WITH merged AS (
            EXCLUDED.started_at, EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds,
            EXCLUDED.level_name, EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher,
            c.has_transcript OR EXCLUDED.has_transcript)
-    RETURNING callid, (xmax = 0) AS inserted
+    RETURNING callid, (xmax = 0) AS inserted, moved_from
 )
-SELECT callid, inserted FROM merged
+SELECT callid, inserted, moved_from FROM merged
 """
 
 _MERGE_TRANSCRIPTS = """
@@ -77,10 +80,14 @@ WHERE org_id = $1 AND callid = ANY($2::text[]) AND llm_analyzed_at IS NOT NULL
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What one batch changed: callids that are new, and callids that differ from before."""
+    """What one batch changed: callids that are new, callids that differ from before.
 
-    inserted: frozenset[str]
-    updated: frozenset[str]
+    `left` holds the (user_id, customer_id) pairs that calls belonged to until this batch.
+    """
+
+    inserted: frozenset[str] = frozenset()
+    updated: frozenset[str] = frozenset()
+    left: frozenset[tuple[str, str]] = frozenset()
 
     def status(self, callid: str) -> Literal["inserted", "updated", "unchanged"]:
         if callid in self.inserted:
@@ -100,6 +107,11 @@ async def merge_calls(
     rows = await tx.fetch(_MERGE_CALLS, org_id, timezone)
     inserted = frozenset(row["callid"] for row in rows if row["inserted"])
     updated = {row["callid"] for row in rows if not row["inserted"]}
+    left = frozenset(
+        (row["moved_from"][0], row["moved_from"][1])
+        for row in rows
+        if row["moved_from"] and row["moved_from"][1] is not None
+    )
     if transcripts:
         turns = await tx.fetch(_MERGE_TRANSCRIPTS, org_id)
         replaced = [row["callid"] for row in turns if not row["inserted"]]
@@ -107,7 +119,7 @@ async def merge_calls(
             await tx.execute(_FORGET_ANALYSIS, org_id, replaced)
         updated.update(row["callid"] for row in turns if row["callid"] not in inserted)
     await tx.execute("DROP TABLE call_staging")
-    return Merged(inserted, frozenset(updated))
+    return Merged(inserted, frozenset(updated), left)
 
 
 async def organisation_timezone(tx: Transaction, org_id: UUID) -> str | None:
@@ -332,19 +344,45 @@ async def count_calls(tx: Transaction, org_id: UUID) -> int:
     return count
 
 
-async def contacts(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> list[Row]:
-    """All there is between the (user, customer) pairs that these calls touch, per pair."""
+async def contacts(
+    tx: Transaction, org_id: UUID, callids: Sequence[str], pairs: Sequence[tuple[str, str]]
+) -> list[Row]:
+    """What there is between the (user, customer) pairs of these calls, and of `pairs`, per pair.
+
+    A pair without calls has `calls` 0.
+    """
     return await tx.fetch(
         """WITH pairs AS (
-               SELECT DISTINCT user_id, customer_id FROM call_record_enriched
-               WHERE org_id = $1 AND callid = ANY($2::text[]) AND customer_id IS NOT NULL)
-           SELECT c.user_id, c.customer_id, count(*) AS calls,
-                  count(*) FILTER (WHERE c.call_status = 'connected') AS connected,
+               SELECT user_id, customer_id FROM call_record_enriched
+               WHERE org_id = $1 AND callid = ANY($2::text[]) AND customer_id IS NOT NULL
+               UNION
+               SELECT * FROM unnest($3::text[], $4::text[]))
+           SELECT p.user_id, p.customer_id, count(c.callid) AS calls,
+                  count(c.callid) FILTER (WHERE c.call_status = 'connected') AS connected,
                   max(c.started_at) AS last_at
-           FROM call_record_enriched c JOIN pairs USING (user_id, customer_id)
-           WHERE c.org_id = $1 GROUP BY c.user_id, c.customer_id""",
-        org_id, list(callids),
+           FROM pairs p LEFT JOIN call_record_enriched c
+             ON c.org_id = $1 AND c.user_id = p.user_id AND c.customer_id = p.customer_id
+           GROUP BY p.user_id, p.customer_id""",
+        org_id, list(callids), [pair[0] for pair in pairs], [pair[1] for pair in pairs],
     )  # fmt: skip
+
+
+async def without_contacts(
+    tx: Transaction, org_id: UUID, users: Sequence[str], customers: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Those of the users and customers that no call connects to anyone."""
+    lonely_users = await tx.fetch(
+        """SELECT id FROM unnest($2::text[]) AS id WHERE NOT EXISTS (
+               SELECT FROM call_record_enriched
+               WHERE org_id = $1 AND user_id = id AND customer_id IS NOT NULL)""",
+        org_id, list(users),
+    )  # fmt: skip
+    lonely_customers = await tx.fetch(
+        """SELECT id FROM unnest($2::text[]) AS id WHERE NOT EXISTS (
+               SELECT FROM call_record_enriched WHERE org_id = $1 AND customer_id = id)""",
+        org_id, list(customers),
+    )  # fmt: skip
+    return [row["id"] for row in lonely_users], [row["id"] for row in lonely_customers]
 
 
 async def contact_page(

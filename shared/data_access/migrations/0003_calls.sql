@@ -24,6 +24,7 @@ CREATE TABLE call_record_enriched (
     reason           text,
     analyzer         text,
     llm_analyzed_at  timestamptz,
+    moved_from       text[],                  -- {user_id, customer_id} before the last write, if that changed them
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, callid)
