@@ -121,8 +121,8 @@ class CallGraph:
     async def _write(self, org_id: UUID, rows: Sequence[Row]) -> None:
         accounts = {row["user_id"] for row in rows}
         customers = {row["customer_id"] for row in rows}
-        nodes = [Node("Account", id) for id in accounts] + [
-            Node("Customer", id) for id in customers
+        nodes = [Node("Account", name) for name in accounts] + [
+            Node("Customer", name) for name in customers
         ]
         await self._graph.upsert_nodes(org_id, nodes)
         await self._graph.upsert_edges(org_id, [_edge(row) for row in rows])

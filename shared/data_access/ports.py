@@ -98,6 +98,15 @@ class Graph(Protocol):
         """Delete nodes and their edges; unknown ids are ignored."""
         ...
 
+    async def delete_edges(
+        self,
+        org_id: UUID,
+        edge_type: str,
+        ends: Sequence[tuple[tuple[str, str], tuple[str, str]]],
+    ) -> None:
+        """Delete the edges of this type between these (source, target); unknown ones are ignored."""
+        ...
+
     async def node(self, org_id: UUID, label: str, node_id: str) -> Node | None: ...
     async def neighbours(
         self,
