@@ -12,6 +12,9 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import redis.asyncio as aioredis
+
+from shared.embedded.stores import EmbeddedStores, Endpoints
 
 LOCAL_POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql://root@127.0.0.1:5432/postgres")
 LOCAL_REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
@@ -37,6 +40,38 @@ async def fresh_database(server_url: str) -> AsyncIterator[str]:
             await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
     finally:
         await admin.close()
+
+
+@pytest.fixture(scope="session")
+async def stores(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Endpoints]:
+    """The embedded stores, started once for the whole run in a home of their own."""
+    embedded = EmbeddedStores(tmp_path_factory.mktemp("looma"))
+    try:
+        yield await embedded.start()
+    finally:
+        await embedded.stop()
+
+
+@pytest.fixture
+async def database_url(stores: Endpoints) -> AsyncIterator[str]:
+    """A fresh, empty database on the embedded PostgreSQL; the first use of an adapter migrates it."""
+    async with fresh_database(stores.database_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def redis_url(stores: Endpoints) -> str:
+    """The embedded Redis, emptied."""
+    client = aioredis.Redis.from_url(stores.redis_url)
+    await client.flushall()
+    await client.aclose()
+    return stores.redis_url
+
+
+@pytest.fixture
+def graph_url(stores: Endpoints) -> str:
+    """The embedded graph database, shared by all tests: use organisations of your own."""
+    return stores.graph_url
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from shared.data_access.errors import NETWORK_ERRORS
 from shared.data_access.migrate import CORE, migrate
 from shared.data_access.ports import Transaction
 from shared.data_access.postgres_errors import DRIVER_ERRORS, POSTGRES
-from shared.data_access.postgres_transaction import PostgresTransaction
-from shared.errors import StoreError, StoreUnavailable
+from shared.data_access.postgres_transaction import PostgresTransaction, is_lost
+from shared.errors import StoreUnavailable
 
 Proxy = asyncpg.pool.PoolConnectionProxy
 _MIGRATION_SECONDS = 600.0
@@ -114,16 +114,13 @@ class Postgres:
         await self.require(CORE)
         connection = await self._begin(begin)
         try:
-            yield PostgresTransaction(connection)
-            with POSTGRES:
-                status = await connection.execute("COMMIT")
+            transaction = PostgresTransaction(connection)
+            yield transaction
+            await transaction.commit()
         except BaseException:
             await asyncio.shield(self._give_back(connection))
             raise
         await self._release(connection)
-        if status == "ROLLBACK":
-            # A statement failed, its error was caught and the block went on: nothing was kept.
-            raise StoreError("The transaction was rolled back because a statement in it failed.")
 
     async def _begin(self, begin: str) -> Proxy:
         connection = await self._acquire()
@@ -131,7 +128,7 @@ class Postgres:
             await connection.execute(begin, timeout=self._acquire_timeout)
         except _CAUGHT as error:
             await self._discard(connection)
-            if POSTGRES.kind(error) is not StoreUnavailable and not _is_lost(connection):
+            if POSTGRES.kind(error) is not StoreUnavailable and not is_lost(connection):
                 raise POSTGRES.error(error) from error
         except BaseException:
             await asyncio.shield(self._give_back(connection))
@@ -165,11 +162,12 @@ class Postgres:
     async def _give_back(self, connection: Proxy) -> None:
         """After a failed block: roll back what is open, or drop the connection if that fails."""
         with suppress(*_CAUGHT):
-            if connection.is_in_transaction() and not connection.is_closed():
+            if not is_lost(connection) and connection.is_in_transaction():
                 await connection.execute("ROLLBACK", timeout=self._acquire_timeout)
-        if connection.is_in_transaction():
-            connection.terminate()
-        await self._release(connection)
+        if is_lost(connection) or connection.is_in_transaction():
+            await self._discard(connection)
+        else:
+            await self._release(connection)
 
     async def _release(self, connection: Proxy) -> None:
         pool = self._pool
@@ -179,7 +177,8 @@ class Postgres:
             await pool.release(connection, timeout=self._acquire_timeout)
 
     async def _discard(self, connection: Proxy) -> None:
-        connection.terminate()
+        with suppress(*_CAUGHT):  # the pool has dropped it already
+            connection.terminate()
         await self._release(connection)
 
     def _open_pool(self) -> asyncpg.Pool:
@@ -220,10 +219,6 @@ class Postgres:
 
 def _uuid(value: UUID) -> str:
     return str(value if isinstance(value, UUID) else UUID(value))
-
-
-def _is_lost(connection: Proxy) -> bool:
-    return bool(connection.is_closed())
 
 
 async def _keep(_connection: asyncpg.Connection) -> None:

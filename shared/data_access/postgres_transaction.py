@@ -14,7 +14,7 @@ from shared.data_access.errors import NETWORK_ERRORS
 from shared.data_access.ports import Row
 from shared.data_access.postgres_errors import DRIVER_ERRORS, POSTGRES
 from shared.data_access.topics import TOPICS
-from shared.errors import StoreUnavailable
+from shared.errors import StoreError, StoreUnavailable
 
 _EMIT = """
 INSERT INTO outbox (org_id, projection, topic, key, payload)
@@ -84,14 +84,30 @@ class PostgresTransaction:
                 _EMIT, org_id, topic, keys, payloads, list(TOPICS[topic])
             )
 
+    async def commit(self) -> None:
+        """End the transaction; for the adapter, not for its users."""
+        with self._translated():
+            status = await self._connection.execute("COMMIT")
+        if status == "ROLLBACK":
+            # A statement failed, its error was caught and the block went on: nothing was kept.
+            raise StoreError("The transaction was rolled back because a statement in it failed.")
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except (*DRIVER_ERRORS, *NETWORK_ERRORS) as error:
             # The driver names a lost connection in several ways, one of them its catch-all.
-            lost = self._connection.is_closed()
+            lost = is_lost(self._connection)
             raise POSTGRES.error(error, StoreUnavailable if lost else None) from error
+
+
+def is_lost(connection: asyncpg.pool.PoolConnectionProxy) -> bool:
+    """Whether the connection is gone; the pool takes its stand-in away when it notices first."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 def _rows_touched(status: str) -> int:
