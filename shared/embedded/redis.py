@@ -89,12 +89,8 @@ class RedisServer:
         )
         try:
             await client.ping()
-        except redis.exceptions.AuthenticationError:
-            return Answer.REFUSED
-        except redis.exceptions.BusyLoadingError:
-            return Answer.BUSY
-        except (redis.exceptions.RedisError, OSError):
-            return Answer.SILENT
+        except (redis.exceptions.RedisError, OSError) as error:
+            return _meaning(error)
         finally:
             await client.aclose()
         return Answer.READY
@@ -112,6 +108,16 @@ class RedisServer:
     @property
     def _password(self) -> str:
         return secret(self.layout.home, "redis").decode()
+
+
+def _meaning(error: Exception) -> Answer:
+    """What a failed ping says. The client wraps errors that happen while it connects."""
+    for one in (error, error.__cause__):
+        if isinstance(one, redis.exceptions.AuthenticationError):
+            return Answer.REFUSED
+        if isinstance(one, redis.exceptions.BusyLoadingError):
+            return Answer.BUSY
+    return Answer.SILENT
 
 
 def _quoted(path: Path) -> str:

@@ -69,11 +69,15 @@ async def cache(endpoints: Endpoints) -> AsyncIterator[redis.asyncio.Redis]:
         await client.aclose()
 
 
-async def graph_values(endpoints: Endpoints, query: str, **parameters: object) -> list[Any]:
+async def graph_values(
+    endpoints: Endpoints, query: str, *, retry_s: float = 30, **parameters: object
+) -> list[Any]:
     """The first column of what the graph database answers, in a transaction that is retried."""
     url = urlsplit(endpoints.graph_url)
     driver = neo4j.AsyncGraphDatabase.driver(
-        f"bolt://{url.hostname}:{url.port}", auth=(url.username, url.password)
+        f"bolt://{url.hostname}:{url.port}",
+        auth=(url.username, url.password),
+        max_transaction_retry_time=retry_s,
     )
     async with driver:
         database = url.path.removeprefix("/")
