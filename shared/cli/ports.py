@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Collection
 
 from shared.errors import ConfigError
 
@@ -44,6 +45,8 @@ def fixed(host: str, port: int, setting: str) -> int:
     )
 
 
-def preferred(host: str, port: int) -> int:
-    """The port, or any free one: peers find each other through the registry."""
-    return port if _refusal(host, port) is None else any_free(host)
+def preferred(host: str, port: int, taken: Collection[int] = ()) -> int:
+    """The port unless it is taken, then any free one: peers find each other through the registry."""
+    if port not in taken and _refusal(host, port) is None:
+        return port
+    return any_free(host)

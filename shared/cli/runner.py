@@ -1,0 +1,36 @@
+"""Runs the work of one command: settings, logs, loop, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from shared.config import Config
+
+T = TypeVar("T")
+
+
+def run(work: Callable[[Config], Coroutine[Any, Any, T]]) -> T:
+    """Run `work` with the settings of the environment; SIGTERM ends it as Ctrl-C does."""
+    return asyncio.run(_run(work, settings()))
+
+
+def settings() -> Config:
+    """The settings, with logs set up: a command shows warnings only, and to people."""
+    # Imported here: it brings the tracing library, which a command without stores never uses.
+    from shared.telemetry import configure_logging
+
+    config = Config.from_env()
+    level = "debug" if config.log_level == "debug" else "warning"
+    configure_logging("cli", replace(config, log_format="console", log_level=level))
+    return config
+
+
+async def _run(work: Callable[[Config], Coroutine[Any, Any, T]], config: Config) -> T:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work(config)

@@ -1,0 +1,121 @@
+"""`looma up`, once its options are read: start, show, serve, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from ai_services.auth.bootstrap import take_password
+from ai_services.auth.service import Auth, open_auth
+from shared.cli import platform
+from shared.cli.console import messages, say
+from shared.cli.platform import Platform
+from shared.cli.start_view import StartView
+from shared.cli.welcome import SignIn, show_addresses, show_holdings, survey
+from shared.config import Config
+from shared.data_access.access import UnifiedDataAccess, open_data_access
+from shared.stores import store_urls
+
+READY_WITHIN_S = 120.0
+DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The demo data that `--demo` asks for."""
+
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The stores as the command line uses them."""
+
+    data: UnifiedDataAccess
+    auth: Auth
+
+
+OnReady = Callable[[Platform, Opened], Awaitable[None]]
+
+
+def with_demo(config: Config, demo: Demo | None) -> Config:
+    """The demo is an organisation of its own; on an empty home it is the first."""
+    return config if demo is None else replace(config, organisation=DEMO)
+
+
+async def start(config: Config, demo: Demo | None) -> None:
+    """Start, show what there is, and serve until SIGINT or SIGTERM."""
+    config = with_demo(config, demo)
+    began = time.monotonic()
+    with StartView() as view:
+
+        async def greet(up: Platform, opened: Opened) -> None:
+            view.close()
+            await welcome(config, demo, opened, up.gateway_url, time.monotonic() - began)
+            messages().print("[dim]Ctrl-C stops it.")
+
+        await serve(config, view, greet)
+
+
+async def serve(config: Config, view: StartView, on_ready: OnReady) -> None:
+    """Run the platform until SIGINT or SIGTERM; a second one cuts the stop short."""
+    running: list[Platform] = []
+    work = asyncio.create_task(_work(config, view, on_ready, running))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop, work, running)
+    try:
+        await work
+    except asyncio.CancelledError:
+        say("Stopped.")
+
+
+def _stop(work: asyncio.Task[None], running: list[Platform]) -> None:
+    if not work.cancelling():
+        say("Stopping: the gateway, the services, the stores.")
+        work.cancel()
+        return
+    for one in running:
+        one.supervisor.kill()
+
+
+async def _work(
+    config: Config, view: StartView, on_ready: OnReady, running: list[Platform]
+) -> None:
+    settings = {"ORGANISATION": config.organisation}
+    async with platform.up(config, settings=settings, step=view.step, say=say) as up:
+        running.append(up)
+        async with open_for_cli(config) as opened:
+            # Before the services serve, so that the first admin's password is shown here.
+            await opened.auth.start()
+            up.supervisor.serve()
+            await up.supervisor.ready(READY_WITHIN_S)
+            await on_ready(up, opened)
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def open_for_cli(config: Config) -> AsyncIterator[Opened]:
+    """The ports that the command line needs, over stores that run."""
+    async with open_data_access(
+        store_urls(config), ports={"relational", "cache", "vectors"}, pool_size=4
+    ) as data:
+        with open_auth(config, data.relational, data.cache) as auth:
+            yield Opened(data, auth)
+
+
+async def welcome(
+    config: Config, demo: Demo | None, opened: Opened, gateway_url: str, seconds: float
+) -> None:
+    """Fill the demo organisation if asked to, then show what there is and how to get in."""
+    sign_in = SignIn(config.admin_email, take_password(opened.auth.first))
+    if demo is not None:
+        from shared.cli.demo_data import fill
+
+        sign_in = await fill(config, opened, demo.calls, sign_in)
+    show_holdings(await survey(opened.data.relational))
+    show_addresses(gateway_url, sign_in, seconds)
