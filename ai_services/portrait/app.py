@@ -1,0 +1,48 @@
+"""Composition root of the portrait service."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from ai_services.portrait.projections import PortraitVectors
+from ai_services.portrait.routes import endpoints
+from shared.config import Config
+from shared.data_access.access import open_data_access
+from shared.data_access.outbox import OutboxRelay
+from shared.data_access.ports import Relational
+from shared.registry import announce
+from shared.service import BaseAIService
+from shared.stores import store_urls
+
+
+def create_service(config: Config) -> BaseAIService[Relational]:
+    return BaseAIService(
+        "portrait",
+        config,
+        endpoints=endpoints,
+        open_state=partial(_open, config),
+        description="Who a user is by their calls, per natural week, month and quarter.",
+    )
+
+
+async def _open(
+    config: Config, service: BaseAIService[Relational], stack: AsyncExitStack
+) -> Relational:
+    data = await stack.enter_async_context(
+        open_data_access(
+            store_urls(config),
+            ports={"relational", "vectors", "cache"},
+            pool_size=config.database_pool_size,
+        )
+    )
+    relay = OutboxRelay(
+        data.relational,
+        [PortraitVectors(data.relational, data.vectors)],
+        registry=service.metrics.registry,
+    )
+    service.check("postgres", data.relational.ping)
+    service.check("redis", data.cache.ping)
+    service.background("outbox", relay.run)
+    service.background("registry", lambda: announce(data.cache, service.name, service.url))
+    return data.relational

@@ -1,0 +1,43 @@
+"""The closed vocabulary of trend metrics: each a function of figures, so that it holds for
+one user and for a whole organisation alike (rates of totals, not averages of rates).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Final
+
+from ai_services.portrait.figures import COUNTS, Figures, ratio, seconds
+from shared.errors import Detail, InvalidInput
+
+Value = int | float | None
+Metric = Callable[[Figures], Value]
+
+_DERIVED: Final[dict[str, Metric]] = {
+    "connect_rate": attrgetter("connect_rate"),
+    "total_duration": lambda f: seconds(f.total_duration),
+    "avg_duration": attrgetter("avg_duration"),
+    "avg_rounds": attrgetter("avg_rounds"),
+    "avg_sentiment_score": attrgetter("avg_sentiment_score"),
+    # Over connected calls of which the sentiment or risk is known.
+    "positive_rate": lambda f: ratio(f.positive_count, f.judged_calls),
+    "neutral_rate": lambda f: ratio(f.neutral_count, f.judged_calls),
+    "negative_rate": lambda f: ratio(f.negative_count, f.judged_calls),
+    "high_complaint_rate": lambda f: ratio(f.high_complaint_risk, f.complaint_judged_calls),
+    "high_churn_rate": lambda f: ratio(f.high_churn_risk, f.churn_judged_calls),
+}
+METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
+    {**{name: attrgetter(name) for name in COUNTS if name != "scored_calls"}, **_DERIVED}
+)
+
+
+def metric(name: str) -> Metric:
+    """The metric called `name`; InvalidInput that lists those there are for any other."""
+    found = METRICS.get(name)
+    if found is None:
+        problem = f"there is no metric {name[:60]!r}"
+        fix = f"send one of {', '.join(METRICS)}"
+        raise InvalidInput(f"metric: {problem}; {fix}.", details=[Detail("metric", problem, fix)])
+    return found

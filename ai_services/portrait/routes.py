@@ -1,0 +1,75 @@
+"""Endpoints of the portrait service: parse, call, respond."""
+
+from ai_services.portrait import schemas, service
+from ai_services.portrait.request import requested
+from shared.data_access.ports import Relational
+from shared.service import Call, Endpoint
+
+
+async def list_periods(call: Call[Relational]) -> schemas.PeriodsOut:
+    query: schemas.PeriodsQuery = call.query
+    found = await service.list_periods(call.state, call.org_id, query.type, query.limit)
+    return schemas.PeriodsOut.of(query.type, found)
+
+
+async def get_summary(call: Call[Relational]) -> schemas.SummaryOut:
+    query: schemas.PortraitQuery = call.query
+    return schemas.SummaryOut.of(
+        await service.summary(call.state, call.org_id, query.period_type, query.period_key)
+    )
+
+
+async def get_trend(call: Call[Relational]) -> schemas.TrendOut:
+    query: schemas.TrendQuery = call.query
+    points = await service.trend(
+        call.state, call.org_id, query.period_type, query.metric, query.limit, query.user_id
+    )
+    return schemas.TrendOut.of(query.metric, query.period_type, points)
+
+
+async def get_portrait(call: Call[Relational]) -> schemas.PortraitOut:
+    query: schemas.PortraitQuery = call.query
+    return schemas.PortraitOut.of(
+        await service.portrait(
+            call.state, call.org_id, call.params["user_id"], query.period_type, query.period_key
+        )
+    )
+
+
+async def compute(call: Call[Relational]) -> schemas.ComputeOut:
+    body: schemas.ComputeIn = call.body
+    wanted = requested(body.period_type, body.period_key, body.from_, body.to)
+    return schemas.ComputeOut.of(
+        await service.compute(
+            call.state, call.org_id, wanted.period_types, wanted.first, wanted.last
+        )
+    )
+
+
+endpoints: list[Endpoint[Relational]] = [
+    Endpoint(
+        "GET", "/api/v1/periods", list_periods, "portrait:read",
+        "Natural weeks, months or quarters and their status, newest first",
+        query=schemas.PeriodsQuery, returns=schemas.PeriodsOut,
+    ),
+    Endpoint(
+        "GET", "/api/v1/portrait/summary", get_summary, "portrait:summary",
+        "All users of the organisation together in one period",
+        query=schemas.PortraitQuery, returns=schemas.SummaryOut,
+    ),
+    Endpoint(
+        "GET", "/api/v1/portrait/trend", get_trend, "portrait:summary",
+        "One metric over periods, oldest first, of all users or one",
+        query=schemas.TrendQuery, returns=schemas.TrendOut,
+    ),
+    Endpoint(
+        "GET", "/api/v1/portrait/{user_id}", get_portrait, "portrait:read",
+        "One user's portrait in one period",
+        query=schemas.PortraitQuery, returns=schemas.PortraitOut,
+    ),
+    Endpoint(
+        "POST", "/api/v1/admin/compute", compute, "portrait:compute",
+        "Recompute portraits; answers when it is done",
+        body=schemas.ComputeIn, returns=schemas.ComputeOut,
+    ),
+]  # fmt: skip
