@@ -87,6 +87,19 @@ async def local_postgres_url() -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
+async def local_redis_url() -> str:
+    """The Redis at TEST_REDIS_URL (default: 127.0.0.1:6379): use keys of your own."""
+    client = aioredis.Redis.from_url(LOCAL_REDIS)
+    try:
+        await client.ping()
+    except aioredis.RedisError as error:
+        skip_unless_ci(f"no Redis at {LOCAL_REDIS}: {error!r}")
+    finally:
+        await client.aclose()
+    return LOCAL_REDIS
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of the public data sets."""
     default = Path(__file__).parents[2] / "shared" / "data"

@@ -38,7 +38,7 @@ SELECT id, org_id, topic, key, payload, attempts, created_at FROM outbox
 WHERE projection = $1 AND org_id = $2 AND key = ANY($3) AND id <> ALL($4)
 ORDER BY id LIMIT $5
 """
-_LOCK = "hashtextextended('outbox/' || $1 || '/' || $2::text, 0)"
+_LOCK = "hashtextextended('outbox/' || $1::text || '/' || $2::uuid::text, 0)"
 _SHARE = f"SELECT pg_try_advisory_xact_lock_shared({_LOCK})"
 _EXCLUDE = f"SELECT pg_advisory_xact_lock({_LOCK})"
 _BURY = """

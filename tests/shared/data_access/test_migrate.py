@@ -1,0 +1,74 @@
+"""Migrations: once, in order, under a lock, never edited, never from the future."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from shared.data_access.migrate import migrate, read_migrations
+from shared.errors import ConfigError
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "0001_one.sql").write_text("CREATE TABLE one (a int)")
+    (tmp_path / "0003_three.sql").write_text("CREATE TABLE three (a int)")
+    (tmp_path / "extra").mkdir()
+    (tmp_path / "extra" / "0002_two.sql").write_text("CREATE TABLE two (a int)")
+    (tmp_path / "notes.txt").write_text("not a migration")
+    return tmp_path
+
+
+def test_the_package_s_migrations_are_numbered_without_gap():
+    versions = [migration.version for migration in read_migrations()]
+    assert versions == list(range(1, len(versions) + 1))
+
+
+async def test_each_file_runs_once(connection, folder):
+    assert await migrate(connection, folder=folder) == [1, 3]
+    assert await migrate(connection, folder=folder) == []
+    assert await migrate(connection, ["extra"], folder=folder) == [2]
+    (folder / "0004_four.sql").write_text("CREATE TABLE four (a int)")
+    assert await migrate(connection, folder=folder) == [4]
+    rows = await connection.fetch("SELECT version, name FROM schema_migration ORDER BY version")
+    assert [tuple(row) for row in rows] == [(1, "one"), (2, "two"), (3, "three"), (4, "four")]
+
+
+async def test_a_file_that_fails_leaves_nothing_and_those_before_stay(connection, folder):
+    (folder / "0003_three.sql").write_text("CREATE TABLE three (a int); SELECT 1/0")
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate(connection, folder=folder)
+    assert await connection.fetchval("SELECT to_regclass('one')") == "one"
+    assert await connection.fetchval("SELECT to_regclass('three')") is None
+    (folder / "0003_three.sql").write_text("CREATE TABLE three (a int)")
+    assert await migrate(connection, folder=folder) == [3]
+
+
+async def test_a_file_changed_after_it_ran_is_refused(connection, folder):
+    await migrate(connection, folder=folder)
+    (folder / "0001_one.sql").write_text("CREATE TABLE one (b int)")
+    with pytest.raises(ConfigError, match=r"0001_one\.sql was changed"):
+        await migrate(connection, folder=folder)
+
+
+async def test_a_database_from_the_future_is_refused(connection, folder):
+    await migrate(connection, folder=folder)
+    (folder / "0003_three.sql").unlink()
+    with pytest.raises(ConfigError, match=r"migration 3.*Upgrade the program"):
+        await migrate(connection, folder=folder)
+
+
+def test_a_number_used_twice_is_refused(folder):
+    (folder / "0002_other.sql").write_text("")
+    with pytest.raises(ConfigError, match="number 2"):
+        read_migrations(folder)
