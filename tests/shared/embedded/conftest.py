@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
+import sysconfig
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +22,10 @@ import redis.asyncio
 from shared.embedded.stores import EmbeddedStores, Endpoints
 
 REPOSITORY = Path(__file__).parents[3]
+# For a Python that is not that of this virtual environment.
+SITE_PACKAGES = os.pathsep.join(
+    filter(None, [sysconfig.get_path("platlib"), os.environ.get("PYTHONPATH")])
+)
 
 
 @dataclass(frozen=True)
@@ -102,15 +108,18 @@ print(json.dumps(found and [found.database_url, found.redis_url, found.graph_url
 """
 
 
-async def in_another_process(script: str, home: Path, *, wrapper: tuple[str, ...] = ()) -> Any:
+async def in_another_process(
+    script: str, home: Path, *, wrapper: tuple[str, ...] = (), python: str = sys.executable
+) -> Any:
     """Run one of the scripts above and return the JSON that it prints."""
     process = await asyncio.create_subprocess_exec(
         *wrapper,
-        sys.executable,
+        python,
         "-c",
         script,
         str(home),
         cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": SITE_PACKAGES},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
