@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,13 +44,16 @@ async def fresh_database(server_url: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def stores(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Endpoints]:
+async def stores() -> AsyncIterator[Endpoints]:
     """The embedded stores, started once for the whole run in a home of their own."""
-    embedded = EmbeddedStores(tmp_path_factory.mktemp("looma"))
-    try:
-        yield await embedded.start()
-    finally:
-        await embedded.stop()
+    # Not under pytest's own directory: every run of pytest takes that away from other users, and
+    # under root PostgreSQL runs as one.
+    with tempfile.TemporaryDirectory(prefix="looma-test-", ignore_cleanup_errors=True) as home:
+        embedded = EmbeddedStores(Path(home))
+        try:
+            yield await embedded.start()
+        finally:
+            await embedded.stop()
 
 
 @pytest.fixture
