@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -45,13 +45,18 @@ def say(line: str) -> None:
     messages().print(escape(line), soft_wrap=True)
 
 
-class _RateColumn(ProgressColumn):
-    """How many a second, over the whole run so far."""
+class _CountColumn(ProgressColumn):
+    """How many so far, and how many a second over the whole run."""
 
     def render(self, task: Task) -> Text:
-        elapsed = task.finished_time or task.elapsed or 0.0
-        rate = task.completed / elapsed if elapsed > 0 and task.completed else 0.0
-        return Text(f"{rate:,.0f} {task.fields.get('unit', '')}/s" if rate else "", style="cyan")
+        return Text(_count(task), style="cyan")
+
+
+def _count(task: Task) -> str:
+    count, unit = task.fields["count"], task.fields["unit"]
+    elapsed = task.finished_time or task.elapsed or 0.0
+    rate = f"  {count / elapsed:,.0f}/s" if elapsed > 0.5 and count else ""
+    return f"{count:,.0f} {unit}{rate}"
 
 
 class Bar:
@@ -59,40 +64,36 @@ class Bar:
 
     def __init__(self, progress: Progress, title: str, total: float | None, unit: str) -> None:
         self._progress = progress
-        self._task = progress.add_task(title, total=total, unit=unit, note="")
+        self._id = progress.add_task(title, total=total, unit=unit, count=0)
         self._said = time.monotonic()
 
-    def advance(self, count: float) -> None:
-        self._progress.advance(self._task, count)
-        self._say()
+    @property
+    def _task(self) -> Task:
+        return self._progress.tasks[0]
 
-    def to(self, completed: float, total: float | None = None, note: str | None = None) -> None:
-        """Set what is done, and what there is to do once it is known."""
-        fields = {} if note is None else {"note": note}
-        self._progress.update(self._task, completed=completed, total=total, **fields)
-        self._say()
+    def advance(self, count: int) -> None:
+        self.to(self._task.completed + count)
+
+    def to(self, done: float, total: float | None = None, count: int | None = None) -> None:
+        """`done` of `total`; `count` of the bar's unit where that is something else than `done`."""
+        shown = int(done) if count is None else count
+        if total is not None:
+            self._progress.update(self._id, total=total)
+        self._progress.update(self._id, completed=done, count=shown)
+        if not self._progress.console.is_terminal and time.monotonic() - self._said > _SAY_EVERY_S:
+            self._say()
 
     def finish(self) -> None:
         """What was done is all there was."""
-        task = self._progress.tasks[0]
-        self._progress.update(self._task, total=task.completed)
+        self._progress.update(self._id, total=self._task.completed)
         if not self._progress.console.is_terminal:
-            say(self._line())
+            self._say()
 
     def _say(self) -> None:
-        if self._progress.console.is_terminal or time.monotonic() - self._said < _SAY_EVERY_S:
-            return
         self._said = time.monotonic()
-        say(self._line())
-
-    def _line(self) -> str:
-        task = self._progress.tasks[0]
-        unit, elapsed = task.fields["unit"], task.elapsed or 0.0
-        of = "" if task.total in (None, task.completed) else f" of {task.total:,.0f}"
-        rate = (
-            f", {task.completed / elapsed:,.0f} {unit}/s" if elapsed > 0 and task.completed else ""
-        )
-        return f"{task.description}: {task.completed:,.0f}{of} {unit}{rate}"
+        task = self._task
+        share = f" {task.percentage:.0f}%" if task.total and not task.finished else ""
+        say(f"{task.description}:{share} {_count(task)}")
 
 
 @contextmanager
@@ -103,11 +104,10 @@ def bar(title: str, total: float | None, unit: str) -> Iterator[Bar]:
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        _RateColumn(),
+        TaskProgressColumn(),
+        _CountColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
         console=console,
         disable=not console.is_terminal,
     )

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import down, exit_codes, status, up
+from shared.cli import (
+    access,
+    audit,
+    compute,
+    demo,
+    down,
+    exit_codes,
+    import_file,
+    portrait,
+    projections,
+    status,
+    tenants,
+    up,
+)
 from shared.errors import ConfigError, LoomaError
 
 _CODES = "  ".join(f"{code} {meaning}." for code, meaning in exit_codes.MEANING)
@@ -21,11 +34,24 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog=f"Exit codes: {_CODES}\n\nSettings come from the environment; env.example lists them.",
 )
-app.command()(up.up)
+_LIFE, _DATA, _ACCESS, _UPKEEP = "Life", "Data", "Access", "Upkeep"
+app.command(rich_help_panel=_LIFE)(up.up)
 app.command(hidden=True)(up.serve)
-app.command()(down.down)
-app.command()(down.reset)
-app.command("status")(status.status)
+app.command(rich_help_panel=_LIFE)(status.status)
+app.command(rich_help_panel=_LIFE)(down.down)
+app.command(rich_help_panel=_LIFE)(down.reset)
+app.command("import", rich_help_panel=_DATA)(import_file.import_file)
+app.command(rich_help_panel=_DATA)(compute.compute)
+app.command(rich_help_panel=_DATA)(portrait.portrait)
+app.command(rich_help_panel=_DATA)(portrait.trend)
+app.command(rich_help_panel=_DATA)(demo.demo)
+app.command(rich_help_panel=_ACCESS)(access.token)
+app.add_typer(access.keys, name="keys", rich_help_panel=_ACCESS)
+app.add_typer(tenants.orgs, name="orgs", rich_help_panel=_ACCESS)
+app.add_typer(tenants.users, name="users", rich_help_panel=_ACCESS)
+app.add_typer(audit.audit, name="audit", rich_help_panel=_ACCESS)
+app.command(rich_help_panel=_UPKEEP)(projections.rebuild)
+app.add_typer(projections.dead_letters, name="dead-letters", rich_help_panel=_UPKEEP)
 
 
 def _version(wanted: bool) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ai_services.auth.service import open_auth
 from shared.cli import store
 from shared.cli.store import Organisation
+from shared.config import Config
+from shared.data_access.access import UnifiedDataAccess
 from shared.data_access.ports import Relational
 from shared.errors import InvalidInput, NotFound
 
@@ -37,3 +40,15 @@ def choose(known: Sequence[Organisation], slug: str | None, preferred: str) -> O
     if preferred in by_slug:
         return by_slug[preferred]
     raise InvalidInput(f"Which organisation? Add --org, one of: {listed}.")
+
+
+async def resolve_or_first(
+    config: Config, data: UnifiedDataAccess, slug: str | None
+) -> Organisation:
+    """As `resolve`; where there is no organisation at all, make what the first start makes.
+
+    The password of its admin waits for the next `looma up` to show it.
+    """
+    with open_auth(config, data.relational, data.cache) as auth:
+        await auth.start()
+    return await resolve(data.relational, slug, config.organisation)

@@ -91,12 +91,14 @@ def _resident(pid: int | None) -> int:
     """Memory of a process and its children, pages that they share counted in each."""
     import psutil
 
+    if pid is None:
+        return 0
     try:
-        process = psutil.Process(pid) if pid else None
-        members = [process, *process.children(recursive=False)] if process else []
-        if process and "shared.cli.launch" not in process.cmdline():
-            members = members[:1]  # the supervisor: its children are listed by themselves
-        return sum(int(member.memory_info().rss) for member in members if member)
+        process = psutil.Process(pid)
+        members = [process]
+        if "shared.cli.launch" in process.cmdline():  # not the supervisor: its children are listed
+            members += process.children(recursive=True)
+        return sum(member.memory_info().rss for member in members)
     except psutil.NoSuchProcess:
         return 0
 

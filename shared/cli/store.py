@@ -71,3 +71,45 @@ async def unanalysed(tx: Transaction, org_id: UUID) -> int:
         org_id,
     )
     return waiting
+
+
+async def first_admin(tx: Transaction, org_id: UUID) -> str | None:
+    """The e-mail address of the admin who is there longest."""
+    email: str | None = await tx.fetchval(
+        """SELECT email FROM app_user WHERE org_id = $1 AND role = 'admin' AND NOT disabled
+           ORDER BY created_at LIMIT 1""",
+        org_id,
+    )
+    return email
+
+
+async def import_finished(tx: Transaction, org_id: UUID, source: str) -> bool:
+    return bool(
+        await tx.fetchval(
+            """SELECT EXISTS (SELECT FROM import_run
+               WHERE org_id = $1 AND source = $2 AND finished_at IS NOT NULL)""",
+            org_id,
+            source,
+        )
+    )
+
+
+async def portraits_outdated(tx: Transaction, org_id: UUID) -> bool:
+    """Whether a call changed after the last computation, or there was none."""
+    return bool(
+        await tx.fetchval(
+            """SELECT coalesce((SELECT max(updated_at) FROM call_record_enriched WHERE org_id = $1)
+                   > (SELECT max(computed_at) FROM period_registry WHERE org_id = $1), true)""",
+            org_id,
+        )
+    )
+
+
+async def busiest_user(tx: Transaction, org_id: UUID) -> str | None:
+    """The account with most calls in the newest quarter."""
+    user: str | None = await tx.fetchval(
+        """SELECT user_id FROM user_portrait_snapshot WHERE org_id = $1 AND period_type = 'quarter'
+           ORDER BY period_key DESC, total_calls DESC, user_id LIMIT 1""",
+        org_id,
+    )
+    return user

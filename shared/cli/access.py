@@ -1,0 +1,117 @@
+"""`looma token` and `looma keys`: ways in for people and machines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from uuid import UUID
+
+import typer
+
+from shared.cli.options import AsJson, Org, RoleName
+
+if TYPE_CHECKING:
+    from ai_services.auth.service import Auth
+    from shared.config import Config
+    from shared.security import Principal
+
+keys = typer.Typer(
+    no_args_is_help=True, help="API keys of machines, and the key that signs tokens."
+)
+T = TypeVar("T")
+
+
+def token(
+    role: Annotated[RoleName, typer.Option(help="What it may do.")] = "analyst", org: Org = None
+) -> None:
+    """Print an access token, good for ACCESS_TOKEN_SECONDS: TOKEN=$(looma token)."""
+    print(_run(org, lambda auth, me: auth.sessions.mint(me, role)))
+
+
+def _run(org: str | None, work: Callable[[Auth, Principal], Awaitable[T]]) -> T:
+    """Do `work` as the operator of the organisation."""
+    from shared.cli.runner import run
+
+    async def with_auth(config: Config) -> T:
+        async with as_operator(config, org) as (auth, principal):
+            return await work(auth, principal)
+
+    return run(with_auth)
+
+
+@asynccontextmanager
+async def as_operator(config: Config, org: str | None) -> AsyncIterator[tuple[Auth, Principal]]:
+    from ai_services.auth.service import open_auth, operator
+    from shared.cli.opened import opened
+    from shared.cli.organisation import resolve
+
+    async with opened(config, {"relational", "cache"}) as data:
+        organisation = await resolve(data.relational, org, config.organisation)
+        with open_auth(config, data.relational, data.cache) as auth:
+            yield auth, operator(organisation.org_id)
+
+
+@keys.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    role: Annotated[RoleName, typer.Option(help="What it may do.")] = "service",
+    days: Annotated[int | None, typer.Option(min=1, help="Days that it lives.")] = None,
+    org: Org = None,
+) -> None:
+    """Make an API key and print it, the only time: send it as X-API-Key."""
+    made = _run(
+        org,
+        lambda auth, me: auth.api_keys.create(
+            me,
+            name=name,
+            role=role,
+            expires_at=auth.clock() + timedelta(days=days) if days else None,
+        ),
+    )
+    print(made.secret)
+
+
+@keys.command("list")
+def list_keys(org: Org = None, as_json: AsJson = False) -> None:
+    """List API keys, revoked ones too."""
+    from shared.cli.console import results, write_json
+    from shared.cli.pages import every
+    from shared.cli.render import table
+
+    found = _run(
+        org, lambda auth, me: every(lambda c: auth.api_keys.listing(me, limit=500, cursor=c))
+    )
+    rows = [
+        {
+            "key_id": str(key.key_id), "name": key.name, "role": key.role, "prefix": key.prefix,
+            "created_at": key.created_at, "expires_at": key.expires_at, "revoked_at": key.revoked_at,
+        }
+        for key in found
+    ]  # fmt: skip
+    if as_json:
+        write_json(rows)
+        return
+    columns = ("key_id", "name", "role", "prefix", "created_at", "expires_at", "revoked_at")
+    results().print(table(columns, ([row[name] for name in columns] for row in rows)))
+
+
+@keys.command()
+def revoke(
+    key_id: Annotated[UUID, typer.Argument(help="As looma keys list shows it.")], org: Org = None
+) -> None:
+    """End an API key; the gateway refuses it within seconds."""
+    from shared.cli.console import say
+
+    _run(org, lambda auth, me: auth.api_keys.revoke(me, key_id))
+    say("Revoked.")
+
+
+@keys.command()
+def rotate() -> None:
+    """Sign access tokens with a new key from now on; tokens that live are good until they end."""
+    from shared.cli.console import say
+
+    kid = _run(None, lambda auth, _me: auth.signer.rotate())
+    say(f"Signing with {kid} now.")

@@ -1,0 +1,97 @@
+"""`looma import`: a file of calls into an organisation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.cli import exit_codes
+from shared.cli.options import AsJson, Org
+
+if TYPE_CHECKING:
+    from shared.cli.bring_in import BroughtIn, Source
+    from shared.config import Config
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines (.gz too) or Parquet.")],
+    preset: Annotated[
+        str, typer.Option(help="calls, star, bank_marketing, or the path of a column map (.toml).")
+    ] = "calls",
+    org: Org = None,
+    analyze: Annotated[
+        bool, typer.Option("--analyze/--no-analyze", help="Analyse the transcripts, too.")
+    ] = True,
+    strict_columns: Annotated[
+        bool, typer.Option("--strict-columns", help="Refuse a file with unknown columns.")
+    ] = False,
+    encoding: Annotated[str, typer.Option(help="Of a text file, e.g. gb18030.")] = "utf-8",
+    as_json: AsJson = False,
+) -> None:
+    """Bring calls in. Importing a file again changes nothing but what is missing or different.
+
+    Exits 4 if rows were rejected: FILE.rejected.jsonl says which, why, and what would be right.
+    """
+    from shared.cli.bring_in import Source, show_warnings
+    from shared.cli.console import write_json
+    from shared.cli.runner import run
+
+    source = Source(file, preset, strict_columns, encoding)
+    brought, analysed = run(lambda config: _import(config, source, org, analyze))
+    show_warnings(brought)
+    if as_json:
+        write_json(_document(brought, analysed))
+    else:
+        _show(brought, analysed)
+    whole = not brought.counts.rejected and not brought.cut
+    raise typer.Exit(exit_codes.OK if whole else exit_codes.PARTLY)
+
+
+async def _import(
+    config: Config, source: Source, org: str | None, analyze: bool
+) -> tuple[BroughtIn, int]:
+    from shared.cli.analyse import analyse
+    from shared.cli.bring_in import bring_in
+    from shared.cli.opened import opened
+    from shared.cli.organisation import resolve_or_first
+
+    async with opened(config, {"relational", "cache"}) as data:
+        organisation = await resolve_or_first(config, data, org)
+        brought = await bring_in(config, data.relational, organisation.org_id, source)
+        analysed = 0
+        if analyze:
+            analysed = await analyse(config, data.relational, organisation.org_id)
+    return brought, analysed
+
+
+def _document(brought: BroughtIn, analysed: int) -> dict[str, Any]:
+    counts = brought.counts
+    return {
+        "import_id": str(counts.import_id),
+        "rows": counts.rows,
+        "inserted": counts.inserted,
+        "updated": counts.updated,
+        "unchanged": counts.unchanged,
+        "duplicates": counts.duplicates,
+        "rejected": counts.rejected,
+        "cut": brought.cut,
+        "rejected_file": str(brought.rejected_file) if brought.rejected_file else None,
+        "warnings": brought.warnings,
+        "analysed": analysed,
+        "seconds": round(brought.seconds, 3),
+    }
+
+
+def _show(brought: BroughtIn, analysed: int) -> None:
+    from shared.cli.console import results
+    from shared.cli.render import table
+
+    c = brought.counts
+    columns = ("#rows", "#new", "#updated", "#unchanged", "#duplicates", "#rejected", "#analysed",
+               "#seconds", "#rows/s")  # fmt: skip
+    rate = round(c.rows / brought.seconds) if brought.seconds else None
+    row = (c.rows, c.inserted, c.updated, c.unchanged, c.duplicates, c.rejected, analysed,
+           brought.seconds, rate)  # fmt: skip
+    results().print(table(columns, [row]))
