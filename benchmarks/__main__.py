@@ -2,8 +2,8 @@
 
 A benchmark is a module of this package whose docstring's first line says what it measures, with
 `run(quick: bool)`, a function or a coroutine, that returns its figures: label (with the unit) →
-value. Results go to stdout as a table, or as one JSON object with `--json`; whatever a benchmark
-says while it works belongs on stderr.
+value. A table for people goes to stderr with whatever a benchmark says while it works; the last
+line on stdout is one JSON object, the figures under the benchmark's own keys.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-Figures = Mapping[str, float | int | str]
+Figures = Mapping[str, float | int | str | None]
 
 
 def benchmarks() -> dict[str, str]:
@@ -40,10 +40,15 @@ def run(name: str, *, quick: bool) -> Figures:
 
 def show(name: str, figures: Figures, seconds: float) -> None:
     width = max((len(label) for label in figures), default=0)
-    print(f"{name}  (took {seconds:.1f} s)")
+    print(f"{name}  (took {seconds:.1f} s)", file=sys.stderr)
     for label, value in figures.items():
-        shown = value if isinstance(value, str) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"  # fmt: skip
-        print(f"  {label:<{width}}  {shown:>14}")
+        print(f"  {label:<{width}}  {_shown(value):>14}", file=sys.stderr)
+
+
+def _shown(value: float | str | None) -> str:
+    if value is None or isinstance(value, str):
+        return value or "not measured"
+    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def main() -> int:
@@ -56,7 +61,6 @@ def main() -> int:
     )
     parser.add_argument("name", nargs="?", choices=list(known), metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="a smaller load: seconds, not minutes")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     if arguments.name is None:
         parser.print_help(sys.stderr)
@@ -64,10 +68,8 @@ def main() -> int:
     started = time.perf_counter()
     figures = run(arguments.name, quick=arguments.quick)
     seconds = time.perf_counter() - started
-    if arguments.json:
-        print(json.dumps({"name": arguments.name, "seconds": seconds, "figures": dict(figures)}))
-    else:
-        show(arguments.name, figures, seconds)
+    show(arguments.name, figures, seconds)
+    print(json.dumps({"benchmark": arguments.name, "quick": arguments.quick, **figures}))
     return 0
 
 
