@@ -1,0 +1,126 @@
+"""Access tokens: signed by the issuer's key, meant for us, alive; anything else is 401.
+
+The algorithm is the key's, never the token's. `kid` only picks a key from those we hold. Header
+parameters that point at other keys mean nothing here, and `crit` is refused (RFC 8725).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+import orjson
+
+from gateway.signing_keys import SigningKeys, VerificationKey
+from shared.errors import Unauthenticated
+from shared.security import USER_ROLES, Principal
+
+LEEWAY_S: Final = 30
+_MAX_TOKEN: Final = 8192
+_MAX_KID: Final = 256
+_REQUIRED: Final = ("exp", "iss", "aud", "nbf", "sub", "org")
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Who a token or key speaks for, and until when (seconds since 1970)."""
+
+    principal: Principal
+    expires_at: float
+
+
+class AccessTokens:
+    """Verifies tokens of one issuer for one audience."""
+
+    def __init__(
+        self,
+        keys: SigningKeys,
+        *,
+        issuer: str,
+        audience: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+
+    async def verify(self, token: str) -> Verified:
+        """Unauthenticated for a bad token; UpstreamUnavailable if no key can be had to tell."""
+        header = _header(token)
+        key = await self._keys.find(header["kid"])
+        if key is None or header["alg"] != key.algorithm:
+            raise _refused("is signed by a key that is not the issuer's")
+        claims = self._claims(token, key)
+        now = self._clock()
+        if not now < claims["exp"] + LEEWAY_S:
+            raise _refused("has expired")
+        if claims["nbf"] > now + LEEWAY_S:
+            raise _refused("is not valid yet")
+        return Verified(_principal(claims), float(claims["exp"]))
+
+    def _claims(self, token: str, key: VerificationKey) -> dict[str, Any]:
+        try:
+            claims = jwt.decode(
+                token,
+                key.public,
+                algorithms=[key.algorithm],
+                audience=self._audience,
+                issuer=self._issuer,
+                options={
+                    "require": list(_REQUIRED),
+                    # Compared above with the injected clock.
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+        except (jwt.PyJWTError, ValueError) as error:
+            raise _refused("is not valid here") from error
+        if not all(_is_time(claims[name]) for name in ("exp", "nbf")):
+            raise _refused("names no times")
+        return claims
+
+
+def _header(token: str) -> Mapping[str, str]:
+    """The checked header: `alg` and `kid` are strings, `crit` is absent."""
+    if len(token) > _MAX_TOKEN:
+        raise _refused("is too long")
+    encoded = token.partition(".")[0]
+    try:
+        header = orjson.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    except (binascii.Error, ValueError):
+        raise _refused("is not a JSON Web Token") from None
+    if not isinstance(header, dict) or "crit" in header:
+        raise _refused("has a header that is not understood here")
+    kid, algorithm = header.get("kid"), header.get("alg")
+    if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KID or not isinstance(algorithm, str):
+        raise _refused("names no key")
+    return {"kid": kid, "alg": algorithm}
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e11
+
+
+def _principal(claims: Mapping[str, Any]) -> Principal:
+    try:
+        role, session, subject = claims["role"], claims.get("sid", ""), claims["sub"]
+        if role not in USER_ROLES or not isinstance(session, str):
+            raise ValueError("unknown role or session")
+        if not subject.startswith("user:"):
+            raise ValueError("not a user")
+        UUID(subject.removeprefix("user:"))
+        return Principal(UUID(claims["org"]), subject, role, "user", session)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise _refused("names nobody") from error
+
+
+def _refused(problem: str) -> Unauthenticated:
+    return Unauthenticated(f"The access token {problem}. Sign in again.")

@@ -1,0 +1,45 @@
+"""Work that runs beside the requests, started again when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from shared.errors import LoomaError
+
+_FIRST_S: Final = 0.5
+_LONGEST_S: Final = 30.0
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def running_beside(work: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
+    """Run each piece of `work` (by name) inside the block; cancel them at its end."""
+    tasks = [
+        asyncio.create_task(_keep_running(name, function), name=name)
+        for name, function in work.items()
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep_running(name: str, function: Callable[[], Awaitable[None]]) -> None:
+    delay = _FIRST_S
+    while True:
+        try:
+            await function()
+            return
+        except LoomaError as error:
+            log.warning("background work waits", work=name, reason=error.message)
+        except Exception:  # one piece of work must not end the process; it is logged
+            log.exception("background work failed and is started again", work=name)
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, _LONGEST_S)

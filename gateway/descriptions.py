@@ -1,0 +1,74 @@
+"""`/openapi.json` and `/docs`, from the descriptions that the services give of themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from gateway.docs_page import DocsPage
+from gateway.merged_openapi import is_description, merge
+from gateway.page import Page
+from gateway.route import Route
+from gateway.service_calls import ServiceCalls
+from shared.errors import UpstreamError
+
+_KEPT_S: Final = 10.0
+_RETRY_S: Final = 1.0
+log = structlog.get_logger()
+
+
+class Descriptions:
+    """Asks each service at most every 10 s; one that is away is described as it last was."""
+
+    def __init__(self, routes: Sequence[Route], calls: ServiceCalls) -> None:
+        self._routes = routes
+        self._calls = calls
+        self._docs = DocsPage()
+        self._asking = asyncio.Lock()
+        self._asked_at = float("-inf")
+        self._documents: dict[str, Any] = {}
+        self._json = b""
+        self._html = b""
+
+    async def openapi(self) -> Page:
+        await self._renew()
+        return Page(self._json)
+
+    async def docs(self) -> Page:
+        await self._renew()
+        return Page(
+            self._html,
+            content_type="text/html; charset=utf-8",
+            headers=(("Content-Security-Policy", self._docs.policy),),
+        )
+
+    async def _renew(self) -> None:
+        async with self._asking:
+            if time.monotonic() - self._asked_at < _KEPT_S:
+                return
+            services = sorted({route.service for route in self._routes})
+            await asyncio.gather(*(self._ask(service) for service in services))
+            merged = merge(self._documents, self._routes)
+            written = orjson.dumps(merged)
+            if written != self._json:
+                self._json = written
+                self._html = self._docs.render(merged).encode()
+            # While a service is missing, readers ask again sooner.
+            complete = len(self._documents) == len(services)
+            self._asked_at = time.monotonic() - (0 if complete else _KEPT_S - _RETRY_S)
+
+    async def _ask(self, service: str) -> None:
+        try:
+            status, document = await self._calls.ask(service, "GET", "/openapi.json")
+        except UpstreamError as error:
+            log.info("no description of a service", service=service, reason=error.message)
+            return
+        if status == 200 and is_description(document):
+            self._documents[service] = document
+        else:
+            log.warning("a service's description is not readable", service=service)

@@ -1,0 +1,107 @@
+"""Who answers for a service: the registry's instances and those named in GATEWAY_UPSTREAMS.
+
+The registry is read every 2 s. When it can't be, or knows nobody for a service that was there a
+moment ago (a Redis that restarted is empty until the next heartbeats), the last known instances
+stay; a dead one among them only costs a refused connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from gateway.upstream import Upstream
+from shared.data_access.ports import Cache
+from shared.errors import StoreError
+from shared.registry import Instance, instances
+
+REFRESH_S: Final = 2.0
+_LAST_KNOWN_S: Final = 30.0
+log = structlog.get_logger()
+
+
+class Discovery:
+    """`of(service)` is a dictionary look-up; `refresh` runs beside it."""
+
+    def __init__(self, cache: Cache, static: Mapping[str, Sequence[str]]) -> None:
+        self._cache = cache
+        self._static = {
+            service: tuple(
+                Upstream(url, f"static-{number}") for number, url in enumerate(urls, start=1)
+            )
+            for service, urls in static.items()
+        }
+        self._registered: dict[str, tuple[Upstream, ...]] = {}
+        self._seen_at: dict[str, float] = {}
+        self._all: dict[str, tuple[Upstream, ...]] = dict(self._static)
+        self.registry = "not read yet"  # 'up', or what is wrong with it
+
+    def of(self, service: str) -> tuple[Upstream, ...]:
+        return self._all.get(service, ())
+
+    def services(self) -> dict[str, tuple[Upstream, ...]]:
+        return dict(self._all)
+
+    async def refresh_forever(self) -> None:
+        while True:
+            await self.refresh()
+            await asyncio.sleep(REFRESH_S)
+
+    async def refresh(self) -> None:
+        """Read the registry once; what is known stays if that fails."""
+        try:
+            found = await instances(self._cache)
+        except StoreError as error:
+            self._note(error.message)
+            return
+        except (TypeError, ValueError):
+            self._note("an entry of the registry is not readable")
+            return
+        self._note("up")
+        self._take(found, asyncio.get_running_loop().time())
+
+    def close(self) -> None:
+        for upstreams in self._all.values():
+            for upstream in upstreams:
+                upstream.retire()
+
+    def _note(self, state: str) -> None:
+        if state != self.registry:
+            log.info("registry", state=state, services=sorted(self._all))
+        self.registry = state
+
+    def _take(self, found: Mapping[str, Sequence[Instance]], now: float) -> None:
+        registered: dict[str, tuple[Upstream, ...]] = {}
+        for service in {*found, *self._registered}:
+            known = {upstream.url: upstream for upstream in self._registered.get(service, ())}
+            # A process that came back at its address may still stand there twice.
+            current = {one.url: one.id for one in found.get(service, ()) if _usable(one.url)}
+            if current:
+                self._seen_at[service] = now
+                registered[service] = tuple(
+                    known.pop(url) if url in known else Upstream(url, name[:8])
+                    for url, name in current.items()
+                )
+            elif now - self._seen_at.get(service, float("-inf")) < _LAST_KNOWN_S:
+                registered[service] = tuple(known.values())
+                known = {}
+            for gone in known.values():
+                gone.retire()
+        self._registered = registered
+        self._all = {service: self._merged(service) for service in {*self._static, *registered}}
+
+    def _merged(self, service: str) -> tuple[Upstream, ...]:
+        static = self._static.get(service, ())
+        urls = {upstream.url for upstream in static}
+        return static + tuple(
+            upstream for upstream in self._registered.get(service, ()) if upstream.url not in urls
+        )
+
+
+def _usable(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -1,0 +1,150 @@
+"""One route, and the file of routes: read, checked, explained when wrong."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from shared.errors import ConfigError
+from shared.security import ALL_SCOPES
+
+DEFAULT_TIMEOUT_S: Final = 15.0
+DEFAULT_BODY_LIMIT: Final = 1 << 20
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_MAX_TIMEOUT_S: Final = 3600.0
+_MAX_BODY: Final = 1 << 30
+_KEYS: Final = frozenset({"method", "path", "scope", "timeout", "body_limit", "stream"})
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*|\.well-known|\{[a-z][a-z0-9_]*\}")
+_OWN: Final = frozenset({"/health", "/ready", "/metrics", "/openapi.json", "/docs"})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A public route of a service. `path` is a template: '/api/v1/portrait/{user_id}'."""
+
+    method: str
+    path: str
+    service: str
+    scope: str
+    timeout: float = DEFAULT_TIMEOUT_S  # seconds from the request sent to the answer's head
+    body_limit: int = DEFAULT_BODY_LIMIT  # bytes
+    stream: bool = False
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(self.path[1:].split("/"))
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(segment[1:-1] for segment in self.segments if segment.startswith("{"))
+
+    @property
+    def shape(self) -> str:
+        """The path with its parameters' names left out: equal shapes match equal paths."""
+        return re.sub(r"\{[^}]*\}", "{}", self.path)
+
+
+def packaged_routes() -> Path:
+    return Path(__file__).with_name("routes.toml")
+
+
+def read_routes(path: Path, services: Collection[str]) -> tuple[Route, ...]:
+    """The routes of a file; ConfigError that names file, route, problem and fix."""
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"GATEWAY_ROUTES: can't read {path}: {error.strerror}. Name a readable TOML file."
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"GATEWAY_ROUTES: {path} is not TOML: {error}.") from error
+    return parse_routes(document, services, source=str(path))
+
+
+def parse_routes(
+    document: Mapping[str, Any], services: Collection[str], *, source: str
+) -> tuple[Route, ...]:
+    """`document` is service → {"routes": [{method, path, scope, …}]}."""
+    routes: list[Route] = []
+    for service, section in document.items():
+        if service not in services:
+            raise ConfigError(
+                f"{source}: [{service}] is not a service. Known are {', '.join(sorted(services))}; "
+                "another one needs an entry in GATEWAY_UPSTREAMS."
+            )
+        if (
+            not isinstance(section, dict)
+            or set(section) != {"routes"}
+            or not isinstance(section["routes"], list)
+        ):
+            raise ConfigError(f"{source}: [{service}] must hold `routes = [ … ]` and nothing else.")
+        routes += [_route(service, item, source) for item in section["routes"]]
+    _check_together(routes, source)
+    return tuple(routes)
+
+
+def _route(service: str, item: object, source: str) -> Route:
+    if not isinstance(item, dict) or not {"method", "path", "scope"} <= set(item):
+        raise ConfigError(
+            f"{source}: [{service}]: {item!r} is not a route. "
+            'Example: { method = "GET", path = "/api/v1/periods", scope = "portrait:read" }.'
+        )
+    label = f"{source}: [{service}] {item['method']} {item['path']}"
+    if unknown := sorted(set(item) - _KEYS):
+        raise ConfigError(f"{label}: unknown {unknown[0]!r}. Known are {', '.join(sorted(_KEYS))}.")
+    if item["method"] not in METHODS:
+        raise ConfigError(f"{label}: the method must be one of {', '.join(METHODS)}.")
+    if item["scope"] not in ALL_SCOPES:
+        raise ConfigError(
+            f"{label}: unknown scope {item['scope']!r}. Known are {', '.join(sorted(ALL_SCOPES))}."
+        )
+    _check_path(item["path"], label)
+    _check_number(item, "timeout", _MAX_TIMEOUT_S, label)
+    _check_number(item, "body_limit", _MAX_BODY, label)
+    if not isinstance(item.get("stream", False), bool):
+        raise ConfigError(f"{label}: stream must be true or false.")
+    return Route(service=service, **item)
+
+
+def _check_path(path: object, label: str) -> None:
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise ConfigError(f"{label}: the path must start with '/'.")
+    names = [segment for segment in path[1:].split("/") if segment.startswith("{")]
+    for segment in path[1:].split("/"):
+        if not _SEGMENT.fullmatch(segment):
+            raise ConfigError(
+                f"{label}: the segment {segment!r} is neither a plain word nor a {{parameter}}."
+            )
+    if len(set(names)) != len(names):
+        raise ConfigError(f"{label}: a parameter's name is used twice. Rename one.")
+    if path in _OWN or path.split("/")[1] in ("internal", "{internal}"):
+        raise ConfigError(f"{label}: this path belongs to the gateway itself or is internal.")
+
+
+def _check_number(item: Mapping[str, Any], key: str, most: float, label: str) -> None:
+    value = item.get(key, 1)
+    kinds = (int,) if key == "body_limit" else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value <= most:
+        raise ConfigError(f"{label}: {key} must be a number above 0 and at most {most:g}.")
+
+
+def _check_together(routes: list[Route], source: str) -> None:
+    seen: dict[tuple[str, str], Route] = {}
+    names: dict[str, Route] = {}
+    for route in routes:
+        other = seen.setdefault((route.method, route.shape), route)
+        if other is not route:
+            raise ConfigError(
+                f"{source}: duplicate route {route.method} {route.path} in [{route.service}]: "
+                f"[{other.service}] has {other.path} already. Remove one."
+            )
+        namesake = names.setdefault(route.shape, route)
+        if namesake.path != route.path:
+            raise ConfigError(
+                f"{source}: {route.path} and {namesake.path} match the same paths. "
+                "Give their parameters the same names."
+            )

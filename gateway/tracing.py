@@ -1,0 +1,66 @@
+"""W3C trace context: a client's trace is continued, otherwise one is started here.
+
+Spans are only made when they are exported (OTLP_ENDPOINT); the context goes to the services in
+either case.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry import propagate, trace
+from opentelemetry.trace import Span, SpanKind, Tracer
+from sanic.compat import Header
+
+# Later versions may add fields after the four known ones; version ff is invalid.
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """`lines` are the header lines for the service; `end` closes the span, if there is one."""
+
+    trace_id: str
+    lines: str
+    span: Span | None = None
+
+    def end(self, status: int) -> None:
+        if self.span is not None:
+            self.span.set_attribute("http.response.status_code", status)
+            self.span.end()
+
+
+class Traces:
+    """`exported` says whether somebody collects spans."""
+
+    def __init__(self, *, exported: bool) -> None:
+        self._tracer: Tracer | None = trace.get_tracer("looma.gateway") if exported else None
+
+    def begin(self, headers: Header, method: str, route: str) -> Trace:
+        if self._tracer is not None:
+            return self._spanned(self._tracer, headers, f"{method} {route}")
+        parent = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+        if parent is None:
+            trace_id = f"{_bits(128):032x}"
+            return Trace(trace_id, f"traceparent: 00-{trace_id}-{_bits(64):016x}-01\r\n")
+        trace_id, flags = parent.groups()
+        lines = f"traceparent: 00-{trace_id}-{_bits(64):016x}-{flags}\r\n"
+        state = headers.get("tracestate")
+        return Trace(trace_id, lines + (f"tracestate: {state}\r\n" if state else ""))
+
+    def _spanned(self, tracer: Tracer, headers: Header, name: str) -> Trace:
+        span = tracer.start_span(name, propagate.extract(dict(headers)), kind=SpanKind.SERVER)
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier, trace.set_span_in_context(span))
+        lines = "".join(f"{key}: {value}\r\n" for key, value in carrier.items())
+        return Trace(f"{span.get_span_context().trace_id:032x}", lines, span)
+
+
+def _bits(width: int) -> int:
+    # Identifiers, not secrets: they need to differ, not to be unguessable. Never all zero.
+    return random.getrandbits(width) or 1

@@ -1,0 +1,109 @@
+"""A gateway in front of upstreams that do as they are told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from gateway.app import create_gateway
+from shared.config import Config
+from shared.data_access.cache_redis import RedisCache
+from shared.errors import StoreUnavailable
+from tests.conftest import LOCAL_REDIS, skip_unless_ci
+from tests.gateway.issuer import FakeAuth
+from tests.gateway.wire import Behaviour, Wire, echo
+
+SECRET = "s" * 64
+# A database of its own: the registry is read as a whole.
+REDIS = LOCAL_REDIS.rpartition("/")[0] + "/13"
+
+
+def gateway_config(home: Path, **settings: str) -> Config:
+    return Config.from_env(
+        {
+            "LOOMA_HOME": str(home),
+            "INTERNAL_TOKEN_SECRET": SECRET,
+            "SHUTDOWN_SECONDS": "2",
+            "REDIS_URL": REDIS,
+            **settings,
+        }
+    )
+
+
+@dataclass
+class Platform:
+    """A running gateway with its upstreams."""
+
+    url: str
+    client: httpx.AsyncClient
+    auth: FakeAuth
+    enrichment: Wire
+    portrait: Wire
+    config: Config
+
+    def behave(self, behaviour: Behaviour, *, stream: bool = False) -> Wire:
+        """Let both services answer like this, and forget what was received."""
+        for wire in (self.enrichment, self.portrait):
+            wire.behaviour, wire.stream = behaviour, stream
+            wire.requests.clear()
+            wire.lost.clear()
+        return self.enrichment
+
+    async def get(self, path: str, role: str = "analyst", **headers: str) -> httpx.Response:
+        return await self.client.get(path, headers={**self.auth.bearer(role), **headers})
+
+
+@asynccontextmanager
+async def platform_in(home: Path, **settings: str) -> AsyncIterator[Platform]:
+    auth, enrichment, portrait = FakeAuth(), Wire(echo), Wire(echo)
+    for wire in (auth.wire, enrichment, portrait):
+        await wire.start()
+    upstreams = {"auth": auth.wire, "enrichment": enrichment, "portrait": portrait}
+    written = ",".join(f"{name}={wire.url}" for name, wire in upstreams.items())
+    config = gateway_config(home, **{"GATEWAY_UPSTREAMS": written, **settings})
+    gateway = create_gateway(config)
+    try:
+        async with (
+            gateway.running(port=0) as url,
+            httpx.AsyncClient(base_url=url, timeout=10) as client,
+        ):
+            yield Platform(url, client, auth, enrichment, portrait, config)
+    finally:
+        for wire in upstreams.values():
+            await wire.stop()
+
+
+@pytest.fixture(scope="session")
+async def redis_at() -> str:
+    """A Redis database that only these tests use."""
+    cache = RedisCache(REDIS)
+    try:
+        await cache.ping()
+        await cache.delete(*await cache.scan("registry:"))
+    except StoreUnavailable as error:
+        skip_unless_ci(f"no Redis at {urlsplit(REDIS).netloc}: {error.message}")
+    finally:
+        await cache.close()
+    return REDIS
+
+
+@pytest.fixture(scope="session")
+async def shared_platform(
+    tmp_path_factory: pytest.TempPathFactory, redis_at: str
+) -> AsyncIterator[Platform]:
+    async with platform_in(tmp_path_factory.mktemp("gateway"), REDIS_URL=redis_at) as running:
+        yield running
+
+
+@pytest.fixture
+def platform(shared_platform: Platform) -> Platform:
+    """The shared gateway; its upstreams echo until told otherwise."""
+    shared_platform.behave(echo)
+    shared_platform.auth.wire.requests.clear()
+    return shared_platform
