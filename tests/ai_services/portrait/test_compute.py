@@ -1,0 +1,291 @@
+"""Computations: which periods, their status, what is announced, who may run beside whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from ai_services.portrait.period import PERIOD_TYPES
+from ai_services.portrait.service import compute
+from shared.data_access.postgres import Postgres
+from shared.errors import Conflict, InvalidInput, NotFound, StoreUnavailable
+from tests.ai_services.portrait.calls import (
+    Call,
+    Organisation,
+    assert_law,
+    at,
+    new_organisation,
+    opened,
+)
+
+FIRST = Call("c1", "u1", at("2024-12-04 09:30"), duration_ms=1500, rounds=3, level_name="A")
+SECOND = Call("c2", "u2", at("2024-12-12 10:00"), "busy")
+LATER = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+async def test_a_call_that_is_corrected_late_moves_both_weeks(organisation: Organisation) -> None:
+    await organisation.write(FIRST, SECOND)
+    await compute(organisation.db, organisation.org_id)
+    moved = replace(FIRST, started_at=at("2024-12-12 09:30"))
+    await organisation.write(moved)
+    await compute(organisation.db, organisation.org_id)
+    await assert_law(organisation, [moved, SECOND])
+    stored = await organisation.stored()
+    assert ("week", "2024-W49", "u1") not in stored
+    assert stored["week", "2024-W50", "u1"]["total_duration"] * 1000 == 1500
+
+
+async def test_calls_of_another_organisation_never_count(organisation: Organisation) -> None:
+    other = await new_organisation(organisation.db)
+    await organisation.write(FIRST)
+    await other.write(replace(FIRST, callid="theirs"), SECOND)
+    await compute(organisation.db, organisation.org_id)
+    await assert_law(organisation, [FIRST])
+    assert await other.stored() == {}
+
+
+async def test_the_same_moment_counts_where_the_organisation_is(db: Postgres) -> None:
+    new_year_in_shanghai = at("2025-01-01 00:30")
+    for timezone, month in (("Asia/Shanghai", "2025-01"), ("America/New_York", "2024-12")):
+        organisation = await new_organisation(db, timezone)
+        await organisation.write(Call("c1", "u1", new_year_in_shanghai))
+        await compute(db, organisation.org_id, ["month"])
+        assert [key for _, key, _ in await organisation.stored()] == [month]
+
+
+async def test_only_what_was_asked_for_is_computed(organisation: Organisation) -> None:
+    await organisation.write(FIRST, SECOND)
+    (done,) = await compute(
+        organisation.db, organisation.org_id, ["week"], date(2024, 12, 9), date(2024, 12, 9)
+    )
+    assert [period.key for period in done.periods] == ["2024-W50"]
+    assert (done.snapshots, done.changed, done.removed) == (1, 1, 0)
+    assert [*await organisation.stored()] == [("week", "2024-W50", "u2")]
+
+
+async def test_snapshots_outlive_a_computation_of_other_periods(organisation: Organisation) -> None:
+    await organisation.write(FIRST, SECOND)
+    await compute(organisation.db, organisation.org_id)
+    await organisation.delete("c1", "c2")
+    await compute(organisation.db, organisation.org_id, ["week"], date(2024, 12, 9))
+    keys = {(kind, key) for kind, key, _ in await organisation.stored()}
+    assert keys == {("week", "2024-W49"), ("month", "2024-12"), ("quarter", "2024-Q4")}
+    await compute(organisation.db, organisation.org_id)
+    assert await organisation.stored() == {}
+    assert await organisation.sums() == {}
+
+
+async def test_a_period_is_completed_when_it_was_computed_after_its_end(
+    organisation: Organisation,
+) -> None:
+    await organisation.write(FIRST, SECOND)
+    last_minute = datetime(2024, 12, 15, 15, 59, tzinfo=UTC)  # Sunday 23:59 in Shanghai
+    await compute(organisation.db, organisation.org_id, ["week"], now=last_minute)
+    assert await organisation.statuses("week") == {"2024-W49": "completed", "2024-W50": "pending"}
+    assert ("week", "2024-W50", "u2") in await organisation.stored()
+    monday = datetime(2024, 12, 15, 16, 0, tzinfo=UTC)
+    await compute(organisation.db, organisation.org_id, ["week"], now=monday)
+    assert await organisation.statuses("week") == {
+        "2024-W49": "completed",
+        "2024-W50": "completed",
+    }
+
+
+async def test_periods_between_calls_are_registered_too(organisation: Organisation) -> None:
+    await organisation.write(FIRST, replace(SECOND, started_at=at("2025-01-20 08:00")))
+    await compute(organisation.db, organisation.org_id, now=LATER)
+    assert await organisation.statuses("week") == dict.fromkeys(
+        ["2024-W49", "2024-W50", "2024-W51", "2024-W52", "2025-W01", "2025-W02", "2025-W03",
+         "2025-W04"], "completed",
+    )  # fmt: skip
+
+
+async def test_each_period_that_changed_is_announced_once(organisation: Organisation) -> None:
+    await organisation.write(FIRST, SECOND)
+    await compute(organisation.db, organisation.org_id, ["week"])
+    first = await organisation.events()
+    assert [key for key, _ in first] == ["2024-W49", "2024-W50"]
+    await organisation.delete("c1")
+    await organisation.write(replace(SECOND, call_status="failed"))
+    await compute(organisation.db, organisation.org_id, ["week"])
+    assert (await organisation.events())[2:] == [
+        ("2024-W49", {"period_type": "week", "period_key": "2024-W49", "removed": ["u1"]}),
+        ("2024-W50", {"period_type": "week", "period_key": "2024-W50", "removed": []}),
+    ]
+    await compute(organisation.db, organisation.org_id, ["week"])
+    assert len(await organisation.events()) == 4
+
+
+async def test_what_did_not_change_keeps_its_time(organisation: Organisation) -> None:
+    await organisation.write(FIRST, SECOND)
+    noon, one = datetime(2025, 1, 1, 12, tzinfo=UTC), datetime(2025, 1, 1, 13, tzinfo=UTC)
+    await compute(organisation.db, organisation.org_id, ["week"], now=noon)
+    await organisation.write(replace(SECOND, call_status="failed"))
+    await compute(organisation.db, organisation.org_id, ["week"], now=one)
+    stored = await organisation.stored()
+    assert stored["week", "2024-W49", "u1"]["computed_at"] == noon
+    assert stored["week", "2024-W50", "u2"]["computed_at"] == one
+
+
+async def test_progress_counts_periods(organisation: Organisation) -> None:
+    await organisation.write(FIRST, replace(SECOND, started_at=at("2025-02-20 08:00")))
+    seen: list[tuple[str, int, int]] = []
+    await compute(organisation.db, organisation.org_id, progress=lambda *step: seen.append(step))
+    assert seen == [
+        ("week", 5, 12),
+        ("week", 12, 12),
+        ("month", 1, 3),
+        ("month", 3, 3),
+        ("quarter", 1, 2),
+        ("quarter", 2, 2),
+    ]
+
+
+async def test_an_organisation_without_calls_has_nothing_to_compute(
+    organisation: Organisation,
+) -> None:
+    done = await compute(organisation.db, organisation.org_id)
+    assert [(item.period_type, item.periods) for item in done] == [(t, []) for t in PERIOD_TYPES]
+
+
+async def test_an_unknown_organisation_is_not_found(db: Postgres) -> None:
+    with pytest.raises(NotFound):
+        await compute(db, uuid4())
+
+
+async def test_too_many_periods_at_once_are_refused(organisation: Organisation) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await compute(
+            organisation.db, organisation.org_id, ["week"], date(1800, 1, 1), date(2024, 1, 1)
+        )
+    assert caught.value.details[0].field == "from"
+    assert await organisation.statuses("week") == {}
+
+
+# Beside others, and when killed.
+
+
+@asynccontextmanager
+async def writes_held(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Whoever writes a snapshot inside the block waits for its end."""
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE user_portrait_snapshot IN EXCLUSIVE MODE")
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def waiting_writer(connection: asyncpg.Connection) -> int:
+    """The process of the computation that waits, once there is one."""
+    async with asyncio.timeout(10):
+        while True:
+            pid: int | None = await connection.fetchval(
+                "SELECT pid FROM pg_locks WHERE NOT granted "
+                "AND relation = 'user_portrait_snapshot'::regclass"
+            )
+            if pid is not None:
+                return pid
+            await asyncio.sleep(0.02)
+
+
+async def test_a_killed_computation_is_taken_over_by_the_next(
+    organisation: Organisation, portrait_database_url: str
+) -> None:
+    await organisation.write(FIRST, SECOND)
+    async with writes_held(portrait_database_url) as admin:
+        task = asyncio.create_task(compute(organisation.db, organisation.org_id, ["week"]))
+        await admin.execute("SELECT pg_terminate_backend($1)", await waiting_writer(admin))
+        with pytest.raises(StoreUnavailable):
+            await task
+    assert await organisation.statuses("week") == {
+        "2024-W49": "computing",
+        "2024-W50": "computing",
+    }
+    assert await organisation.stored() == {}
+    assert await organisation.events() == []
+    # The next one asks for a single week and does what was left behind as well.
+    (done,) = await compute(
+        organisation.db, organisation.org_id, ["week"], date(2024, 12, 12), date(2024, 12, 12),
+        now=LATER,
+    )  # fmt: skip
+    assert [period.key for period in done.periods] == ["2024-W49", "2024-W50"]
+    assert set((await organisation.statuses("week")).values()) == {"completed"}
+    await compute(organisation.db, organisation.org_id)
+    await assert_law(organisation, [FIRST, SECOND])
+
+
+async def test_a_cancelled_computation_leaves_no_lock(
+    organisation: Organisation, portrait_database_url: str
+) -> None:
+    await organisation.write(FIRST, SECOND)
+    async with writes_held(portrait_database_url) as admin:
+        task = asyncio.create_task(compute(organisation.db, organisation.org_id))
+        await waiting_writer(admin)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await compute(organisation.db, organisation.org_id)
+    await assert_law(organisation, [FIRST, SECOND])
+
+
+async def test_the_same_periods_are_computed_by_one_at_a_time(
+    organisation: Organisation, portrait_database_url: str
+) -> None:
+    other = await new_organisation(organisation.db)
+    await organisation.write(FIRST, SECOND)
+    await other.write(FIRST)
+    async with writes_held(portrait_database_url) as admin:
+        task = asyncio.create_task(compute(organisation.db, organisation.org_id, ["week"]))
+        await waiting_writer(admin)
+        with pytest.raises(Conflict, match="week"):
+            await compute(organisation.db, organisation.org_id)
+        # Neither other types nor other organisations have to wait for their turn.
+        others = [
+            asyncio.create_task(
+                compute(organisation.db, organisation.org_id, ["month", "quarter"])
+            ),
+            asyncio.create_task(compute(other.db, other.org_id)),
+        ]
+        await asyncio.sleep(0.1)
+        assert not any(each.done() for each in others)
+    await asyncio.gather(task, *others)
+    await assert_law(organisation, [FIRST, SECOND])
+    await assert_law(other, [FIRST])
+
+
+async def test_many_computations_at_once_end_in_the_same_portraits(
+    organisation: Organisation,
+) -> None:
+    calls = [
+        replace(
+            FIRST,
+            callid=f"c{n}",
+            user_id=f"u{n % 7}",
+            started_at=FIRST.started_at + timedelta(days=7 * n),
+        )
+        for n in range(20)
+    ]
+    await organisation.write(*calls)
+    results = await asyncio.gather(
+        *(compute(organisation.db, organisation.org_id, now=LATER) for _ in range(6)),
+        return_exceptions=True,
+    )
+    assert {type(result) for result in results} <= {list, Conflict}
+    assert list in {type(result) for result in results}
+    await assert_law(organisation, calls)
+    assert set((await organisation.statuses("week")).values()) == {"completed"}
+
+
+async def test_a_database_that_is_down_says_so() -> None:
+    async with opened("postgresql://nobody@127.0.0.1:9/nothing") as db:
+        with pytest.raises(StoreUnavailable):
+            await compute(db, uuid4())
