@@ -66,12 +66,14 @@ async def test_rotation_keeps_old_tokens_valid_until_they_expire(two) -> None:
     a, b = two
     team = await a.organisation()
     old = (await a.tokens(team.email))["access_token"]
+    assert kid((await b.tokens(team.email))["access_token"]) == kid(old)
     fresh = await a.auth.signer.rotate()
     new = (await a.tokens(team.email))["access_token"]
     assert (kid(new), kid(old) != fresh) == (fresh, True)
     for served in two:
         assert (await served.claims(old))["sub"] == (await served.claims(new))["sub"]
     # A replica that has just used the old key changes over within seconds.
+    assert kid((await b.tokens(team.email))["access_token"]) == kid(old)
     b.clock.advance(5)
     assert kid((await b.tokens(team.email))["access_token"]) == fresh
     a.clock.advance(900)
