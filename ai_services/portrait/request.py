@@ -21,7 +21,7 @@ class Requested:
 
 
 def requested(
-    period_type: PeriodType | Literal["all"],
+    period_type: Literal[PeriodType, "all"],
     period_key: str | None,
     first: date | None,
     last: date | None,

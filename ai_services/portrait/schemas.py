@@ -42,7 +42,7 @@ class TrendQuery(_In):
 class ComputeIn(_In):
     """What to compute: everything, one period, or the periods that touch a range of dates."""
 
-    period_type: PeriodType | Literal["all"] = "all"
+    period_type: Literal[PeriodType, "all"] = "all"
     period_key: PeriodKey | None = Field(None, description="one period; not with from or to")
     from_: dt.date | None = Field(None, alias="from", description="unset = from the first call")
     to: dt.date | None = Field(None, description="inclusive; unset = to the last call")
