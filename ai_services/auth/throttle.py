@@ -1,7 +1,8 @@
 """How long a sign-in has to wait after failures: pure arithmetic, per account and per address.
 
 An attempt is charged before the password is looked at and refunded when it was right, so
-that a hundred guesses at once count as a hundred.
+that a hundred guesses at once count as a hundred. The price: whoever keeps guessing can keep an
+account waiting, up to `cap_s` at a time; sessions that are open are not touched by it.
 """
 
 from __future__ import annotations

@@ -11,18 +11,14 @@ import pytest
 from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
 from shared.data_access.postgres import Postgres
+from shared.embedded.stores import Endpoints
 from tests.ai_services.auth.harness import SECRET, Served, Team, random_address, serve
-from tests.conftest import LOCAL_POSTGRES, LOCAL_REDIS, fresh_database, skip_unless_ci
+from tests.conftest import fresh_database
 
 
 @pytest.fixture(scope="session")
-async def auth_database() -> AsyncIterator[str]:
-    try:
-        probe = await asyncpg.connect(LOCAL_POSTGRES, timeout=2)
-    except (OSError, asyncpg.PostgresError) as error:
-        skip_unless_ci(f"no PostgreSQL at {LOCAL_POSTGRES}: {error!r}")
-    await probe.close()
-    async with fresh_database(LOCAL_POSTGRES) as url:
+async def auth_database(stores: Endpoints) -> AsyncIterator[str]:
+    async with fresh_database(stores.database_url) as url:
         yield url
 
 
@@ -34,8 +30,8 @@ async def relational(auth_database: str) -> AsyncIterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-async def cache() -> AsyncIterator[RedisCache]:
-    redis = RedisCache(LOCAL_REDIS)
+async def cache(stores: Endpoints) -> AsyncIterator[RedisCache]:
+    redis = RedisCache(stores.redis_url)
     yield redis
     await redis.close()
 

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
 import httpx
@@ -187,9 +187,7 @@ class Gate:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Gate]:
         server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        user = f"{self._target.username}@" if self._target.username else ""
-        self.url = urlunsplit(self._target._replace(netloc=f"{user}127.0.0.1:{port}"))
+        self.url = self._url(server.sockets[0].getsockname()[1])
         try:
             yield self
         finally:
@@ -206,13 +204,28 @@ class Gate:
     def open(self) -> None:
         self._open = True
 
+    def _url(self, port: int) -> str:
+        """The target's URL with this relay for its address."""
+        credentials = self._target.netloc.rpartition("@")[0]
+        scheme, path = self._target.scheme, self._target.path
+        if scheme == "unix":
+            scheme, path = "redis", "/0"
+        prefix = f"{credentials}@" if credentials else ""
+        return f"{scheme}://{prefix}127.0.0.1:{port}{path}"
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._target.scheme == "unix":
+            return await asyncio.open_unix_connection(self._target.path)
+        folder = parse_qs(self._target.query).get("host")
+        if folder is not None:
+            return await asyncio.open_unix_connection(f"{folder[0]}/.s.PGSQL.5432")
+        return await asyncio.open_connection(self._target.hostname, self._target.port)
+
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._open:
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection(
-            self._target.hostname, self._target.port
-        )
+        far_reader, far_writer = await self._connect()
         self._links |= {writer, far_writer}
         with contextlib.suppress(OSError):
             await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))

@@ -12,15 +12,13 @@ from shared.data_access.postgres import Postgres
 from shared.errors import ConfigError
 from tests.ai_services.auth.conftest import config_in
 from tests.ai_services.auth.harness import CHEAP, Clock, serve
-from tests.conftest import LOCAL_POSTGRES, fresh_database
 
 
 @pytest.fixture
-async def empty():
-    async with fresh_database(LOCAL_POSTGRES) as url:
-        postgres = Postgres(url)
-        yield postgres
-        await postgres.close()
+async def empty(database_url):
+    postgres = Postgres(database_url)
+    yield postgres
+    await postgres.close()
 
 
 @pytest.fixture

@@ -7,17 +7,15 @@ import pytest
 
 from shared.data_access.postgres import Postgres
 from tests.ai_services.auth.harness import serve
-from tests.conftest import LOCAL_POSTGRES, fresh_database
 
 
 @pytest.fixture
-async def apart(config, cache):
+async def apart(config, database_url, cache):
     """A service over a database of its own: cleaning knows no organisations."""
-    async with fresh_database(LOCAL_POSTGRES) as url:
-        postgres = Postgres(url)
-        async with serve(config, postgres, cache) as served:
-            yield served
-        await postgres.close()
+    postgres = Postgres(database_url)
+    async with serve(config, postgres, cache) as served:
+        yield served
+    await postgres.close()
 
 
 async def counts(served) -> dict[str, int]:

@@ -13,7 +13,6 @@ from shared.data_access.postgres import Postgres
 from shared.security import ANONYMOUS
 from tests.ai_services.auth.conftest import config_in
 from tests.ai_services.auth.harness import GATEWAY, PASSWORD, TOKENS, Gate, serve
-from tests.conftest import LOCAL_POSTGRES, LOCAL_REDIS, fresh_database
 
 HOSTILE = [
     "'; DROP TABLE app_user; --",
@@ -105,8 +104,8 @@ async def test_huge_inputs_are_refused_cheaply(served, team) -> None:
     assert nested.status_code in (400, 422)
 
 
-async def test_a_database_that_goes_away_is_503_and_comes_back(config, cache) -> None:
-    async with fresh_database(LOCAL_POSTGRES) as url, Gate(url).running() as gate:
+async def test_a_database_that_goes_away_is_503_and_comes_back(config, cache, database_url) -> None:
+    async with Gate(database_url).running() as gate:
         postgres = Postgres(gate.url, acquire_timeout=0.5)
         async with serve(config, postgres, cache) as served:
             team = await served.organisation()
@@ -125,8 +124,8 @@ async def test_a_database_that_goes_away_is_503_and_comes_back(config, cache) ->
         await postgres.close()
 
 
-async def test_without_redis_sign_out_still_works(config, relational) -> None:
-    async with Gate(LOCAL_REDIS).running() as gate:
+async def test_without_redis_sign_out_still_works(config, relational, stores) -> None:
+    async with Gate(stores.redis_url).running() as gate:
         gate.shut()
         cache = RedisCache(gate.url)
         async with serve(config, relational, cache) as served:
@@ -151,18 +150,22 @@ async def sign_in_once_made(client: httpx.AsyncClient, file: Path) -> httpx.Resp
             return answer
 
 
-async def test_the_composed_service_bootstraps_itself_and_is_ready(tmp_path) -> None:
-    async with fresh_database(LOCAL_POSTGRES) as url:
-        config = config_in(
-            tmp_path, DATABASE_URL=url, REDIS_URL=LOCAL_REDIS, GRAPH_URL="bolt://127.0.0.1:1/none"
-        )
-        async with (
-            create_service(config).running(port=0) as base,
-            httpx.AsyncClient(base_url=base) as client,
-        ):
-            async with asyncio.timeout(15):
-                answer = await sign_in_once_made(client, tmp_path / "first-admin-password")
-            assert answer.status_code == 200
-            assert (await client.get("/ready")).status_code == 200
-            document = (await client.get("/openapi.json")).json()
+async def test_the_composed_service_bootstraps_itself_and_is_ready(
+    tmp_path, database_url, stores
+) -> None:
+    config = config_in(
+        tmp_path,
+        DATABASE_URL=database_url,
+        REDIS_URL=stores.redis_url,
+        GRAPH_URL=stores.graph_url,
+    )
+    async with (
+        create_service(config).running(port=0) as base,
+        httpx.AsyncClient(base_url=base) as client,
+    ):
+        async with asyncio.timeout(15):
+            answer = await sign_in_once_made(client, tmp_path / "first-admin-password")
+        assert answer.status_code == 200
+        assert (await client.get("/ready")).status_code == 200
+        document = (await client.get("/openapi.json")).json()
     assert document["paths"]["/.well-known/jwks.json"]["get"]["x-scope"] == "public"

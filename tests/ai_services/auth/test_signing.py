@@ -13,22 +13,14 @@ from shared.errors import ConfigError
 from shared.security import ANONYMOUS
 from tests.ai_services.auth.conftest import config_in
 from tests.ai_services.auth.harness import Gate, serve
-from tests.conftest import LOCAL_POSTGRES, fresh_database
 
 JWKS = "/.well-known/jwks.json"
 
 
 @pytest.fixture
-async def database():
-    """A database of its own: signing keys belong to no organisation."""
-    async with fresh_database(LOCAL_POSTGRES) as url:
-        yield url
-
-
-@pytest.fixture
-async def two(database, config, cache):
-    """Two replicas over one database."""
-    first, second = Postgres(database), Postgres(database)
+async def two(database_url, config, cache):
+    """Two replicas over a database of their own: signing keys belong to no organisation."""
+    first, second = Postgres(database_url), Postgres(database_url)
     async with serve(config, first, cache) as a, serve(config, second, cache) as b:
         yield a, b
     await first.close()
@@ -84,9 +76,9 @@ async def test_rotation_keeps_old_tokens_valid_until_they_expire(two) -> None:
     assert [key["kid"] for key in (await jwks(b))["keys"]] == [fresh]
 
 
-async def test_rotations_at_once_leave_one_key_that_signs(two, database) -> None:
+async def test_rotations_at_once_leave_one_key_that_signs(two, database_url) -> None:
     await asyncio.gather(*(served.auth.signer.rotate() for served in two for _ in range(3)))
-    connection = await asyncpg.connect(database)
+    connection = await asyncpg.connect(database_url)
     rows = await connection.fetch("SELECT private_pem, retired_at FROM signing_key")
     await connection.close()
     assert len(rows) == 6
@@ -95,16 +87,16 @@ async def test_rotations_at_once_leave_one_key_that_signs(two, database) -> None
 
 
 async def test_the_private_key_is_sealed_and_a_changed_data_key_is_named(
-    two, database, tmp_path, cache
+    two, database_url, tmp_path, cache
 ) -> None:
     served, _ = two
     team = await served.organisation()
     await served.tokens(team.email)
-    connection = await asyncpg.connect(database)
+    connection = await asyncpg.connect(database_url)
     stored = await connection.fetchval("SELECT private_pem FROM signing_key")
     await connection.close()
     assert b"PRIVATE KEY" not in stored
-    postgres = Postgres(database)
+    postgres = Postgres(database_url)
     async with serve(config_in(tmp_path, DATA_KEY="e" * 64), postgres, cache) as changed:
         with pytest.raises(ConfigError, match="DATA_KEY"):
             await changed.auth.signer.ensure()
@@ -122,8 +114,10 @@ def test_a_sealed_key_opens_only_under_its_own_name() -> None:
     assert "PRIVATE" not in repr(first)
 
 
-async def test_known_keys_are_served_while_the_database_is_away(database, config, cache) -> None:
-    async with Gate(database).running() as gate:
+async def test_known_keys_are_served_while_the_database_is_away(
+    database_url, config, cache
+) -> None:
+    async with Gate(database_url).running() as gate:
         postgres = Postgres(gate.url, acquire_timeout=0.5)
         async with serve(config, postgres, cache) as served:
             await served.auth.signer.ensure()
