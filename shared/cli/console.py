@@ -28,8 +28,8 @@ _SAY_EVERY_S = 5.0  # where there is no terminal to draw a bar on
 
 
 def results() -> Console:
-    """For tables and bars: what the command is about."""
-    return Console(file=sys.stdout, highlight=False)
+    """For tables and bars: what the command is about. A pipe has no width to cut them to."""
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def messages() -> Console:

@@ -88,10 +88,15 @@ def _show(brought: BroughtIn, analysed: int) -> None:
     from shared.cli.console import results
     from shared.cli.render import table
 
-    c = brought.counts
-    columns = ("#rows", "#new", "#updated", "#unchanged", "#duplicates", "#rejected", "#analysed",
-               "#seconds", "#rows/s")  # fmt: skip
-    rate = round(c.rows / brought.seconds) if brought.seconds else None
-    row = (c.rows, c.inserted, c.updated, c.unchanged, c.duplicates, c.rejected, analysed,
-           brought.seconds, rate)  # fmt: skip
-    results().print(table(columns, [row]))
+    counts = brought.counts
+    rate = f"{brought.seconds:.1f} s, {counts.rows / max(brought.seconds, 1e-9):,.0f} rows/s"
+    rows: list[tuple[str, object, str]] = [
+        ("rows", counts.rows, rate),
+        ("new", counts.inserted, ""),
+        ("updated", counts.updated, "were there with other values"),
+        ("unchanged", counts.unchanged, "were there already"),
+        ("duplicates", counts.duplicates, "a later row had the same callid"),
+        ("rejected", counts.rejected, ""),
+        ("analysed", analysed, "transcripts"),
+    ]
+    results().print(table(("", "#count", ""), rows))

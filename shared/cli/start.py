@@ -102,7 +102,7 @@ async def _work(
 async def open_for_cli(config: Config) -> AsyncIterator[Opened]:
     """The ports that the command line needs, over stores that run."""
     async with open_data_access(
-        store_urls(config), ports={"relational", "cache", "vectors"}, pool_size=4
+        store_urls(config), ports={"relational", "cache"}, pool_size=4
     ) as data:
         with open_auth(config, data.relational, data.cache) as auth:
             yield Opened(data, auth)

@@ -183,7 +183,7 @@ class Supervisor:
             self._failure = LoomaError(self._explain(status, f"{name} keeps ending ({how})"))
         delay: float = min(self._backoff_s * 2 ** (status.crashes - 1), _BACKOFF_MAX_S)
         line = f"{name} ended ({how}), starting it again in {delay:g} s"
-        if status.crashes == _SHOW_LOG_AT:
+        if status.crashes == _SHOW_LOG_AT and self._started:
             line = self._explain(status, line)
         self._listener(status, line)
         return delay
