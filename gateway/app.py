@@ -83,7 +83,7 @@ class Gateway:
                 log.info("draining")
 
     async def _open(self, stack: AsyncExitStack) -> Edge:
-        cache = RedisCache(self.config.redis_url or store_urls(self.config).redis)
+        cache = RedisCache(self.config.redis_url or store_urls(self.config, {"cache"}).redis)
         stack.push_async_callback(cache.close)
         discovery = Discovery(cache, self.config.gateway_upstreams)
         stack.callback(discovery.close)

@@ -28,7 +28,11 @@ from shared.config import Config
 from shared.security import mask_phones
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_SECRET = re.compile(r"(?i)(bearer\s+|//[^:/@\s]*:)[^\s@]+")
+_SECRET = re.compile(r"(?i)(bearer\s+)\S+|(//[^:/@\s]*:)[^\s@/]+(?=@)")
+
+
+def _hide(match: re.Match[str]) -> str:
+    return f"{match[1] or match[2]}***"
 
 
 def _redact(
@@ -36,7 +40,7 @@ def _redact(
 ) -> structlog.typing.EventDict:
     for key, value in event.items():
         if isinstance(value, str) and key not in ("timestamp", "request_id", "trace_id", "org_id"):
-            event[key] = mask_phones(_SECRET.sub(r"\1***", value))
+            event[key] = mask_phones(_SECRET.sub(_hide, value))
     return event
 
 

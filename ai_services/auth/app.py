@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Final
 
 from ai_services.auth.bootstrap import FirstStart
 from ai_services.auth.routes import endpoints
@@ -13,6 +14,8 @@ from shared.data_access.access import open_data_access
 from shared.registry import announce
 from shared.service import BaseAIService
 from shared.stores import store_urls
+
+_PORTS: Final = frozenset({"relational", "cache"})
 
 
 def create_service(config: Config) -> BaseAIService[Auth]:
@@ -29,8 +32,8 @@ def create_service(config: Config) -> BaseAIService[Auth]:
 async def _open(config: Config, service: BaseAIService[Auth], stack: AsyncExitStack) -> Auth:
     data = await stack.enter_async_context(
         open_data_access(
-            store_urls(config),
-            ports={"relational", "cache"},
+            store_urls(config, _PORTS),
+            ports=_PORTS,
             pool_size=config.database_pool_size,
         )
     )

@@ -25,6 +25,9 @@ from shared.stores import store_urls
 _POLL_S: Final = 1.0
 
 
+_PORTS: Final = frozenset({"relational", "search", "graph", "cache"})
+
+
 def create_service(config: Config) -> BaseAIService[Enrichment]:
     return BaseAIService(
         "enrichment",
@@ -40,8 +43,8 @@ async def _open(
 ) -> Enrichment:
     data = await stack.enter_async_context(
         open_data_access(
-            store_urls(config),
-            ports={"relational", "search", "graph", "cache"},
+            store_urls(config, _PORTS),
+            ports=_PORTS,
             pool_size=config.database_pool_size,
         )
     )

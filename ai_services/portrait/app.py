@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Final
 
 from ai_services.portrait.projections import PortraitVectors
 from ai_services.portrait.routes import endpoints
@@ -14,6 +15,8 @@ from shared.data_access.ports import Relational
 from shared.registry import announce
 from shared.service import BaseAIService
 from shared.stores import store_urls
+
+_PORTS: Final = frozenset({"relational", "vectors", "cache"})
 
 
 def create_service(config: Config) -> BaseAIService[Relational]:
@@ -31,8 +34,8 @@ async def _open(
 ) -> Relational:
     data = await stack.enter_async_context(
         open_data_access(
-            store_urls(config),
-            ports={"relational", "vectors", "cache"},
+            store_urls(config, _PORTS),
+            ports=_PORTS,
             pool_size=config.database_pool_size,
         )
     )
