@@ -22,7 +22,7 @@ from shared.errors import Unauthenticated
 from shared.security import USER_ROLES, Principal
 
 LEEWAY_S: Final = 30
-_MAX_TOKEN: Final = 8192
+_MAX_TOKEN: Final = 4096
 _MAX_KID: Final = 256
 _REQUIRED: Final = ("exp", "iss", "aud", "nbf", "sub", "org")
 

@@ -20,8 +20,16 @@ from gateway.proxy import Admitted, Proxy
 from gateway.request_head import check_head, split_target
 from gateway.request_path import normalise
 from gateway.route_table import RouteTable
-from gateway.server import Answer, begin, begun, discard_body, gone, refuse_body
-from shared.errors import LoomaError, MethodNotAllowed, render
+from gateway.server import (
+    Answer,
+    begin,
+    begun,
+    discard_body,
+    gone,
+    last_on_connection,
+    refuse_body,
+)
+from shared.errors import LoomaError, MalformedRequest, MethodNotAllowed, render
 from shared.security import ANONYMOUS, PUBLIC
 from shared.service import request_id_of
 
@@ -97,6 +105,8 @@ class Edge:
         page = Page(orjson.dumps(body), status=status, headers=tuple(headers.items()))
         if gone(request):
             return
+        if isinstance(error, MalformedRequest):
+            last_on_connection(request)
         refuse_body(request)
         await _send(request, page)
         await discard_body(request)

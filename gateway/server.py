@@ -115,6 +115,13 @@ def begin(request: Request, answer: Answer) -> Answer:
     return answer
 
 
+def last_on_connection(request: Request) -> None:
+    """Close the connection after this answer: where the next request begins can't be known."""
+    stream: Any = request.stream
+    if stream is not None:
+        stream.keep_alive = False
+
+
 def refuse_body(request: Request) -> None:
     """Announce that the connection ends with this answer, if there is a body nobody will read."""
     stream: Any = request.stream

@@ -46,7 +46,7 @@ class Received:
                 left -= len(part)
                 yield part
         elif self.header("transfer-encoding") == "chunked":
-            while size := int(await self.reader.readline(), 16):
+            while size := int(await self.reader.readuntil(b"\r\n"), 16):
                 yield await self.reader.readexactly(size)
                 await self.reader.readexactly(2)
             await self.reader.readexactly(2)
