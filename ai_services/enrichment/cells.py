@@ -108,9 +108,10 @@ def translate(cells: pl.DataFrame, preset: Preset) -> pl.DataFrame:
     """Apply a column map's null tokens, value maps and constants; transcripts stay as they are."""
     changed: list[pl.Expr] = []
     nulls = sorted(preset.null_values)
+    skipped = {"line", "turns", "customer_turns", *preset.constants}
     for name in cells.columns:
         values = preset.values.get(name, {})
-        if name in ("line", "turns", "customer_turns") or not (nulls or values):
+        if name in skipped or not (nulls or values):
             continue
         cell = pl.col(name)
         if cells.schema[name] != pl.String:

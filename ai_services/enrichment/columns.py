@@ -14,9 +14,9 @@ from shared.errors import Detail
 
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
-    """Position in the file → the name its cells go by from here on."""
+    """The name that cells go by from here on → position of their column in the file."""
 
-    names: Mapping[int, str]
+    positions: Mapping[str, int]
     warnings: Sequence[str]
 
 
@@ -31,7 +31,7 @@ def plan_columns(found: Sequence[str], preset: Preset, *, strict: bool) -> Colum
     Names are compared without case and surrounding blanks. `strict` refuses unknown columns.
     """
     positions = _positions(found, preset)
-    names: dict[int, str] = {}
+    chosen: dict[str, int] = {}
     missing: list[str] = []
     warnings: list[str] = []
     if preset.derive is not None:
@@ -43,7 +43,7 @@ def plan_columns(found: Sequence[str], preset: Preset, *, strict: bool) -> Colum
     for field, source in wanted.items():
         position = positions.get(fold(source))
         if position is not None:
-            names[position] = field
+            chosen[field] = position
         elif field in required:
             missing.append(source)
         elif source != field:
@@ -51,7 +51,7 @@ def plan_columns(found: Sequence[str], preset: Preset, *, strict: bool) -> Colum
     if missing:
         raise missing_columns(missing, found)
     unknown = [name for name in found if name.strip() and fold(name) not in known_columns(preset)]
-    return ColumnPlan(names, [*warnings, *judge_unknown(unknown, preset, strict=strict)])
+    return ColumnPlan(chosen, [*warnings, *judge_unknown(unknown, preset, strict=strict)])
 
 
 def judge_unknown(unknown: Sequence[str], preset: Preset, *, strict: bool) -> list[str]:

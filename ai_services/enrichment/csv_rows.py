@@ -10,25 +10,22 @@ can't swallow the rest of a file.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 
-from ai_services.enrichment.columns import fold
-from ai_services.enrichment.file_format import UTF8_BOM, FileRefused, refuse
+from ai_services.enrichment.csv_header import read_header
+from ai_services.enrichment.csv_record import PATTERNS, Record, RecordReader, malformed
+from ai_services.enrichment.file_format import refuse
 from ai_services.enrichment.lines import Block, Event
 from ai_services.enrichment.piece import Piece, not_text, piece_of_event
 from ai_services.enrichment.reject import Problem
 
-SEPARATORS: Final = ",;\t|"
-_PATTERN: Final = {",": ",", ";": ";", "\t": r"\t", "|": r"\|"}  # in both regex dialects
-# Chooses from the header's names: position → name. May refuse the file.
-Choose = Callable[[Sequence[str]], Mapping[int, str]]
+# Chooses from the header's names: new name → position. May refuse the file.
+Choose = Callable[[Sequence[str]], Mapping[str, int]]
 
 
 def csv_pieces(
@@ -40,7 +37,7 @@ def csv_pieces(
     known: Collection[str],
     choose: Choose,
 ) -> Iterator[Piece]:
-    """Tables with `line` and the columns that `choose` names, all text, blank cells null.
+    """Tables with `line` and the columns that `choose` names, all text; empty cells are null or "".
 
     `known` are folded column names; the separator is the one that yields most of them.
     """
@@ -57,7 +54,7 @@ def csv_pieces(
             continue
         block = event
         if splitter is None:
-            header = _read_header(block, path, encoding, known)
+            header = read_header(block, path, encoding, known)
             if header is None:
                 continue
             names = choose(header.names)
@@ -84,12 +81,6 @@ class Split:
     carry: Block
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    fields: list[str]
-    end: int  # offset of the line end, or of the end of text
-
-
 @dataclass(slots=True)
 class _Slow:
     """What came out of the lines that are no record by themselves."""
@@ -102,17 +93,17 @@ class _Slow:
 
 
 class CsvSplitter:
-    """Splits blocks whose records have `width` fields; keeps the fields named by position."""
+    """Splits blocks whose records have `width` fields; keeps the fields at `positions`."""
 
     def __init__(
-        self, separator: str, width: int, names: Mapping[int, str], encoding: str, limit: int
+        self, separator: str, width: int, positions: Mapping[str, int], encoding: str, limit: int
     ) -> None:
         self._separator = separator
         self._width = width
-        self._names = names
+        self._positions = positions
         self._encoding = encoding
         self._limit = limit
-        sep = _PATTERN[separator]
+        sep = PATTERNS[separator]
         cell = f'(?:[^"{sep}]+|"(?:[^"]|"")*"|)'
         self._one_record = f"^{cell}(?:{sep}{cell})*$"
         self._blank = rf"^[\s{sep}]*$"
@@ -175,7 +166,7 @@ class CsvSplitter:
                 slow.carry_from = index
                 slow.spans.append((index, len(lines)))
                 break
-            if isinstance(record, _Record):
+            if isinstance(record, Record):
                 free = index + 1 + text.count("\n", starts[index], record.end)
                 slow.raws[line] = text[starts[index] : record.end][:4096]
                 if free > index + 1:
@@ -187,12 +178,12 @@ class CsvSplitter:
         self,
         slow: _Slow,
         line: int,
-        record: _Record | Problem | None,
+        record: Record | Problem | None,
         lines: range,
         undecodable: Mapping[int, Problem],
     ) -> None:
         if record is None:
-            record = _malformed(
+            record = malformed(
                 f"a quote is opened here and not closed within {self._limit:,} bytes",
                 'close the quote, or double it ("") where it is part of the text',
             )
@@ -204,7 +195,7 @@ class CsvSplitter:
             slow.rows.append((line, record.fields))
 
     def _ragged(self, width: int) -> Problem:
-        return _malformed(
+        return malformed(
             f"has {width} fields; the header has {self._width}",
             "quote fields that contain the separator; write empty fields as well",
         )
@@ -218,106 +209,28 @@ class CsvSplitter:
         if not slow.rows:
             return table
         columns = {"line": pl.Series([line for line, _ in slow.rows], dtype=pl.UInt64)}
-        for position, name in sorted(self._names.items()):
+        for name, position in self._positions.items():
             cells = [fields[position] or None for _, fields in slow.rows]
             columns[name] = pl.Series(cells, dtype=pl.String)
         return pl.concat([table, pl.DataFrame(columns)]).sort("line")
 
     def _read_csv(self, lines: pl.Series, *, quoted: bool) -> pl.DataFrame:
-        positions = sorted(self._names)
         if lines.is_empty():
-            return pl.DataFrame(schema={self._names[at]: pl.String for at in positions})
+            return pl.DataFrame(schema=dict.fromkeys(self._positions, pl.String))
         table = pl.read_csv(
             io.BytesIO(lines.str.join("\n").item().encode()),
             has_header=False,
             separator=self._separator,
             quote_char='"' if quoted else None,
             schema={f"column_{at}": pl.String for at in range(self._width)},
-            columns=[f"column_{at}" for at in positions],
+            columns=[f"column_{at}" for at in sorted(set(self._positions.values()))],
             infer_schema=False,
         )
         if table.height != len(lines):
             raise AssertionError(f"{len(lines)} records were split into {table.height} rows")
-        return table.rename({f"column_{at}": self._names[at] for at in positions})
-
-
-class RecordReader:
-    """Reads one record, field by field, wherever it ends."""
-
-    def __init__(self, separator: str) -> None:
-        sep = _PATTERN[separator]
-        self._separator = separator
-        self._quoted = re.compile(r'"((?:[^"]++|"")*+)"')
-        self._plain = re.compile(rf"[^{sep}\n]*+")
-
-    def read(self, text: str, at: int) -> _Record | Problem | None:
-        """The record at offset `at`; None where a quote is still open at the end of `text`."""
-        fields: list[str] = []
-        while True:
-            if text.startswith('"', at):
-                match = self._quoted.match(text, at)
-                if match is None:
-                    return None
-                fields.append(match[1].replace('""', '"'))
-            else:
-                match = self._plain.match(text, at)
-                fields.append(match[0] if match else "")
-            at = match.end() if match else at
-            if at >= len(text) or text[at] == "\n":
-                return _Record(fields, at)
-            if text[at] != self._separator:
-                return _malformed(
-                    f"field {len(fields)} goes on after its closing quote",
-                    'double the quotes ("") that are part of the text',
-                )
-            at += 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    names: list[str]
-    separator: str
-    rest: Block
-
-
-def _read_header(block: Block, path: Path, encoding: str, known: Collection[str]) -> _Header | None:
-    """The first line that is not blank; None if the block has none."""
-    data = block.data.removeprefix(UTF8_BOM) if block.first_line == 1 else block.data
-    start = len(data) - len(data.lstrip())
-    if start == len(data):
-        return None
-    try:
-        head = data[: data.find(b"\n", start) + 1 or len(data)].decode(encoding)
-    except UnicodeDecodeError as error:
-        raise _header_not_text(path, encoding) from error
-    if "\r" in head.rstrip("\r\n") and b"\n" not in data:
-        raise refuse(path, "ends its lines with CR alone", "re-save it with LF or CRLF line ends")
-    best: tuple[tuple[int, int], list[str], str, int] | None = None
-    text = data.decode(encoding, errors="replace").replace("\r\n", "\n")
-    begin = len(text) - len(text.lstrip())
-    for separator in SEPARATORS:
-        record = RecordReader(separator).read(text, begin)
-        if not isinstance(record, _Record):
-            continue
-        names = [name.strip() for name in record.fields]
-        score = (sum(fold(name) in known for name in names), len(names))
-        if best is None or score > best[0]:
-            best = (score, names, separator, record.end)
-    if best is None:
-        raise refuse(path, "has a malformed header line", "close every quote in it")
-    _, names, separator, end = best
-    used = text.count("\n", 0, end) + 1
-    parts = data.split(b"\n", used)
-    rest = parts[used] if len(parts) > used else b""
-    return _Header(names, separator, Block(block.first_line + used, rest, block.bytes_read))
-
-
-def _header_not_text(path: Path, encoding: str) -> FileRefused:
-    return refuse(
-        path,
-        f"has a header line that is not {encoding}",
-        "re-save the file as UTF-8, or pass its encoding (for example --encoding gbk)",
-    )
+        return table.select(
+            pl.col(f"column_{at}").alias(name) for name, at in self._positions.items()
+        )
 
 
 def _decode(block: Block, encoding: str) -> tuple[str, dict[int, Problem], dict[int, str]]:
@@ -344,7 +257,3 @@ def _decode(block: Block, encoding: str) -> tuple[str, dict[int, Problem], dict[
 def _without(good: pl.Series, spans: list[tuple[int, int]]) -> pl.Series:
     taken = [index for first, end in spans for index in range(first, end)]
     return good.scatter(taken, [False] * len(taken)) if taken else good
-
-
-def _malformed(problem: str, fix: str) -> Problem:
-    return Problem("", "", problem, fix)

@@ -20,7 +20,7 @@ TEMPERS: Final[Mapping[str, Mapping[str, float]]] = {
     "warm": {"positive": 1.6, "neutral": 0.9, "negative": 0.4},
     "even": {"positive": 1.0, "neutral": 1.0, "negative": 1.0},
     "cool": {"positive": 0.5, "neutral": 1.4, "negative": 1.0},
-    "irritated": {"positive": 0.5, "neutral": 0.8, "negative": 3.5},
+    "irritated": {"positive": 0.4, "neutral": 0.7, "negative": 4.0},
 }
 
 

@@ -6,17 +6,15 @@ Content decides; the file's name only where content leaves it open.
 from __future__ import annotations
 
 import codecs
-import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from ai_services.enrichment.lines import GZIP_MAGIC
+from ai_services.enrichment.lines import GZIP_MAGIC, ByteStream
 from shared.errors import Detail, InvalidInput
 
 UTF8_BOM: Final = codecs.BOM_UTF8
-_HEAD: Final = 64 * 1024
 _FOREIGN: Final = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "save the sheet as CSV (UTF-8)"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save the sheet as CSV (UTF-8)"),
@@ -62,7 +60,7 @@ def recognise(path: Path) -> FileFormat:
     text = head.removeprefix(UTF8_BOM).lstrip()
     if not text:
         raise refuse(path, "is empty", "write a header line and one call per line")
-    if b"\0" in head:
+    if head.count(b"\0") * 10 > len(head):  # a single one spoils only its row
         raise refuse(path, "is not a text file", "save it as CSV, JSON Lines (UTF-8) or Parquet")
     if text.startswith(b"["):
         raise refuse(
@@ -76,6 +74,7 @@ def check_encoding(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
         ascii_kept = '\n\r",;\t{}'.encode(name) == b'\n\r",;\t{}'
+        b"\xff".decode(name, errors="replace")
     except (LookupError, UnicodeError):
         ascii_kept = False
     if not ascii_kept:
@@ -101,17 +100,18 @@ def _text_kind(path: Path, text: bytes) -> FileKind:
 
 
 def _read_head(path: Path) -> tuple[bytes, bool]:
+    """The first bytes, decompressed, and whether they were compressed."""
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            gzipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            file.seek(0)
+            stream = ByteStream(file, gzipped=gzipped)
+            head = stream.read()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise refuse(
             path, f"can't be opened ({reason})", "check the path and its rights"
         ) from error
-    if not head.startswith(GZIP_MAGIC):
-        return head, False
-    try:
-        return zlib.decompressobj(wbits=31).decompress(head, _HEAD), True
-    except zlib.error as error:
-        raise refuse(path, "is a damaged gzip file", "copy or compress it again") from error
+    if stream.damaged and not head:
+        raise refuse(path, "is a damaged gzip file", "copy or compress it again")
+    return head, gzipped

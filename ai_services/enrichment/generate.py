@@ -105,7 +105,7 @@ class _CallWriter:
         self._customers = max(1, n // CALLS_PER_CUSTOMER)
         self._salt = rng.getrandbits(32)
         self._users = [str(UUID(int=rng.getrandbits(128), version=4)) for _ in range(ACCOUNTS)]
-        self._reach = [0.52 + 0.16 * rng.random() for _ in range(ACCOUNTS)]
+        self._reach = [0.53 + 0.16 * rng.random() for _ in range(ACCOUNTS)]
         self._account_of = _in_proportion(
             {account: 100 / (account + 4) for account in range(ACCOUNTS)}, 1000
         )
@@ -148,7 +148,7 @@ class _CallWriter:
                 f'"call_status":"{status}","hangup_by":null,"turns":null}}\n'
             )
         temper = self._tempers[(mixed >> 17) % 100]
-        if account == TROUBLED and days_left <= _TROUBLED_DAYS and draw() < 0.6:
+        if account == TROUBLED and days_left <= _TROUBLED_DAYS and draw() < 0.8:
             temper = "irritated"
         scenarios = self._choices["zh" if chinese else "en"][temper]
         return head + self._talk(scenarios[int(draw() * len(scenarios))])

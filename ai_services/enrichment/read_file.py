@@ -32,18 +32,19 @@ from ai_services.enrichment.file_format import (
 )
 from ai_services.enrichment.json_rows import JsonReader, JsonRows
 from ai_services.enrichment.lines import Block, Event, read_blocks
-from ai_services.enrichment.parquet_rows import parquet_pieces
 from ai_services.enrichment.piece import Piece, piece_of_event
 from ai_services.enrichment.presets import Preset, load_preset
 from ai_services.enrichment.record import FRAME_SCHEMA
 from ai_services.enrichment.reject import Reject, make_reject
-from ai_services.enrichment.validate import Checked, Rules, check_cells
+from ai_services.enrichment.rules import Conventions
+from ai_services.enrichment.validate import Checked, check_cells
 
 __all__ = ["Batch", "FileRefused", "Reject", "read_calls", "read_records"]
 
 MAX_LINE_BYTES: Final = 8 << 20
 _BLOCK_BYTES: Final = 1 << 20
 _RAW_BYTES: Final = 8_192
+_MAX_REJECTS: Final = 10_000  # a batch ends early rather than hold more
 _NO_ROWS: Final = pl.DataFrame(schema={"line": pl.UInt64})
 
 
@@ -82,7 +83,7 @@ def read_calls(
     """Read, validate and batch a file; there is always at least one batch.
 
     A batch has at most `batch_rows` good rows, from about `batch_bytes` of decompressed
-    file. Of two rows with one callid in different batches the later wins in storage, as
+    file, and ends early where rejects pile up. Of two rows with one callid in different batches the later wins in storage, as
     within a batch. `strict_columns` refuses unknown columns instead of warning; in JSON
     Lines that can happen after batches were handed out. Lines over `max_line_bytes` are
     rejected unread. `now` is what "in the future" is measured against.
@@ -92,7 +93,7 @@ def read_calls(
     form = recognise(path)
     if preset.format not in (None, form.kind):
         raise refuse(path, f"is no {preset.format}", f"preset {preset.name} reads only that")
-    rules = Rules(
+    how = Conventions(
         now=now or datetime.now(UTC),
         timezone=preset.timezone,
         time_format=preset.time_format,
@@ -101,7 +102,7 @@ def read_calls(
     reading = _Reading(path, form, preset, check_encoding(encoding), max_line_bytes, strict_columns)
     batcher = _Batcher(batch_rows, batch_bytes)
     for piece, parts in reading.pieces():
-        checked = [(cells, check_cells(cells.frame, rules, cells.broken_turns)) for cells in parts]
+        checked = [(cells, check_cells(cells.frame, how, cells.broken_turns)) for cells in parts]
         batcher.add(piece, checked, reading.warnings)
         yield from batcher.full()
     yield batcher.rest()
@@ -111,8 +112,8 @@ def read_records(records: Sequence[bytes], *, now: datetime | None = None) -> Ba
     """JSON records that did not come in a file; `line` is the position in `records`, from 1."""
     reader = JsonReader(load_preset("calls"))
     rows = reader.read_lines(records, 1)
-    rules = Rules(now=now or datetime.now(UTC))
-    checked = [(cells, check_cells(cells.frame, rules, cells.broken_turns)) for cells in rows.parts]
+    how = Conventions(now=now or datetime.now(UTC))
+    checked = [(cells, check_cells(cells.frame, how, cells.broken_turns)) for cells in rows.parts]
     batcher = _Batcher(len(records), sum(map(len, records)))
     batcher.add(_json_piece(Block(1, b"", 0), rows), checked, rows.warnings)
     return batcher.rest()
@@ -148,6 +149,10 @@ class _Reading:
 
     def _tables(self) -> Iterator[Piece]:
         if self._form.kind == FileKind.PARQUET:
+            from ai_services.enrichment.parquet_rows import (  # noqa: PLC0415 - pyarrow is 30 MB that only this needs
+                parquet_pieces,
+            )
+
             return parquet_pieces(self._path, self._choose)
         return csv_pieces(
             self._events(),
@@ -166,10 +171,10 @@ class _Reading:
             max_line_bytes=self._max_line_bytes,
         )
 
-    def _choose(self, found: Sequence[str]) -> Mapping[int, str]:
+    def _choose(self, found: Sequence[str]) -> Mapping[str, int]:
         plan = plan_columns(found, self._preset, strict=self._strict)
         self.warnings += plan.warnings
-        return plan.names
+        return plan.positions
 
     def _json_pieces(self) -> Iterator[tuple[Piece, Sequence[Cells]]]:
         reader = JsonReader(
@@ -230,7 +235,7 @@ class _Batcher:
         """Batches that are complete; what remains waits for more."""
         while self._frame.height > self._max_rows:
             yield self._take(self._max_rows)
-        if self._size >= self._max_bytes:
+        if self._size >= self._max_bytes or len(self._rejects) >= _MAX_REJECTS:
             yield self._take(self._frame.height)
 
     def rest(self) -> Batch:
@@ -248,7 +253,9 @@ class _Batcher:
             last = taken["line"][-1]
             rejects = [reject for reject in rejects if reject.line <= last]
         self._rejects = self._rejects[len(rejects) :]
-        frame = taken.unique("callid", keep="last", maintain_order=True)
+        frame = taken
+        if taken["callid"].n_unique() < taken.height:
+            frame = taken.unique("callid", keep="last", maintain_order=True)
         batch = Batch(
             frame=frame,
             rejects=rejects,

@@ -55,6 +55,7 @@ FIELDS: Final = (
 )
 REQUIRED: Final = ("callid", "user_id", "started_at", "call_status")
 ID_FIELDS: Final = ("callid", "task_id", "user_id", "customer_id")
+MS_FIELDS: Final = ("duration_ms", "bill_ms")
 INT_LIMITS: Final[Mapping[str, int]] = {
     "duration_ms": MAX_MS,
     "bill_ms": MAX_MS,

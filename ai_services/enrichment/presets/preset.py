@@ -27,6 +27,7 @@ import difflib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -253,10 +254,12 @@ def _is_zone(value: object) -> bool:
 
 
 def _is_pattern(value: object) -> bool:
+    """Whether a time written with the pattern can be read back, down to the hour."""
     if not isinstance(value, str) or "%" not in value:
         return False
+    probe = pl.Series([datetime(2024, 3, 5, 14, 20, tzinfo=UTC)])
     try:
-        pl.Series(["x"]).str.to_datetime(value, strict=False)
+        [read] = probe.dt.strftime(value).str.to_datetime(value, strict=False).to_list()
     except pl.exceptions.PolarsError:
         return False
-    return True
+    return read is not None and (read.year, read.month, read.day, read.hour) == (2024, 3, 5, 14)

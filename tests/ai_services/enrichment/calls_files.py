@@ -34,7 +34,7 @@ CALL = {
     "hangup_by": 2,
 }
 TURNS = [
-    {"role": "agent", "at_ms": 0, "text": "您好, \"hello\""},
+    {"role": "agent", "at_ms": 0, "text": '您好, "hello"'},
     {"role": "customer", "at_ms": 1500, "text": "嗯\n好"},
 ]
 
@@ -79,9 +79,7 @@ class Folder:
         chosen = load_preset(preset) if isinstance(preset, str) else preset
         return list(read_calls(self.write(name, data), chosen, **{"now": NOW, **options}))
 
-    def read(
-        self, name: str, data: bytes, preset: str | Preset = "calls", **options: Any
-    ) -> Batch:
+    def read(self, name: str, data: bytes, preset: str | Preset = "calls", **options: Any) -> Batch:
         """The file as one batch."""
         batches = self.batches(name, data, preset, **options)
         assert len(batches) == 1

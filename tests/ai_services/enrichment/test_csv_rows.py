@@ -25,7 +25,7 @@ def pieces(data: bytes, *, block: int = 40, limit: int = 1 << 20) -> list[Piece]
             encoding="utf-8",
             max_record_bytes=limit,
             known=set(NAMES),
-            choose=lambda found: dict(enumerate(found)),
+            choose=lambda found: {name: at for at, name in enumerate(found)},
         )
     )
 

@@ -142,14 +142,22 @@ def test_both_languages_are_spoken(calls: list[dict[str, Any]]) -> None:
 
 
 def test_one_account_runs_into_trouble_at_the_end(calls: list[dict[str, Any]]) -> None:
-    def refusing(account: str, since: str) -> float:
-        mine = [one for one in connected(calls) if one["task_id"].endswith(account)]
-        late = [one["level_name"] for one in mine if one["started_at"] >= since]
-        return sum(level in "EF" for level in late) / len(late)
+    words = ("投诉", "12315", "太差", "换", "销户", "取消", "complaint", "cancel", "switching")
 
-    troubled = f"-{TROUBLED:02}"
-    assert refusing(troubled, "2025-11-20") > refusing(troubled, "2025-01-01") + 0.1
-    assert abs(refusing("-00", "2025-11-20") - refusing("-00", "2025-01-01")) < 0.08
+    def troubled(account: str, since: str, until: str) -> float:
+        talks = [
+            "".join(turn["text"] for turn in one["turns"])
+            for one in connected(calls)
+            if one["task_id"].endswith(account) and since <= one["started_at"] < until
+        ]
+        return sum(any(word in talk for word in words) for talk in talks) / len(talks)
+
+    def change(account: str) -> float:
+        before = troubled(account, "2025-01-01", "2025-11-20")
+        return troubled(account, "2025-11-20", "2026-01-01") / before
+
+    assert change(f"-{TROUBLED:02}") > 1.5
+    assert 0.7 < change("-00") < 1.4
 
 
 def test_transcripts_come_with_the_share_asked_for() -> None:

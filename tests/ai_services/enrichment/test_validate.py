@@ -79,7 +79,11 @@ def test_defaults_follow_from_status_and_transcript() -> None:
         ({"phone": "1" * 21}, "phone", "is not a phone number"),
         ({"phone": "138-1234-x"}, "phone", "is not a phone number"),
         ({"phone": "１３８１２３４８０００"}, "phone", "is not a phone number"),
-        ({"started_at": "2024-02-30T10:00:00Z"}, "started_at", "2024-02-30 does not exist in the calendar"),
+        (
+            {"started_at": "2024-02-30T10:00:00Z"},
+            "started_at",
+            "2024-02-30 does not exist in the calendar",
+        ),
         ({"started_at": "1999-12-31T23:59:59Z"}, "started_at", "is before the year 2000"),
         ({"started_at": "2026-01-02T00:00:01Z"}, "started_at", "lies in the future"),
         ({"duration_ms": -1}, "duration_ms", "is negative"),
@@ -141,9 +145,7 @@ def test_spellings_are_brought_to_one() -> None:
 
 
 @pytest.mark.parametrize("status", [s for s in CALL_STATUSES if s != "connected"])
-@pytest.mark.parametrize(
-    ("field", "value"), [("rounds", 1), ("level_name", "A"), ("turns", TURNS)]
-)
+@pytest.mark.parametrize(("field", "value"), [("rounds", 1), ("level_name", "A"), ("turns", TURNS)])
 def test_what_only_a_conversation_has_contradicts_other_statuses(
     status: str, field: str, value: Any
 ) -> None:
@@ -221,8 +223,14 @@ def test_what_is_kept_of_a_reject_is_bounded() -> None:
         ([{"role": "agent", "text": "x", "at_ms": "5"}], "turns[0].at_ms is '5'"),
         ([{"role": "agent", "text": "x", "at_ms": 1.5}], "turns[0].at_ms is 1.5"),
         ([{"role": "agent", "text": "x", "at_ms": True}], "turns[0].at_ms is True"),
-        ([TURNS[0], {"role": "agent", "text": "a\0"}], "turns[1].text contains a NUL character (U+0000)"),
-        ([{"role": "agent", "text": "\udfff"}], "turns[0].text contains half of a surrogate pair (U+DFFF)"),
+        (
+            [TURNS[0], {"role": "agent", "text": "a\0"}],
+            "turns[1].text contains a NUL character (U+0000)",
+        ),
+        (
+            [{"role": "agent", "text": "\udfff"}],
+            "turns[0].text contains half of a surrogate pair (U+DFFF)",
+        ),
         ([TURNS[0]] * 5_001, "has 5,001 turns"),
         ([{"role": "agent", "text": "字" * 1_000_001}], "has 1,000,001 characters of text"),
     ],
