@@ -29,6 +29,8 @@ SETTINGS = (
 class Looma:
     """The command in a home of its own, over stores that run already."""
 
+    command = (sys.executable, "-P", "-m", "shared.cli.main")
+
     def __init__(self, home: Path, cwd: Path, **settings: str) -> None:
         self.home = home
         self.cwd = cwd
@@ -37,7 +39,7 @@ class Looma:
 
     def run(self, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-P", "-m", "shared.cli.main", *args],
+            [*self.command, *args],
             env=self.env,
             cwd=self.cwd,
             input=stdin,
@@ -209,9 +211,7 @@ def test_a_file_that_is_none_of_ours_is_refused_with_the_fix(looma: Looma) -> No
     (looma.cwd / "note.csv").write_text("a,b\n1,2\n")
     assert "callid" in looma.refusal("import", "note.csv")
     assert "nothing.csv" in looma.refusal("import", "nothing.csv")
-    assert "calls, bank_marketing, or star" in looma.refusal(
-        "import", "note.csv", "--preset", "stars"
-    ).replace("star,", "star").replace("bank_marketing, star", "bank_marketing, or star")
+    assert "did you mean star" in looma.refusal("import", "note.csv", "--preset", "stars")
 
 
 def test_token_prints_a_token_and_nothing_else(looma: Looma) -> None:
@@ -225,29 +225,19 @@ def test_token_prints_a_token_and_nothing_else(looma: Looma) -> None:
 def test_which_organisation(looma: Looma) -> None:
     assert "There is no organisation yet" in looma.refusal("token")
     looma("orgs", "create", "acme")
-    looma("token")
-    looma("orgs", "create", "zenith")
-    assert "one of: acme, zenith" in looma.refusal("token")
-    looma("token", "--org", "acme")
     assert "looma orgs create nobody" in looma.refusal("token", "--org", "nobody")
-    looma.env["ORGANISATION"] = "zenith"
-    looma("token")
 
 
-def test_keys_are_shown_once_listed_and_revoked(looma: Looma) -> None:
+def test_keys_and_users_are_shown_once_and_listed(looma: Looma) -> None:
     looma("orgs", "create", "acme")
     secret = looma("keys", "create", "crm", "--role", "agent", "--days", "30").strip()
     assert secret.startswith("looma_")
     (key,) = looma.json("keys", "list")
     assert (key["name"], key["role"], key["revoked_at"]) == ("crm", "agent", None)
-    assert secret not in looma("keys", "list")
+    assert secret not in str(key)
     looma("keys", "revoke", key["key_id"])
     assert looma.json("keys", "list")[0]["revoked_at"]
-    looma("keys", "rotate")
 
-
-def test_users_are_made_with_a_password_shown_once(looma: Looma) -> None:
-    looma("orgs", "create", "acme")
     password = looma("users", "create", "ann@example.com", "--role", "admin").strip()
     assert len(password) >= 12
     (user,) = looma.json("users", "list")
@@ -305,6 +295,7 @@ def test_a_projection_is_rebuilt_from_what_there_is(looma: Looma) -> None:
     assert f"search holds {transcripts} entries again." in done.stderr
 
 
+@pytest.mark.slow
 def test_the_embedded_stores_run_for_a_command_and_no_longer(bare: Looma) -> None:
     bare.home.parent.chmod(0o711)  # PostgreSQL runs as an account of its own under root
     bare("demo", "--calls", "30", "--out", "calls.jsonl")
@@ -316,7 +307,7 @@ def test_the_embedded_stores_run_for_a_command_and_no_longer(bare: Looma) -> Non
 
         # An interrupted one takes them along, too.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "shared.cli.main", "import", "/dev/stdin"],
+            [*bare.command, "import", "/dev/stdin"],
             env=bare.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stderr is not None

@@ -1,0 +1,194 @@
+"""The whole platform as its first user meets it: start, sign in, import, read, stop, again."""
+
+import gzip
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from shared.cli import exit_codes
+from tests.shared.cli.test_commands import Looma
+
+pytestmark = pytest.mark.slow
+
+
+def belongs_to(process: psutil.Process, home: Path) -> bool:
+    try:
+        words = [*process.cmdline(), process.cwd(), process.environ().get("LOOMA_HOME", "")]
+    except psutil.Error:
+        return False
+    return any(str(home) in word for word in words)
+
+
+class Platform(Looma):
+    """`looma` over a home with nothing but itself."""
+
+    def __init__(self, home: Path, cwd: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        super().__init__(home, cwd, GATEWAY_PORT=str(self.port), SHUTDOWN_SECONDS="5")
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.out = cwd / "up.out"
+        self.err = cwd / "up.err"
+        self.supervisor: subprocess.Popen[bytes] | None = None
+
+    def up(self, *args: str) -> float:
+        """Start in the foreground; the seconds until it was ready and had said so."""
+        began = time.monotonic()
+        command = [*self.command, "up", *args]
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.supervisor = subprocess.Popen(
+                command, env=self.env, cwd=self.cwd, stdout=out, stderr=err
+            )
+        assert until(self._is_up, 120), self.err.read_text()
+        return time.monotonic() - began
+
+    def _is_up(self) -> bool:
+        assert self.supervisor is not None
+        assert self.supervisor.poll() is None, self.err.read_text()
+        return "Ctrl-C stops it" in self.err.read_text()
+
+    def interrupt(self) -> int:
+        assert self.supervisor is not None
+        self.supervisor.send_signal(signal.SIGINT)
+        return self.supervisor.wait(60)
+
+    def left_over(self) -> list[psutil.Process]:
+        own = psutil.Process()
+        return [p for p in psutil.process_iter() if p != own and belongs_to(p, self.home)]
+
+    def client(self, token: str = "") -> httpx.Client:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20)
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/ready", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    work = tmp_path / "work"
+    work.mkdir()
+    built = Platform(tmp_path / "home", work)
+    yield built
+    built.run("down")
+    if built.supervisor is not None and built.supervisor.poll() is None:
+        built.supervisor.kill()
+        built.supervisor.wait(10)
+    for process in built.left_over():
+        process.kill()
+
+
+def star_sample(shared_data: Path, target: Path, calls: int) -> Path:
+    with gzip.open(shared_data / "star_dialogues" / "star.jsonl.gz", "rb") as file:
+        target.write_bytes(b"".join(islice(file, calls)))
+    return target
+
+
+def test_from_an_empty_home_to_a_portrait_and_back(platform: Platform, shared_data: Path) -> None:
+    platform.up()
+    page = platform.out.read_text()
+    assert platform.url in page
+
+    # Who is up is told to whoever tries to start a second one.
+    line = platform.refusal("up", code=exit_codes.ALREADY_UP)
+    assert f"already up on {platform.home}: {platform.url}" in line
+
+    # The password that was shown once opens the door.
+    found = re.search(r"sign in\s+(\S+)\s+password\s+(\S+)", page)
+    assert found is not None, page
+    assert not (platform.home / "first-admin-password").exists()
+    with platform.client() as client:
+        answer = client.post(
+            "/api/v1/auth/login", json={"email": found[1], "password": found[2]}
+        ).json()
+    admin = answer["data"]["access_token"]
+
+    # A real data set goes in, and portraits come out the same by both ways.
+    sample = star_sample(shared_data, platform.cwd / "star.jsonl", 300)
+    brought = platform.json("import", str(sample), "--preset", "star")
+    assert brought["inserted"] == brought["rows"] == 300
+    assert brought["analysed"] > 0
+    platform("compute")
+    with platform.client(admin) as client:
+        calls = client.get("/api/v1/periods?type=month&limit=500").json()["data"]["periods"]
+        assert calls
+        summary = client.get("/api/v1/portrait/summary?period_type=quarter").json()["data"]
+        assert summary["call_stats"]["total_calls"] > 0
+    trend = platform.json("trend", "total_calls", "--period-type", "month", "--limit", "500")
+    assert sum(point["value"] or 0 for point in trend["series"]) == 300
+    with platform.client(platform("token", "--role", "agent").strip()) as client:
+        assert client.get("/api/v1/users").status_code == 403
+
+    # A service that dies comes back, and the status says so.
+    status = platform.json("status")
+    assert status["ready"]
+    assert {p["name"] for p in status["processes"]} >= {"gateway", "auth", "enrichment", "portrait"}
+    assert all(store["up"] for store in status["stores"].values())
+    auth = next(p for p in status["processes"] if p["name"] == "auth")
+    os.kill(auth["pid"], signal.SIGKILL)
+    assert until(lambda: "auth ended (signal 9)" in platform.err.read_text(), 5)
+    assert until(lambda: platform.run("status").returncode == 0, 20)
+    assert until(platform.is_ready, 20)
+
+    # Ctrl-C leaves nothing behind.
+    assert platform.interrupt() == 0
+    assert platform.left_over() == []
+
+
+def test_a_killed_supervisor_is_recovered_from(platform: Platform) -> None:
+    assert platform.run("up", "--detach", "--demo", "--calls", "300").returncode == 0
+    status = platform.json("status")
+    first = next(p for p in status["processes"] if p["name"] == "supervisor")
+    pids = {p["pid"] for p in status["processes"]}
+    os.kill(first["pid"], signal.SIGKILL)
+    assert until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 15)
+
+    # The stores are still there; the next start finds them, and the demo its data.
+    began = time.monotonic()
+    done = platform.run("up", "--detach", "--demo", "--calls", "300")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 30
+    assert "has its data already" in done.stderr
+    assert platform.json("status")["ready"]
+    (org,) = platform.json("orgs", "list")
+    assert (org["slug"], org["calls"]) == ("demo", 300)
+
+    assert "gateway" in platform.run("down").stderr
+    assert platform.left_over() == []
+
+
+def test_taken_service_ports_do_not_matter(platform: Platform) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        platform.env["AUTH_PORT"] = str(taken.getsockname()[1])
+        platform.up()
+        with platform.client(platform("token").strip()) as client:
+            assert client.get("/api/v1/auth/me").status_code == 200
+        assert platform.supervisor is not None
+        platform.supervisor.terminate()
+        assert platform.supervisor.wait(60) == 0
+    assert platform.left_over() == []
