@@ -23,7 +23,7 @@ from ai_services.enrichment.cells import (
     derive_cells,
     translate,
 )
-from ai_services.enrichment.columns import fold, judge_unknown, known_columns, missing_columns
+from ai_services.enrichment.columns import judge_unknown, missing_columns
 from ai_services.enrichment.file_format import UTF8_BOM
 from ai_services.enrichment.lines import Block
 from ai_services.enrichment.piece import not_text
@@ -62,7 +62,8 @@ class JsonReader:
         self._derive = derive
         self._encoding = encoding
         self._strict = strict
-        self._known = known_columns(preset)
+        # Exactly, unlike headers of tables: keys are written by programs.
+        self._known = {*preset.sources.values(), *preset.reads, *preset.ignore}
         self._unknown: set[str] = set()
         self._checked_columns = False
         self._fields = tuple(preset.sources)
@@ -200,7 +201,7 @@ class JsonReader:
                 failures.append(Failure(number, row, None))
                 continue
             for name in row:
-                if fold(name) not in self._known and len(self._unknown) < _MAX_UNKNOWN:
+                if name not in self._known and len(self._unknown) < _MAX_UNKNOWN:
                     self._unknown.add(name.encode(errors="replace").decode())
             yield number, row
 

@@ -171,6 +171,12 @@ def test_column_names_are_compared_without_case_and_blanks(folder: Folder) -> No
     assert batch.warnings == []
 
 
+def test_a_json_key_in_another_case_is_another_key(folder: Folder) -> None:
+    batch = folder.read("a.jsonl", as_jsonl([{**call(phone=None), "Phone": "13812348000"}]))
+    assert batch.frame["phone"].to_list() == [None]
+    assert batch.warnings == ["Unknown columns are not imported: 'Phone' (did you mean 'phone'?)."]
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_a_missing_required_column_refuses_the_file(folder: Folder, kind: str) -> None:
     calls = [call(), call()]
