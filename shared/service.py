@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
-from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import orjson
@@ -41,7 +40,7 @@ from shared.openapi import describe
 from shared.security import InternalTokens, Principal
 from shared.server import listen, serving
 from shared.telemetry import Metrics
-from shared.validation import parse_body, parse_query
+from shared.validation import parse_body, parse_params, parse_query
 
 S = TypeVar("S")
 log = structlog.get_logger()
@@ -254,7 +253,7 @@ class BaseAIService(Generic[S]):
                 Call(
                     state=self._runtime.state,
                     principal=principal,
-                    params={name: unquote(value) for name, value in params.items()},
+                    params=parse_params(params),
                     query=parse_query(endpoint.query, request.query_string),
                     body=parse_body(endpoint.body, request.body),
                     request_id=request_id,

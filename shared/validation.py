@@ -3,9 +3,9 @@
 Every finding names the field, the problem and the fix.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -52,6 +52,20 @@ def parse_body(model: type[BaseModel] | None, body: bytes) -> Any:
         raise invalid(findings, "body") from error
 
 
+def parse_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Path parameters, percent-decoded once; control characters are refused, no id has them."""
+    values = {name: unquote(value) for name, value in params.items()}
+    for name, value in values.items():
+        _refuse_control(name, value)
+    return values
+
+
+def _refuse_control(name: str, value: str) -> None:
+    if any(character < " " for character in value):
+        problem, fix = "holds a control character", "remove it; ids and words have none"
+        raise InvalidInput(f"{name}: {problem}; {fix}", details=[Detail(name, problem, fix)])
+
+
 def parse_query(model: type[BaseModel] | None, query_string: str) -> Any:
     """The validated query; a parameter given twice is refused rather than guessed at."""
     pairs = parse_qsl(query_string, keep_blank_values=True)
@@ -62,6 +76,7 @@ def parse_query(model: type[BaseModel] | None, query_string: str) -> Any:
             raise InvalidInput(
                 f"The query parameter {name[:100]!r} is given more than once.", details=[problem]
             )
+        _refuse_control(name[:100], value)
         values[name] = value
     if model is None:
         return None

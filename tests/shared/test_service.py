@@ -158,6 +158,13 @@ async def test_bad_bodies_name_field_problem_and_fix(served, content, status, fi
     assert field is None or (details[0]["field"] == field and details[0]["fix"])
 
 
+async def test_control_characters_in_paths_and_queries_are_refused(served) -> None:
+    client, _ = served
+    for path in ("/api/v1/items/%00", "/api/v1/items/a%0Ab", "/api/v1/items/1?limit=%00"):
+        answer = await client.get(path, headers=token(AGENT))
+        assert (answer.status_code, answer.json()["error"]) == (422, "invalid_input")
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limt=5", "limit=1&limit=2"])
 async def test_bad_queries_are_422(served, query) -> None:
     client, _ = served
@@ -220,13 +227,17 @@ async def test_openapi_describes_every_endpoint(served) -> None:
     client, _ = served
     document = (await client.get("/openapi.json")).json()
     for endpoint in ENDPOINTS:
-        assert document["paths"][endpoint.path][endpoint.method.lower()]["x-scope"] == endpoint.scope
+        assert (
+            document["paths"][endpoint.path][endpoint.method.lower()]["x-scope"] == endpoint.scope
+        )
 
 
 async def test_a_stop_lets_the_request_in_flight_finish(config) -> None:
     async with httpx.AsyncClient() as client:
         async with service(config, State()).running(port=0) as url:
-            pending = asyncio.create_task(client.get(f"{url}/api/v1/slow", headers=token(ANONYMOUS)))
+            pending = asyncio.create_task(
+                client.get(f"{url}/api/v1/slow", headers=token(ANONYMOUS))
+            )
             await asyncio.sleep(0.15)
         answer = await pending
     assert answer.json()["data"] == "finished"
