@@ -1,11 +1,11 @@
 """A portrait as a vector, for finding accounts whose calls look alike.
 
-`portrait-rates/1` has 28 components in [-1, 1]: how often calls connect, how long and how
-talkative they are, the shares of intention levels, hang-ups, fail reasons, sentiments and
-risks, and how many calls there were. Counts and durations enter by logarithm, so that an
-account with ten times the calls but the same conduct stays near. What is unknown is 0; the
-last component is above 0 for any portrait, so no vector is the zero vector, of which cosine
-similarity would be undefined.
+`portrait-rates/1` has 28 components in [-1, 1], and zeros up to a dimension that the vector
+stores index: how often calls connect, how long and how talkative they are, the shares of
+intention levels, hang-ups, fail reasons, sentiments and risks, and how many calls there were.
+Counts and durations enter by logarithm, so that an account with ten times the calls but the
+same conduct stays near. What is unknown is 0; the number of calls is above 0 for any portrait,
+so no vector is the zero vector, of which cosine similarity would be undefined.
 """
 
 from __future__ import annotations
@@ -43,10 +43,12 @@ COMPONENTS: Final = (
     "low_churn",
     "total_calls",
 )
+DIMENSION: Final = 32
+_PADDING: Final = [0.0] * (DIMENSION - len(COMPONENTS))
 
 
 def vector(figures: Figures) -> list[float]:
-    """One number per name in COMPONENTS, for figures of at least one call."""
+    """One number per name in COMPONENTS, then zeros, for figures of at least one call."""
     f = figures
     hangups = (f.robot_hangup_count, f.user_hangup_count)
     sentiments = (f.positive_count, f.neutral_count, f.negative_count)
@@ -69,6 +71,7 @@ def vector(figures: Figures) -> list[float]:
         *_shares(complaints, f.connected_calls),
         *_shares(churns, f.connected_calls),
         _log(float(f.total_calls), _MOST_CALLS),
+        *_PADDING,
     ]
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from gateway.app import create_gateway
+from gateway.timeouts import Timeouts
 from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
 from shared.errors import StoreUnavailable
@@ -60,14 +61,16 @@ class Platform:
 
 
 @asynccontextmanager
-async def platform_in(home: Path, **settings: str) -> AsyncIterator[Platform]:
+async def platform_in(
+    home: Path, timeouts: Timeouts | None = None, **settings: str
+) -> AsyncIterator[Platform]:
     auth, enrichment, portrait = FakeAuth(), Wire(echo), Wire(echo)
     for wire in (auth.wire, enrichment, portrait):
         await wire.start()
     upstreams = {"auth": auth.wire, "enrichment": enrichment, "portrait": portrait}
     written = ",".join(f"{name}={wire.url}" for name, wire in upstreams.items())
     config = gateway_config(home, **{"GATEWAY_UPSTREAMS": written, **settings})
-    gateway = create_gateway(config)
+    gateway = create_gateway(config, timeouts)
     try:
         async with (
             gateway.running(port=0) as url,

@@ -106,9 +106,7 @@ ABUSES: dict[str, Callable[[FakeAuth], str]] = {
     "role anonymous": lambda a: a.token(role="anonymous"),
     "role a list": lambda a: a.token(role=["admin"]),
     "sid a list": lambda a: a.token(sid=["x"]),
-    "an internal token": lambda a: InternalTokens(SECRET.encode()).mint(
-        ANONYMOUS, "enrichment"
-    ),
+    "an internal token": lambda a: InternalTokens(SECRET.encode()).mint(ANONYMOUS, "enrichment"),
     "too long": lambda a: a.token(padding="x" * 5000),
     "two parts": lambda a: "a.b",
     "five parts": lambda a: "a.b.c.d.e",
@@ -123,9 +121,7 @@ ABUSES: dict[str, Callable[[FakeAuth], str]] = {
 @pytest.mark.parametrize("abuse", list(ABUSES), ids=lambda name: name.replace(" ", "-"))
 async def test_a_bad_token_is_401_and_reaches_nobody(platform: Platform, abuse: str) -> None:
     token = ABUSES[abuse](platform.auth)
-    got = await platform.client.get(
-        "/api/v1/calls", headers={"Authorization": f"Bearer {token}"}
-    )
+    got = await platform.client.get("/api/v1/calls", headers={"Authorization": f"Bearer {token}"})
     assert (got.status_code, got.json()["error"]) == (401, "unauthenticated"), got.text
     assert got.headers["www-authenticate"] == "Bearer"
     assert platform.enrichment.requests == []
@@ -166,7 +162,9 @@ async def test_a_good_token_opens(platform: Platform) -> None:
     assert (await platform.client.get("/api/v1/calls", headers=headers)).status_code == 200
 
 
-async def test_rs256_opens_when_the_issuer_has_such_a_key(tmp_path: Any, platform: Platform) -> None:
+async def test_rs256_opens_when_the_issuer_has_such_a_key(
+    tmp_path: Any, platform: Platform
+) -> None:
     auth = FakeAuth([Signer.rsa("rsa-1"), Signer.ed25519("key-1")])
     keys = SigningKeys(jwks_of(auth))
     tokens = AccessTokens(keys, issuer="looma", audience="looma")

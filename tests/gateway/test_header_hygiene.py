@@ -97,9 +97,7 @@ async def test_request_id_is_kept_if_it_is_a_uuid_and_made_otherwise(platform: P
 
 async def test_a_trace_is_continued(platform: Platform) -> None:
     trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-    await platform.get(
-        "/api/v1/calls", traceparent=f"00-{trace}-{span}-00", tracestate="vendor=1"
-    )
+    await platform.get("/api/v1/calls", traceparent=f"00-{trace}-{span}-00", tracestate="vendor=1")
     seen = platform.enrichment.last
     match = re.fullmatch(r"00-([0-9a-f]{32})-([0-9a-f]{16})-00", seen.header("traceparent") or "")
     assert match

@@ -123,14 +123,17 @@ def test_a_path_finds_its_template(method: str, path: str, template: str) -> Non
     assert (route.method, route.path) == (method, template)
 
 
-@pytest.mark.parametrize("path", ["/", "/b", "/a/", "/a//parts/y", "/a/x/parts/", "/a/x/y", "//a", ""])
+@pytest.mark.parametrize(
+    "path", ["/", "/b", "/a/", "/a//parts/y", "/a/x/parts/", "/a/x/y", "//a", ""]
+)
 def test_another_path_finds_nothing(path: str) -> None:
     with pytest.raises(NotFound):
         TABLE.find("GET", path)
 
 
 @pytest.mark.parametrize(
-    ("path", "allowed"), [("/a", ("GET", "POST")), ("/a/search", ("GET",)), ("/a/x", ("DELETE", "GET"))]
+    ("path", "allowed"),
+    [("/a", ("GET", "POST")), ("/a/search", ("GET",)), ("/a/x", ("DELETE", "GET"))],
 )
 def test_another_method_learns_which_there_are(path: str, allowed: tuple[str, ...]) -> None:
     with pytest.raises(MethodNotAllowed) as caught:

@@ -63,7 +63,9 @@ async def test_the_service_learns_the_principal_by_internal_token(platform: Plat
 
 async def test_a_public_route_carries_the_anonymous_principal(platform: Platform) -> None:
     """Also when the client sends a token, even a bad one: it must be able to sign in."""
-    await platform.client.post("/api/v1/auth/login", headers={"Authorization": "Bearer old.old.old"})
+    await platform.client.post(
+        "/api/v1/auth/login", headers={"Authorization": "Bearer old.old.old"}
+    )
     token = platform.auth.wire.last.header("x-internal-token") or ""
     assert InternalTokens(SECRET.encode()).verify(token, "auth").kind == "anonymous"
 

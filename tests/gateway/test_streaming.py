@@ -81,9 +81,7 @@ async def test_an_upload_arrives_before_it_ends(platform: Platform) -> None:
 
 async def test_a_length_stays_a_length(platform: Platform) -> None:
     body = os.urandom(300_000)
-    got = await platform.client.post(
-        "/api/v1/calls", content=body, headers=platform.auth.bearer()
-    )
+    got = await platform.client.post("/api/v1/calls", content=body, headers=platform.auth.bearer())
     assert got.json()["data"]["size"] == len(body)
     seen = platform.enrichment.last
     assert seen.values("content-length") == [str(len(body))]
@@ -100,9 +98,7 @@ async def test_bodies_of_any_size_pass_unchanged(platform: Platform, size: int) 
         await writer.drain()
 
     platform.behave(mirror)
-    got = await platform.client.post(
-        "/api/v1/calls", content=body, headers=platform.auth.bearer()
-    )
+    got = await platform.client.post("/api/v1/calls", content=body, headers=platform.auth.bearer())
     assert hashlib.sha256(got.content).digest() == hashlib.sha256(body).digest()
     assert got.headers["content-length"] == str(size)
 
@@ -204,6 +200,7 @@ async def test_broken_chunks_run_nothing(platform: Platform, chunks: bytes) -> N
         "POST /api/v1/calls HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
         f"Authorization: Bearer {platform.auth.token()}\r\n\r\n"
     )
+
     async def receive(received: Received, writer: asyncio.StreamWriter) -> None:
         async for _ in received.parts():
             pass
