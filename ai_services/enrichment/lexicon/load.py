@@ -42,6 +42,7 @@ Language = Literal["en", "zh", "marks"]
 _KINDS: Final = frozenset(get_args(Kind))
 _WEIGHTY: Final = frozenset({"evidence", "retraction", "threat"})
 _LEADING: Final = frozenset({"barrier", "consequence"})
+_NEGATING: Final = frozenset({"inability", "negator"})
 _WEIGHTS: Final = frozenset({"sentiment", "complaint", "churn", "factor", "reach"})
 _LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh", "marks")
 _ALTERNATIVES: Final = re.compile(r"\(([^()|]*\|[^()]*)\)")
@@ -170,12 +171,16 @@ def _overlaps(terms: Collection[Term]) -> list[Term]:
     """Phrases in which a modifier runs into evidence, "i want to" into "want to cancel".
 
     The reader goes from left to right: without a term of its own the modifier would swallow
-    the beginning of such a phrase.
+    the beginning of such a phrase. A negator may only lend what is a negator itself: 完全没有
+    runs into 没有用, but 不想取消 is 不想 before 取消 and not 不 before 想取消.
     """
     evidence = [term for term in terms if term.kind in _WEIGHTY]
+    negators = {term.text for term in terms if term.kind in _NEGATING}
     phrases = []
-    for modifier in (term for term in terms if term.kind in _LEADING):
+    for modifier in (term for term in terms if term.kind in _LEADING | _NEGATING):
         for ending in _endings(modifier.text):
+            if modifier.kind in _NEGATING and ending.rstrip() not in negators:
+                continue
             phrases += [
                 replace(
                     term,

@@ -19,7 +19,7 @@ _INTENSIFIER_REACH: Final[dict[Language, int]] = {"en": 2, "zh": 2, "marks": 0}
 _WIDEST_GAP: Final = 48  # characters; beyond it nothing modifies anything
 
 _UNLIKED: Final = -0.8  # "not good" is nearly as bad as "good" is good
-_UNDISLIKED: Final = -0.4  # "not bad" is only mild praise
+_UNDISLIKED: Final = -0.3  # "not bad" is only mild praise
 _TWICE_NEGATED: Final = 0.5  # 没有不好
 _SOFTENED: Final = 0.85  # "not very good"
 _BEFORE_CONTRAST: Final = 0.5
@@ -117,7 +117,10 @@ class _Reader:
             case "undo":
                 self._amplify(start, _UNLIKED)
             case "barrier":
-                self.negator = None
+                if start > self.negator_end:  # in 别给我注销 it belongs to the negation
+                    self.negator = None
+                else:
+                    self.negator_end = end
             case "contrast":
                 self._turn_round(start)
             case "concession":
