@@ -28,11 +28,15 @@ def import_file(
         bool, typer.Option("--strict-columns", help="Refuse a file with unknown columns.")
     ] = False,
     encoding: Annotated[str, typer.Option(help="Of a text file, e.g. gb18030.")] = "utf-8",
+    fail_on_rejects: Annotated[
+        bool, typer.Option("--fail-on-rejects", help="Exit 4 if a row was rejected.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring calls in. Importing a file again changes nothing but what is missing or different.
 
-    Exits 4 if rows were rejected: FILE.rejected.jsonl says which, why, and what would be right.
+    A row that is wrong stays out: FILE.rejected.jsonl says why, and what would be right. Exits 4
+    if the file ends too soon, 1 if none of it can be read.
     """
     from shared.cli.bring_in import Source, show_warnings
     from shared.cli.console import write_json
@@ -45,8 +49,8 @@ def import_file(
         write_json(_document(brought, analysed))
     else:
         _show(brought, analysed)
-    whole = not brought.counts.rejected and not brought.cut
-    raise typer.Exit(exit_codes.OK if whole else exit_codes.PARTLY)
+    partly = brought.cut or (fail_on_rejects and brought.counts.rejected)
+    raise typer.Exit(exit_codes.PARTLY if partly else exit_codes.OK)
 
 
 async def _import(

@@ -1,5 +1,6 @@
 """`looma` as people and scripts use it: a process, its output, its exit code."""
 
+import gzip
 import json
 import os
 import signal
@@ -187,7 +188,7 @@ def test_import_compute_portrait_and_trend(looma: Looma) -> None:
 
 def test_rejected_rows_are_explained_beside_the_file(looma: Looma) -> None:
     looma("demo", "--calls", "300", "--bad-rows", "0.1", "--out", "calls.jsonl")
-    found = looma.json("import", "calls.jsonl", "--no-analyze", code=exit_codes.PARTLY)
+    found = looma.json("import", "calls.jsonl", "--no-analyze")
     assert found["rejected"] > 5
     assert found["inserted"] + found["rejected"] + found["duplicates"] == 300
     lines = (looma.cwd / "calls.jsonl.rejected.jsonl").read_text().splitlines()
@@ -195,6 +196,17 @@ def test_rejected_rows_are_explained_beside_the_file(looma: Looma) -> None:
     assert len(rows) == found["rejected"]
     assert all(row["line"] and row["problem"] and row["fix"] for row in rows)
     assert found["analysed"] == 0
+    looma("import", "calls.jsonl", "--fail-on-rejects", code=exit_codes.PARTLY)
+
+
+def test_a_damaged_file_is_in_as_far_as_it_goes_and_says_so(looma: Looma) -> None:
+    looma("orgs", "create", "acme")
+    looma("demo", "--calls", "2000", "--out", "calls.jsonl")
+    whole = gzip.compress((looma.cwd / "calls.jsonl").read_bytes())
+    (looma.cwd / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    found = looma.json("import", "cut.jsonl.gz", "--no-analyze", code=exit_codes.PARTLY)
+    assert found["cut"]
+    assert 0 < found["inserted"] < 2000
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -203,7 +215,8 @@ def test_rejected_rows_go_here_where_the_file_lies_in_a_closed_folder(looma: Loo
     closed.mkdir()
     looma("demo", "--calls", "100", "--bad-rows", "0.2", "--out", "closed/calls.jsonl")
     closed.chmod(0o500)
-    looma("import", "closed/calls.jsonl", "--no-analyze", code=exit_codes.PARTLY)
+    strict = ("--no-analyze", "--fail-on-rejects")
+    looma("import", "closed/calls.jsonl", *strict, code=exit_codes.PARTLY)
     assert (looma.cwd / "calls.jsonl.rejected.jsonl").exists()
 
 
