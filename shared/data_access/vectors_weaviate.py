@@ -1,0 +1,389 @@
+"""The vector port on Weaviate.
+
+One Weaviate collection per collection and model version, because vectors of two models have
+different dimensions and may not be compared; one tenant per organisation in each, so that an
+organisation has an index of its own: nothing of another can be found in it, and filters don't have
+to search past other organisations' vectors.
+
+The URL is `http(s)://[:api-key@]host:port[?grpc=host:port]`; gRPC is on port 50051 of the same host
+unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID, uuid5
+
+import httpx
+import orjson
+import weaviate
+from grpc import StatusCode  # type: ignore[import-untyped]  # no types published
+from grpc.aio import AioRpcError  # type: ignore[import-untyped]  # no types published
+from weaviate import exceptions
+from weaviate.classes.config import (
+    Configure,
+    DataType,
+    Property,
+    Tokenization,
+    VectorDistances,
+)
+from weaviate.classes.data import DataObject
+from weaviate.classes.init import AdditionalConfig, Auth, Timeout
+from weaviate.classes.query import Filter, MetadataQuery
+
+from shared.data_access.errors import Kind, Translator
+from shared.data_access.ports import VectorHit, VectorItem
+from shared.data_access.vector_input import check_vector
+from shared.errors import StoreError, StoreUnavailable
+
+DRIVER_ERRORS: tuple[type[BaseException], ...] = (
+    exceptions.WeaviateBaseError,
+    exceptions.WeaviateProtobufIncompatibility,
+    httpx.HTTPError,
+    httpx.StreamError,
+    AioRpcError,
+)
+_UNAVAILABLE = (
+    exceptions.WeaviateConnectionError,
+    exceptions.WeaviateStartUpError,
+    exceptions.WeaviateGRPCUnavailableError,
+    exceptions.WeaviateTimeoutError,
+    exceptions.WeaviateRetryError,
+    exceptions.WeaviateClosedClientError,
+    exceptions.AuthenticationFailedError,  # our credentials are refused: the operator's to repair
+    httpx.HTTPError,
+    httpx.StreamError,
+)
+_UNAVAILABLE_CODES = (
+    StatusCode.UNAVAILABLE,
+    StatusCode.DEADLINE_EXCEEDED,
+    StatusCode.RESOURCE_EXHAUSTED,
+    StatusCode.UNAUTHENTICATED,
+)
+_READ_SECONDS = 2.5
+_WRITE_SECONDS = 30.0
+_BATCH = 500
+_NAMESPACE = UUID("6c6f6f6d-6100-4000-8000-766563746f72")
+_ITEM_ID, _TAGS, _DOCUMENT, _LENGTH = "item_id", "tags", "document", "length"
+
+Scalar = str | int | float | bool
+
+
+def classify(error: BaseException) -> Kind:
+    # The client wraps gRPC errors without naming them as the cause.
+    wrapped: BaseException | None = error
+    while wrapped is not None:
+        if isinstance(wrapped, AioRpcError) and wrapped.code() in _UNAVAILABLE_CODES:
+            return StoreUnavailable
+        wrapped = wrapped.__cause__ or wrapped.__context__
+    if isinstance(error, _UNAVAILABLE):
+        return StoreUnavailable
+    if isinstance(error, exceptions.UnexpectedStatusCodeError):
+        # 401: our credentials. gRPC's codes are below 17.
+        refused = error.status_code in (401, 429) or error.status_code >= 500
+        return StoreUnavailable if refused else StoreError
+    return StoreError
+
+
+WEAVIATE = Translator("vector store", DRIVER_ERRORS, classify)
+
+
+class WeaviateVectors:
+    """Vectors over one lazily connected client."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: weaviate.WeaviateAsyncClient | None = None
+        self._connecting = asyncio.Lock()
+        self._known: set[str] = set()  # Weaviate collections that exist; none is ever removed
+
+    async def upsert(
+        self, org_id: UUID, collection: str, model_version: str, items: Sequence[VectorItem]
+    ) -> None:
+        for item in items:
+            check_vector(item.vector)
+        if not items:
+            return
+        latest = list({item.id: item for item in items}.values())
+        target = await self._made(_class(collection, model_version), org_id)
+        for start in range(0, len(latest), _BATCH):
+            objects = [_object(item) for item in latest[start : start + _BATCH]]
+            async with self._call(_WRITE_SECONDS):
+                result = await target.data.insert_many(objects)
+            if result.has_errors:
+                first = next(iter(result.errors.values()))
+                raise WEAVIATE.error(exceptions.WeaviateBatchError(first.message))
+
+    async def search(
+        self,
+        org_id: UUID,
+        collection: str,
+        model_version: str,
+        vector: Sequence[float],
+        *,
+        limit: int = 10,
+        where: Mapping[str, Scalar] | None = None,
+    ) -> list[VectorHit]:
+        check_vector(vector)
+        target = await self._existing(_class(collection, model_version), org_id)
+        if target is None:
+            return []
+        filters = Filter.by_property(_TAGS).contains_all(_tags(where)) if where else None
+        async with self._call(_READ_SECONDS):
+            found = await target.query.near_vector(
+                near_vector=[float(value) for value in vector],
+                limit=limit,
+                filters=filters,
+                return_metadata=MetadataQuery(distance=True),
+                return_properties=[_ITEM_ID, _DOCUMENT],
+            )
+        hits = [
+            VectorHit(
+                item.properties[_ITEM_ID],
+                1.0 - item.metadata.distance,
+                orjson.loads(item.properties[_DOCUMENT]),
+            )
+            for item in found.objects
+        ]
+        return sorted(hits, key=lambda hit: (-hit.similarity, hit.id))
+
+    async def get(
+        self, org_id: UUID, collection: str, model_version: str, ids: Sequence[str]
+    ) -> dict[str, VectorItem]:
+        target = await self._existing(_class(collection, model_version), org_id)
+        if target is None:
+            return {}
+        found: dict[str, VectorItem] = {}
+        for start in range(0, len(ids), _BATCH):
+            wanted = [_uuid(item_id) for item_id in ids[start : start + _BATCH]]
+            async with self._call(_READ_SECONDS):
+                page = await target.query.fetch_objects(
+                    filters=Filter.by_id().contains_any(wanted),
+                    limit=len(wanted),
+                    include_vector=True,
+                )
+            items = [_item(item.properties, item.vector) for item in page.objects]
+            found |= {item.id: item for item in items}
+        return found
+
+    async def delete(self, org_id: UUID, collection: str, ids: Sequence[str]) -> None:
+        for target in await self._all_versions(org_id, collection):
+            for start in range(0, len(ids), _BATCH):
+                gone = [_uuid(item_id) for item_id in ids[start : start + _BATCH]]
+                async with self._call(_WRITE_SECONDS):
+                    await target.data.delete_many(where=Filter.by_id().contains_any(gone))
+
+    async def count(self, org_id: UUID, collection: str, model_version: str) -> int:
+        target = await self._existing(_class(collection, model_version), org_id)
+        if target is None:
+            return 0
+        async with self._call(_READ_SECONDS):
+            result = await target.aggregate.over_all(total_count=True)
+        return int(result.total_count or 0)
+
+    async def clear(self, org_id: UUID, collection: str) -> None:
+        for target in await self._all_versions(org_id, collection):
+            async with self._call(_WRITE_SECONDS):
+                await target.tenants.remove([_tenant(org_id)])
+
+    async def ping(self) -> None:
+        client = await self._connected()
+        async with self._call(_READ_SECONDS):
+            await client.get_meta()
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(*DRIVER_ERRORS, OSError):
+                await client.close()
+
+    # -- collections and tenants -------------------------------------------------------------
+
+    async def _existing(self, name: str, org_id: UUID) -> Any | None:
+        """The organisation's part of a Weaviate collection, if both exist."""
+        client = await self._connected()
+        target = client.collections.use(name)
+        async with self._call(_READ_SECONDS):
+            if name not in self._known and not await client.collections.exists(name):
+                return None
+            self._known.add(name)
+            # Not remembered: another process may clear it at any time.
+            exists = await target.tenants.exists(_tenant(org_id))
+        return target.with_tenant(_tenant(org_id)) if exists else None
+
+    async def _made(self, name: str, org_id: UUID) -> Any:
+        """The same, the collection made where it is missing; the tenant comes by its first use."""
+        client = await self._connected()
+        if name not in self._known:
+            async with self._call(_WRITE_SECONDS):
+                await self._make_collection(client, name)
+            self._known.add(name)
+        return client.collections.use(name).with_tenant(_tenant(org_id))
+
+    async def _make_collection(self, client: weaviate.WeaviateAsyncClient, name: str) -> None:
+        if await client.collections.exists(name):
+            return
+        try:
+            await client.collections.create(
+                name,
+                multi_tenancy_config=Configure.multi_tenancy(
+                    enabled=True, auto_tenant_creation=True, auto_tenant_activation=True
+                ),
+                vector_config=Configure.Vectors.self_provided(
+                    vector_index_config=Configure.VectorIndex.hnsw(
+                        distance_metric=VectorDistances.COSINE
+                    )
+                ),
+                properties=_schema(),
+            )
+        except exceptions.UnexpectedStatusCodeError:
+            # Another process may have been first.
+            if not await client.collections.exists(name):
+                raise
+
+    async def _all_versions(self, org_id: UUID, collection: str) -> list[Any]:
+        """The organisation's parts of the Weaviate collections of every model version."""
+        client = await self._connected()
+        async with self._call(_READ_SECONDS):
+            names = [
+                name
+                for name in await client.collections.list_all(simple=True)
+                if name.startswith(_prefix(collection))
+            ]
+        parts = [await self._existing(name, org_id) for name in names]
+        return [part for part in parts if part is not None]
+
+    # -- connection --------------------------------------------------------------------------
+
+    async def _connected(self) -> weaviate.WeaviateAsyncClient:
+        if self._client is not None:
+            return self._client
+        async with self._connecting:
+            if self._client is None:
+                client = _client(self._url)
+                try:
+                    async with self._call(_READ_SECONDS):
+                        await client.connect()
+                except BaseException:
+                    await client.close()
+                    raise
+                self._client = client
+            return self._client
+
+    @asynccontextmanager
+    async def _call(self, seconds: float) -> AsyncIterator[None]:
+        """Translate errors, and end what the client would go on retrying for a minute."""
+        with WEAVIATE:
+            async with asyncio.timeout(seconds):
+                yield
+
+
+def _client(url: str) -> weaviate.WeaviateAsyncClient:
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    grpc = parse_qs(parts.query).get("grpc", [""])[0]
+    grpc_host, _, grpc_port = grpc.rpartition(":")
+    host = parts.hostname or "127.0.0.1"
+    return weaviate.use_async_with_custom(
+        http_host=host,
+        http_port=parts.port or (443 if secure else 8080),
+        http_secure=secure,
+        grpc_host=grpc_host or host,
+        grpc_port=int(grpc_port or 50051),
+        grpc_secure=secure,
+        auth_credentials=Auth.api_key(unquote(parts.password)) if parts.password else None,
+        additional_config=AdditionalConfig(
+            timeout=Timeout(init=2, query=_READ_SECONDS, insert=_WRITE_SECONDS)
+        ),
+        # It would ask a package index for newer versions of the client.
+        skip_init_checks=True,
+    )
+
+
+def _schema() -> list[Property]:
+    return [
+        Property(
+            name=_ITEM_ID,
+            data_type=DataType.TEXT,
+            tokenization=Tokenization.FIELD,
+            index_searchable=False,
+        ),
+        # One "name=value" for each property: exact filters without a schema for each.
+        Property(
+            name=_TAGS,
+            data_type=DataType.TEXT_ARRAY,
+            tokenization=Tokenization.FIELD,
+            index_searchable=False,
+        ),
+        Property(
+            name=_DOCUMENT,
+            data_type=DataType.TEXT,
+            index_filterable=False,
+            index_searchable=False,
+        ),
+        Property(name=_LENGTH, data_type=DataType.NUMBER, index_filterable=False),
+    ]
+
+
+def _object(item: VectorItem) -> DataObject[dict[str, Any], None]:
+    vector = [float(value) for value in item.vector]
+    return DataObject(
+        uuid=_uuid(item.id),
+        vector=vector,
+        properties={
+            _ITEM_ID: item.id,
+            _TAGS: _tags(item.properties),
+            _DOCUMENT: orjson.dumps(dict(item.properties)).decode(),
+            _LENGTH: math.hypot(*vector),
+        },
+    )
+
+
+def _item(properties: Mapping[str, Any], vector: Any) -> VectorItem:
+    """Weaviate may give back the direction of a vector only: bring it to its length again."""
+    values = vector["default"] if isinstance(vector, dict) else vector
+    length = math.hypot(*values)
+    scale = properties[_LENGTH] / length if length else 1.0
+    return VectorItem(
+        properties[_ITEM_ID],
+        [value * scale for value in values],
+        orjson.loads(properties[_DOCUMENT]),
+    )
+
+
+def _tags(properties: Mapping[str, Scalar]) -> list[str]:
+    return [f"{name}={_canonical(value)}" for name, value in properties.items()]
+
+
+def _canonical(value: Scalar) -> str:
+    """1 and 1.0 are the same number, true is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return orjson.dumps(value).decode()
+
+
+def _prefix(collection: str) -> str:
+    return f"Looma_{_digest(collection)}_"
+
+
+def _class(collection: str, model_version: str) -> str:
+    """Weaviate's name: it allows letters, digits and _ only, and changes the case of the first."""
+    return _prefix(collection) + _digest(model_version)
+
+
+def _tenant(org_id: UUID) -> str:
+    return org_id.hex
+
+
+def _uuid(item_id: str) -> UUID:
+    return uuid5(_NAMESPACE, item_id)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
