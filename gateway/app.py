@@ -28,6 +28,7 @@ from gateway.route_table import RouteTable
 from gateway.server import EdgeServer
 from gateway.service_calls import ServiceCalls
 from gateway.signing_keys import SigningKeys
+from gateway.timeouts import Timeouts
 from gateway.tracing import Traces
 from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
@@ -41,10 +42,11 @@ SERVICES: Final = ("auth", "enrichment", "portrait")
 log = structlog.get_logger()
 
 
-def create_gateway(config: Config) -> Gateway:
+def create_gateway(config: Config, timeouts: Timeouts | None = None) -> Gateway:
     """The gateway of this configuration; ConfigError for a wrong route table."""
     known = {*SERVICES, *config.gateway_upstreams}
-    return Gateway(config, read_routes(config.gateway_routes or packaged_routes(), known))
+    routes = read_routes(config.gateway_routes or packaged_routes(), known)
+    return Gateway(config, routes, timeouts or Timeouts())
 
 
 class Gateway:
@@ -52,8 +54,9 @@ class Gateway:
 
     name = "gateway"
 
-    def __init__(self, config: Config, routes: tuple[Route, ...]) -> None:
+    def __init__(self, config: Config, routes: tuple[Route, ...], timeouts: Timeouts) -> None:
         self.config = config
+        self.timeouts = timeouts
         self.table = RouteTable(routes)
         self.meters = Meters()
         self.draining = False
@@ -85,7 +88,7 @@ class Gateway:
     async def _open(self, stack: AsyncExitStack) -> Edge:
         cache = RedisCache(self.config.redis_url or store_urls(self.config, {"cache"}).redis)
         stack.push_async_callback(cache.close)
-        discovery = Discovery(cache, self.config.gateway_upstreams)
+        discovery = Discovery(cache, self.config.gateway_upstreams, self.timeouts)
         stack.callback(discovery.close)
         balancer, tokens = Balancer(), InternalTokens(internal_token_secret(self.config))
         calls = ServiceCalls(discovery, balancer, tokens)
@@ -116,8 +119,8 @@ class Gateway:
         }
         identity = Identity(self._access_tokens(keys), api_keys, revocations)
         traces = Traces(exported=self.config.otlp_endpoint is not None)
-        proxy = Proxy(discovery, balancer, tokens, traces, self.meters)
-        return Edge(self.table, pages, identity, proxy, self.meters)
+        proxy = Proxy(discovery, balancer, tokens, traces, self.meters, self.timeouts)
+        return Edge(self.table, pages, identity, proxy, self.meters, self.timeouts.linger)
 
     def _services(self) -> frozenset[str]:
         return frozenset(route.service for route in self.table.routes)

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from gateway.timeouts import Timeouts
 from gateway.upstream import Upstream
 from shared.data_access.ports import Cache
 from shared.errors import StoreError
 from shared.registry import Instance, instances
 
-REFRESH_S: Final = 2.0
 _LAST_KNOWN_S: Final = 30.0
 log = structlog.get_logger()
 
@@ -27,11 +27,15 @@ log = structlog.get_logger()
 class Discovery:
     """`of(service)` is a dictionary look-up; `refresh` runs beside it."""
 
-    def __init__(self, cache: Cache, static: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, cache: Cache, static: Mapping[str, Sequence[str]], timeouts: Timeouts
+    ) -> None:
         self._cache = cache
+        self._timeouts = timeouts
         self._static = {
             service: tuple(
-                Upstream(url, f"static-{number}") for number, url in enumerate(urls, start=1)
+                Upstream(url, f"static-{number}", timeouts.connect)
+                for number, url in enumerate(urls, start=1)
             )
             for service, urls in static.items()
         }
@@ -49,7 +53,7 @@ class Discovery:
     async def refresh_forever(self) -> None:
         while True:
             await self.refresh()
-            await asyncio.sleep(REFRESH_S)
+            await asyncio.sleep(self._timeouts.registry)
 
     async def refresh(self) -> None:
         """Read the registry once; what is known stays if that fails."""
@@ -83,7 +87,7 @@ class Discovery:
             if current:
                 self._seen_at[service] = now
                 registered[service] = tuple(
-                    known.pop(url) if url in known else Upstream(url, name[:8])
+                    known.pop(url) if url in known else self._upstream(url, name)
                     for url, name in current.items()
                 )
             elif now - self._seen_at.get(service, float("-inf")) < _LAST_KNOWN_S:
@@ -93,6 +97,9 @@ class Discovery:
                 gone.retire()
         self._registered = registered
         self._all = {service: self._merged(service) for service in {*self._static, *registered}}
+
+    def _upstream(self, url: str, id_: str) -> Upstream:
+        return Upstream(url, id_[:8], self._timeouts.connect)
 
     def _merged(self, service: str) -> tuple[Upstream, ...]:
         static = self._static.get(service, ())

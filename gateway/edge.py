@@ -46,12 +46,14 @@ class Edge:
         identity: Identity,
         proxy: Proxy,
         meters: Meters,
+        linger: float,
     ) -> None:
         self._table = table
         self._pages = {path: (maker, meters.page(path)) for path, maker in pages.items()}
         self._identity = identity
         self._proxy = proxy
         self._meters = meters
+        self._linger = linger
         self._of_route = meters.of(table.routes)
 
     async def handle(self, request: Request) -> None:
@@ -109,7 +111,7 @@ class Edge:
             last_on_connection(request)
         refuse_body(request)
         await _send(request, page)
-        await discard_body(request)
+        await discard_body(request, self._linger)
 
 
 async def _own_page(request: Request, maker: PageMaker) -> int:

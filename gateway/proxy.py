@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 from sanic.request import Request
@@ -18,13 +17,12 @@ from gateway.meters import Meters, RouteMeter
 from gateway.request_body import RequestBody, body_of
 from gateway.route import Route
 from gateway.server import Answer, address_of, begin, begun, scheme_of
+from gateway.timeouts import Timeouts
 from gateway.tracing import Trace, Traces
 from gateway.upstream import Exchange
 from shared.errors import MalformedRequest, UpstreamError
 from shared.security import InternalTokens, Principal
 
-IDLE_S: Final = 60.0
-_STREAM_IDLE_S: Final = 3600.0
 log = structlog.get_logger()
 
 
@@ -49,12 +47,14 @@ class Proxy:
         tokens: InternalTokens,
         traces: Traces,
         meters: Meters,
+        timeouts: Timeouts,
     ) -> None:
         self._discovery = discovery
         self._balancer = balancer
         self._tokens = tokens
         self._traces = traces
         self._meters = meters
+        self._timeouts = timeouts
 
     async def relay(self, call: Admitted) -> int:
         """Forward, pass the answer on, return its status.
@@ -64,7 +64,7 @@ class Proxy:
         """
         route, request = call.route, call.request
         reading = time.perf_counter()
-        body = body_of(request, route.body_limit)
+        body = body_of(request, route.body_limit, self._timeouts.stall)
         if body is not None:
             await body.start()
         waited = time.perf_counter() - reading
@@ -98,14 +98,15 @@ class Proxy:
         heard = time.perf_counter()
         try:
             answer = self._answer(call, connection)
-            idle = _STREAM_IDLE_S if call.route.stream else IDLE_S
+            timeouts = self._timeouts
+            idle = timeouts.stream_idle if call.route.stream else timeouts.idle
             data = b"" if connection.waiting else await connection.read(idle)
             last = connection.exhausted
             await answer.send(data, last)
             own = asked - call.started - waited + time.perf_counter() - heard
             call.meter.relayed(own, heard - asked)
             if not last:
-                await _pass_on(connection, answer, idle)
+                await _pass_on(connection, answer, idle, timeouts.idle)
         except UpstreamError as error:
             if not begun(call.request):
                 raise
@@ -129,10 +130,10 @@ class Proxy:
         return begin(call.request, Answer(connection.status, lines, connection.length))
 
 
-async def _pass_on(connection: Connection, answer: Answer, idle: float) -> None:
+async def _pass_on(connection: Connection, answer: Answer, idle: float, patience: float) -> None:
     while data := await connection.read(idle):
         try:
-            async with asyncio.timeout(IDLE_S):
+            async with asyncio.timeout(patience):
                 await answer.send(data)
         except TimeoutError:
             raise MalformedRequest("The client takes nothing of the answer any more.") from None

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 from sanic import exceptions as sanic_errors
 from sanic.request import Request
 
 from shared.errors import MalformedRequest, PayloadTooLarge
-
-STALL_S: Final = 60.0
 
 
 class RequestBody:
@@ -20,9 +18,10 @@ class RequestBody:
     what was announced and for what really comes.
     """
 
-    def __init__(self, request: Request, limit: int) -> None:
+    def __init__(self, request: Request, limit: int, stall: float) -> None:
         self._stream: Any = request.stream  # Sanic's union of HTTP versions has no common read()
         self._limit = limit
+        self._stall = stall
         length = request.headers.get("content-length")
         self.length = None if length is None else int(length)
         self.first = b""
@@ -46,7 +45,7 @@ class RequestBody:
         Raises PayloadTooLarge, and MalformedRequest for broken chunks or a client that stalls.
         """
         try:
-            async with asyncio.timeout(STALL_S):
+            async with asyncio.timeout(self._stall):
                 return await self._part()
         except sanic_errors.PayloadTooLarge:
             raise _too_large(self._limit) from None
@@ -54,7 +53,7 @@ class RequestBody:
             raise MalformedRequest("The chunks of the body are not well-formed.") from None
         except TimeoutError:
             raise MalformedRequest(
-                f"Nothing of the body came for {STALL_S:g} s. Send it without pauses."
+                f"Nothing of the body came for {self._stall:g} s. Send it without pauses."
             ) from None
 
     async def _part(self) -> bytes:
@@ -65,9 +64,9 @@ class RequestBody:
         return b""
 
 
-def body_of(request: Request, limit: int) -> RequestBody | None:
+def body_of(request: Request, limit: int, stall: float) -> RequestBody | None:
     """None for a request without a body."""
-    return RequestBody(request, limit) if request.stream and _announced(request) else None
+    return RequestBody(request, limit, stall) if request.stream and _announced(request) else None
 
 
 def _announced(request: Request) -> bool:

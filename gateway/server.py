@@ -26,7 +26,6 @@ _HEAD_S: Final = 10
 _KEEP_ALIVE_S: Final = 75
 _SLACK_S: Final = 90
 _DISCARD_BYTES: Final = 64 << 20
-_DISCARD_S: Final = 2.0
 _FRAMING: Final = ("content-length", "transfer-encoding", "connection")
 
 
@@ -132,7 +131,7 @@ def refuse_body(request: Request) -> None:
             stream.request_body = None
 
 
-async def discard_body(request: Request) -> None:
+async def discard_body(request: Request, seconds: float) -> None:
     """Read what a refused client still sends, for a moment, so that it gets to read the answer.
 
     Closing on unread bytes would reset the connection and take the answer with it.
@@ -142,7 +141,7 @@ async def discard_body(request: Request) -> None:
         return
     stream.request_max_size = _DISCARD_BYTES
     try:
-        async with asyncio.timeout(_DISCARD_S):
+        async with asyncio.timeout(seconds):
             while stream.request_body:
                 await stream.read()
     except (TimeoutError, sanic_errors.PayloadTooLarge, sanic_errors.BadRequest):

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from gateway.connection import BodySource, Connection
 from shared.errors import UpstreamError, UpstreamUnavailable
 
-CONNECT_S: Final = 2.0
 # Below the 75 s after which a service closes an idle connection: who closes first wins no race.
 _IDLE_S: Final = 55.0
 _MAX_IDLE: Final = 256
@@ -57,9 +56,10 @@ class _Address:
 class Upstream:
     """`open` sends a request and returns the connection with its answer; `close` takes it back."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, connect_timeout: float) -> None:
         self.url = url
         self.name = name
+        self._connect_timeout = connect_timeout
         self.in_flight = 0
         self.failed_at = float("-inf")
         self._address = _Address.of(url)
@@ -118,7 +118,7 @@ class Upstream:
         loop = asyncio.get_running_loop()
         address = self._address
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(self._connect_timeout):
                 _, connection = await loop.create_connection(
                     lambda: Connection(loop), address.host, address.port, ssl=address.tls
                 )

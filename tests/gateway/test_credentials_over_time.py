@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from uuid import uuid4
 
 import orjson
-import pytest
 
 from gateway.expiring_cache import ExpiringCache
 from shared.data_access.cache_redis import RedisCache
 from shared.security import InternalTokens
 from tests.gateway.conftest import SECRET, Platform, platform_in
+from tests.gateway.wire import until
 
 
 async def within(seconds: float, platform: Platform, headers: dict[str, str], status: int) -> float:
     """How long until the gateway answers with `status`."""
-    started = time.monotonic()
-    while time.monotonic() - started < seconds:
+
+    async def so() -> bool:
         got = await platform.client.get("/api/v1/calls", headers=headers)
-        if got.status_code == status:
-            return time.monotonic() - started
-        await asyncio.sleep(0.05)
-    pytest.fail(f"still {got.status_code} after {seconds} s: {got.text}")
+        return got.status_code == status
+
+    return await until(so, seconds)
 
 
 async def test_a_revoked_session_is_refused_within_five_seconds_by_poll(platform: Platform) -> None:
@@ -126,9 +124,11 @@ async def test_a_gateway_that_starts_before_auth_is_not_ready_until_it_comes(
             got = await late.client.get("/api/v1/calls", headers=first.auth.bearer())
             assert got.status_code == 503
             await first.auth.wire.start(port)
-            async with asyncio.timeout(5):
-                while (await late.client.get("/ready")).status_code != 200:
-                    await asyncio.sleep(0.05)
+
+            async def ready() -> bool:
+                return (await late.client.get("/ready")).status_code == 200
+
+            await until(ready, 5)
             got = await late.client.get("/api/v1/calls", headers=first.auth.bearer())
             assert got.status_code == 503  # verified now; there is no enrichment service here
             assert "enrichment" in got.json()["message"]

@@ -284,7 +284,7 @@ async def test_hundred_megabytes_either_way_leave_memory_flat(
         "GATEWAY_ROUTES": str(routes),
         "GATEWAY_UPSTREAMS": f"auth={auth.wire.url},enrichment={service.url}",
     }
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - polled, and awaited in a thread
         [sys.executable, "-m", "gateway"], stderr=subprocess.DEVNULL,
         env={**os.environ, **environment}, cwd=Path(__file__).parents[2],
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -242,3 +243,12 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(part)
             await writer.drain()
     writer.transport.abort()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> float:
+    """Ask until it is so; how long that took. TimeoutError when it takes longer."""
+    started = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - what is asked is another process or a socket
+            await asyncio.sleep(0.02)
+    return time.monotonic() - started
