@@ -1,0 +1,38 @@
+"""4,989 real dialogues from the file to the gateway's answers, recomputed independently."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.platform import Platform
+
+SCRIPT = Path(__file__).with_name("recompute_star.py")
+
+
+def test_every_star_portrait_equals_its_recomputation(
+    platform: Platform, shared_data: Path
+) -> None:
+    star = shared_data / "star_dialogues" / "star.jsonl.gz"
+    platform.up()
+    page = platform.out.read_text()
+    email, password = page.split("sign in")[1].split()[0], page.split("password")[1].split()[0]
+    platform.run("import", str(star), "--preset", "star")
+    platform("compute")
+    with platform.client() as client:
+        answer = client.post("/api/v1/auth/login", json={"email": email, "password": password})
+    token = answer.json()["data"]["access_token"]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(star), platform.url, token],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith(" 0 differences\n")
+    with platform.client(token) as client:
+        found = client.get("/api/v1/calls/search", params={"q": "apartment balcony"}).json()["data"]
+        assert found["hits"]
+        callid = found["hits"][0]["callid"]
+        assert client.get(f"/api/v1/calls/{callid}").json()["data"]["turns"]
+    assert platform.interrupt() == 0
+    assert platform.left_over() == []
