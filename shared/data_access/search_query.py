@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -13,14 +13,16 @@ import orjson
 from shared.errors import Detail, InvalidInput
 
 MAX_QUERY = 500
+NEVER = -(2**56)  # sorts after every time
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page ended: a hit's sort key."""
+    """Where a page ended: a hit's sort key, the time in microseconds since 1970."""
 
     score: float
-    at: str
+    at: int
     id: str
 
 
@@ -32,10 +34,10 @@ def check_query(query: str) -> None:
         )
 
 
-def parse_time(text: str | None) -> datetime | None:
-    """RFC 3339 → datetime; without an offset it is taken as UTC."""
+def microseconds(text: str | None) -> int:
+    """RFC 3339 → microseconds since 1970, NEVER for None; without an offset it is taken as UTC."""
     if text is None:
-        return None
+        return NEVER
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
@@ -43,7 +45,8 @@ def parse_time(text: str | None) -> datetime | None:
             "A document's time is none.",
             details=[Detail("at", f"{text!r}", "RFC 3339, like 2024-12-04T09:30:00+08:00")],
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
 def encode_cursor(position: Position) -> str:
@@ -57,8 +60,8 @@ def decode_cursor(cursor: str | None) -> Position | None:
     try:
         value: Any = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         score, at, item = value
-        if not (isinstance(score, float) and isinstance(at, str) and isinstance(item, str)):
-            raise ValueError("not a position")  # noqa: TRY004 - handled with the rest right below
+        if [type(score), type(at), type(item)] != [float, int, str] or "\0" in item:
+            raise ValueError("not a position")
     except (ValueError, TypeError, binascii.Error) as error:
         raise InvalidInput(
             "The cursor is not one of ours.",

@@ -121,4 +121,5 @@ def _term(word: str) -> str:
 def _fold(text: str) -> str:
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFKC", text).casefold()
+    # Some characters stand for several words: ﷺ for four.
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())

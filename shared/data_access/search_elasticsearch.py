@@ -1,0 +1,316 @@
+"""The search port on Elasticsearch.
+
+One index per collection. Documents are routed by organisation, and every request carries the
+organisation as a filter and as its routing, so it asks one shard. The text arrives split into the
+same terms as in PostgreSQL (terms.py) and is indexed by the whitespace analyzer: Elasticsearch
+needs no language plugin, and both adapters find the same documents.
+
+The URL is `http(s)://[user:password@]host:port[?fingerprint=…]`; a password without a user is an
+API key, the fingerprint is the server's certificate's SHA-256.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID
+
+import elastic_transport
+import elasticsearch
+from elasticsearch import AsyncElasticsearch
+
+from shared.data_access.errors import Kind, Translator
+from shared.data_access.highlight import highlights
+from shared.data_access.ports import Document, SearchHit, SearchPage
+from shared.data_access.search_query import (
+    Position,
+    check_query,
+    decode_cursor,
+    encode_cursor,
+    parse_time,
+)
+from shared.data_access.terms import Word, terms, words
+from shared.errors import Detail, InvalidInput, StoreConflict, StoreError, StoreUnavailable
+
+DRIVER_ERRORS: tuple[type[BaseException], ...] = (
+    elastic_transport.TransportError,
+    elastic_transport.ApiError,
+)
+_READ_SECONDS = 2.5
+_WRITE_SECONDS = 30.0
+_CLEAR_SECONDS = 600.0
+_BATCH = 500
+_NEVER = -(2**53)  # the time of a document without one, in milliseconds: sorts last
+_COLLECTION = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_MAPPINGS: Mapping[str, Any] = MappingProxyType(
+    {
+        "dynamic": "strict",
+        "_source": {"excludes": ["terms"]},
+        "_routing": {"required": True},
+        "properties": {
+            "org_id": {"type": "keyword"},
+            "id": {"type": "keyword"},
+            "at": {"type": "long"},
+            # One "name=value" for each field: exact filters without a mapping for each.
+            "tags": {"type": "keyword"},
+            "terms": {"type": "text", "analyzer": "whitespace", "index_options": "freqs"},
+            "text": {"type": "text", "index": False},
+            "fields": {"type": "object", "enabled": False},
+        },
+    }
+)
+
+
+def classify(error: BaseException) -> Kind:
+    if isinstance(error, elastic_transport.SerializationError):
+        return StoreError
+    if isinstance(error, elastic_transport.TransportError):
+        return StoreUnavailable
+    if isinstance(error, elasticsearch.ApiError):
+        return _kind_of_status(error.meta.status, error.error)
+    return StoreError
+
+
+def describe(error: BaseException) -> str:
+    """Status and type of an answer; its reason quotes documents."""
+    if isinstance(error, elasticsearch.ApiError):
+        return f"{error.meta.status} {error.error}"
+    return str(error)
+
+
+def _kind_of_status(status: int, error: str) -> Kind:
+    # A full disk blocks writing to an index.
+    if status in (401, 408, 429, 502, 503, 504) or error == "cluster_block_exception":
+        return StoreUnavailable
+    return StoreConflict if status == 409 else StoreError
+
+
+ELASTICSEARCH = Translator("search index", DRIVER_ERRORS, classify, describe=describe)
+
+
+class ElasticsearchSearch:
+    """Search over one client; connects at the first call."""
+
+    def __init__(self, url: str) -> None:
+        self._client = _client(url)
+        self._known: set[str] = set()
+
+    async def index(self, org_id: UUID, collection: str, documents: Sequence[Document]) -> None:
+        if not documents:
+            return
+        index = await self._made(collection)
+        latest = list({document.id: document for document in documents}.values())
+        for start in range(0, len(latest), _BATCH):
+            batch = latest[start : start + _BATCH]
+            operations = await asyncio.to_thread(_index_operations, org_id, batch)
+            await self._bulk(index, org_id, operations)
+
+    async def search(
+        self,
+        org_id: UUID,
+        collection: str,
+        query: str,
+        *,
+        filters: Mapping[str, str] | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> SearchPage:
+        check_query(query)
+        position = decode_cursor(cursor)
+        wanted = words(query)
+        if not wanted:
+            return SearchPage((), None)
+        after = (
+            {"search_after": [position.score, int(position.at), position.id]} if position else {}
+        )
+        async with self._call(_READ_SECONDS):
+            answer = await self._client.search(
+                index=_index(collection),
+                routing=str(org_id),
+                preference=str(org_id),  # the same copy for every page: equal scores
+                ignore_unavailable=True,
+                query=_query(org_id, wanted, filters or {}),
+                sort=[{"_score": "desc"}, {"at": "desc"}, {"id": "asc"}],
+                size=limit + 1,
+                source=["id", "text", "fields"],
+                track_total_hits=False,
+                **after,
+            )
+        found = answer["hits"]["hits"]
+        hits = await asyncio.to_thread(_hits, found[:limit], wanted)
+        return SearchPage(hits, _cursor(found[limit - 1]) if len(found) > limit else None)
+
+    async def delete(self, org_id: UUID, collection: str, ids: Sequence[str]) -> None:
+        index = await self._made(collection)
+        for start in range(0, len(ids), _BATCH):
+            operations = [
+                {"delete": {"_id": _document_id(org_id, item), "routing": str(org_id)}}
+                for item in ids[start : start + _BATCH]
+            ]
+            await self._bulk(index, org_id, operations)
+
+    async def count(self, org_id: UUID, collection: str) -> int:
+        async with self._call(_READ_SECONDS):
+            answer = await self._client.count(
+                index=_index(collection),
+                routing=str(org_id),
+                ignore_unavailable=True,
+                query={"term": {"org_id": str(org_id)}},
+            )
+        return int(answer["count"])
+
+    async def refresh(self) -> None:
+        async with self._call(_WRITE_SECONDS):
+            await self._client.indices.refresh(index="looma-*", ignore_unavailable=True)
+
+    async def clear(self, org_id: UUID, collection: str) -> None:
+        index = await self._made(collection)
+        async with self._call(_CLEAR_SECONDS):
+            # What was indexed a moment ago is only found, and so deleted, after a refresh.
+            await self._client.indices.refresh(index=index)
+            await self._client.options(request_timeout=_CLEAR_SECONDS).delete_by_query(
+                index=index,
+                routing=str(org_id),
+                query={"term": {"org_id": str(org_id)}},
+                conflicts="proceed",
+                refresh=True,
+            )
+
+    async def ping(self) -> None:
+        async with self._call(_READ_SECONDS):
+            await self._client.info()
+
+    async def close(self) -> None:
+        with suppress(*DRIVER_ERRORS, OSError):
+            await self._client.close()
+
+    async def _made(self, collection: str) -> str:
+        """The name of the collection's index, which exists afterwards."""
+        index = _index(collection)
+        if index not in self._known:
+            async with self._call(_WRITE_SECONDS):
+                client = self._client.options(request_timeout=_WRITE_SECONDS)
+                if not await client.indices.exists(index=index):
+                    try:
+                        await client.indices.create(index=index, mappings=dict(_MAPPINGS))
+                    except elasticsearch.BadRequestError as error:
+                        # Another process was first.
+                        if error.error != "resource_already_exists_exception":
+                            raise
+            self._known.add(index)
+        return index
+
+    async def _bulk(
+        self, index: str, org_id: UUID, operations: Sequence[Mapping[str, Any]]
+    ) -> None:
+        async with self._call(_WRITE_SECONDS):
+            answer = await self._client.options(request_timeout=_WRITE_SECONDS).bulk(
+                index=index, routing=str(org_id), operations=operations
+            )
+        if answer["errors"]:
+            self._raise_first(answer["items"])
+
+    def _raise_first(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Raise for what was refused; that a document to delete isn't there is fine."""
+        for item in items:
+            outcome = next(iter(item.values()))
+            error = outcome.get("error")
+            if error is not None:
+                kind = _kind_of_status(outcome["status"], error["type"])
+                raise ELASTICSEARCH.error(StoreError(f"{outcome['status']} {error['type']}"), kind)
+
+    @asynccontextmanager
+    async def _call(self, seconds: float) -> AsyncIterator[None]:
+        with ELASTICSEARCH:
+            async with asyncio.timeout(seconds):
+                yield
+
+
+def _client(url: str) -> AsyncElasticsearch:
+    parts = urlsplit(url)
+    options: dict[str, Any] = {}
+    if parts.username:
+        options["basic_auth"] = (unquote(parts.username), unquote(parts.password or ""))
+    elif parts.password:
+        options["api_key"] = unquote(parts.password)
+    fingerprint = parse_qs(parts.query).get("fingerprint")
+    if fingerprint:
+        options |= {"ssl_assert_fingerprint": fingerprint[0]}
+    port = parts.port or (443 if parts.scheme == "https" else 9200)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return AsyncElasticsearch(
+        f"{parts.scheme}://{host}:{port}{parts.path}",
+        request_timeout=_READ_SECONDS,
+        # Once more on a connection that was lost while it was idle; timeouts are final.
+        max_retries=1,
+        retry_on_timeout=False,
+        retry_on_status=(),
+        **options,
+    )
+
+
+def _index(collection: str) -> str:
+    if not _COLLECTION.fullmatch(collection):
+        raise InvalidInput(
+            "A collection has no such name.",
+            details=[Detail("collection", repr(collection), "a-z, then a-z, 0-9, _ and -")],
+        )
+    return f"looma-{collection}"
+
+
+def _index_operations(org_id: UUID, documents: Sequence[Document]) -> list[dict[str, Any]]:
+    operations: list[dict[str, Any]] = []
+    for document in documents:
+        moment = parse_time(document.at)
+        operations += [
+            {"index": {"_id": _document_id(org_id, document.id), "routing": str(org_id)}},
+            {
+                "org_id": str(org_id),
+                "id": document.id,
+                "at": _NEVER if moment is None else round(moment.timestamp() * 1000),
+                "tags": [f"{name}={value}" for name, value in document.fields.items()],
+                "terms": " ".join(terms(document.text)),
+                "text": document.text,
+                "fields": dict(document.fields),
+            },
+        ]
+    return operations
+
+
+def _query(org_id: UUID, wanted: Sequence[Word], filters: Mapping[str, str]) -> dict[str, Any]:
+    must: list[dict[str, Any]] = []
+    for word in wanted:
+        must += [{"term": {"terms": term}} for term in word.terms]
+        if word.prefix is not None:
+            must.append({"prefix": {"terms": word.prefix}})
+    exact: list[dict[str, Any]] = [{"term": {"org_id": str(org_id)}}]
+    exact += [{"term": {"tags": f"{name}={value}"}} for name, value in filters.items()]
+    return {"bool": {"must": must, "filter": exact}}
+
+
+def _hits(found: Sequence[Mapping[str, Any]], wanted: Sequence[Word]) -> list[SearchHit]:
+    return [
+        SearchHit(
+            hit["_source"]["id"],
+            float(hit["_score"]),
+            highlights(hit["_source"]["text"], wanted),
+            hit["_source"]["fields"],
+        )
+        for hit in found
+    ]
+
+
+def _cursor(hit: Mapping[str, Any]) -> str:
+    score, at, item = hit["sort"]
+    return encode_cursor(Position(float(score), str(at), item))
+
+
+def _document_id(org_id: UUID, item: str) -> str:
+    """Elasticsearch's ids end at 512 bytes; ours are kept in a field."""
+    return hashlib.blake2b(f"{org_id}/{item}".encode(), digest_size=16).hexdigest()
