@@ -33,7 +33,7 @@ from shared.data_access.search_query import (
     check_query,
     decode_cursor,
     encode_cursor,
-    parse_time,
+    microseconds,
 )
 from shared.data_access.terms import Word, terms, words
 from shared.errors import Detail, InvalidInput, StoreConflict, StoreError, StoreUnavailable
@@ -46,7 +46,6 @@ _READ_SECONDS = 2.5
 _WRITE_SECONDS = 30.0
 _CLEAR_SECONDS = 600.0
 _BATCH = 500
-_NEVER = -(2**53)  # the time of a document without one, in milliseconds: sorts last
 _COLLECTION = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _MAPPINGS: Mapping[str, Any] = MappingProxyType(
     {
@@ -126,9 +125,6 @@ class ElasticsearchSearch:
         wanted = words(query)
         if not wanted:
             return SearchPage((), None)
-        after = (
-            {"search_after": [position.score, int(position.at), position.id]} if position else {}
-        )
         async with self._call(_READ_SECONDS):
             answer = await self._client.search(
                 index=_index(collection),
@@ -138,9 +134,9 @@ class ElasticsearchSearch:
                 query=_query(org_id, wanted, filters or {}),
                 sort=[{"_score": "desc"}, {"at": "desc"}, {"id": "asc"}],
                 size=limit + 1,
-                source=["id", "text", "fields"],
+                source_includes=["id", "text", "fields"],
                 track_total_hits=False,
-                **after,
+                search_after=[position.score, position.at, position.id] if position else None,
             )
         found = answer["hits"]["hits"]
         hits = await asyncio.to_thread(_hits, found[:limit], wanted)
@@ -267,13 +263,12 @@ def _index(collection: str) -> str:
 def _index_operations(org_id: UUID, documents: Sequence[Document]) -> list[dict[str, Any]]:
     operations: list[dict[str, Any]] = []
     for document in documents:
-        moment = parse_time(document.at)
         operations += [
             {"index": {"_id": _document_id(org_id, document.id), "routing": str(org_id)}},
             {
                 "org_id": str(org_id),
                 "id": document.id,
-                "at": _NEVER if moment is None else round(moment.timestamp() * 1000),
+                "at": microseconds(document.at),
                 "tags": [f"{name}={value}" for name, value in document.fields.items()],
                 "terms": " ".join(terms(document.text)),
                 "text": document.text,
@@ -308,7 +303,7 @@ def _hits(found: Sequence[Mapping[str, Any]], wanted: Sequence[Word]) -> list[Se
 
 def _cursor(hit: Mapping[str, Any]) -> str:
     score, at, item = hit["sort"]
-    return encode_cursor(Position(float(score), str(at), item))
+    return encode_cursor(Position(float(score), int(at), item))
 
 
 def _document_id(org_id: UUID, item: str) -> str:

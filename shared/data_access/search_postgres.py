@@ -17,7 +17,7 @@ from shared.data_access.search_query import (
     check_query,
     decode_cursor,
     encode_cursor,
-    parse_time,
+    microseconds,
 )
 from shared.data_access.terms import Word, terms, words
 
@@ -27,8 +27,8 @@ _POSITIONS = tuple(map(str, range(1, 16383)))
 
 _INDEX = """
 INSERT INTO search_document (org_id, collection, id, text, fields, at, terms)
-SELECT $1, $2, id, text, fields, coalesce(at, '-infinity'), terms::tsvector
-FROM unnest($3::text[], $4::text[], $5::jsonb[], $6::timestamptz[], $7::text[])
+SELECT $1, $2, id, text, fields, at, terms::tsvector
+FROM unnest($3::text[], $4::text[], $5::jsonb[], $6::bigint[], $7::text[])
     AS document(id, text, fields, at, terms)
 ON CONFLICT (org_id, collection, id) DO UPDATE SET
     text = excluded.text, fields = excluded.fields, at = excluded.at, terms = excluded.terms
@@ -41,10 +41,10 @@ WITH found AS (
     FROM search_document
     WHERE terms @@ $4::text::tsquery AND org_id = $1 AND collection = $2 AND fields @> $5
 )
-SELECT id, text, fields, at::text AS at, score FROM found
+SELECT id, text, fields, at, score FROM found
 WHERE $6::float8 IS NULL OR score < $6
-   OR (score = $6 AND (at < $7::text::timestamptz OR (at = $7::text::timestamptz AND id > $8)))
-ORDER BY score DESC, found.at DESC, id
+   OR (score = $6 AND (at < $7::bigint OR (at = $7 AND id > $8)))
+ORDER BY score DESC, at DESC, id
 LIMIT $9
 """
 
@@ -163,7 +163,7 @@ def _columns(org_id: UUID, collection: str, documents: Sequence[Document]) -> tu
         [document.id for document in documents],
         [_storable(document.text) for document in documents],
         [dict(document.fields) for document in documents],
-        [parse_time(document.at) for document in documents],
+        [microseconds(document.at) for document in documents],
         [
             _tsvector(terms(document.text), (scope, *_field_terms(document.fields)))
             for document in documents

@@ -7,7 +7,7 @@ CREATE TABLE search_document (
     id          text COLLATE "C" NOT NULL,
     text        text NOT NULL,                -- for highlights
     fields      jsonb NOT NULL,
-    at          timestamptz NOT NULL DEFAULT '-infinity',
+    at          bigint NOT NULL,              -- microseconds since 1970
     terms       tsvector NOT NULL,
     PRIMARY KEY (org_id, collection, id)
 );
