@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from shared.embedded.layout import Layout, free_port, private_directory
 from shared.embedded.process import Launch
@@ -18,6 +21,9 @@ _DATABASE = "looma"
 _DISTRIBUTION = "arcadedb-embedded"
 _PASSWORD_FILE = "root.password"  # noqa: S105 - the name of a file
 _BOLT_PORT, _HTTP_PORT = "bolt.port", "server.httpIncomingPort"
+_BOLT_VERSION = bytes([0, 0, 4, 4])
+# A magic number, then four versions in the order of preference; all zeros is none.
+_BOLT_HELLO = bytes([0x60, 0x60, 0xB0, 0x17]) + _BOLT_VERSION + bytes(12)
 _USERS_FILE = "config/server-users.jsonl"
 # The quick compiler only (the slower one won nothing on loads and path queries, and starts later),
 # and a collector that gives memory back: idle after a bulk load, the process holds about 160 MB,
@@ -112,25 +118,21 @@ class ArcadeServer:
         )
 
     async def probe(self, ports: tuple[int, ...]) -> Answer:
-        # Every process reads where the stores are; only the one that starts them asks, and the
-        # driver costs a quarter of a second and 20 MB.
-        import neo4j  # noqa: PLC0415 - see above
-        import neo4j.exceptions  # noqa: PLC0415 - see above
-
-        driver = neo4j.AsyncGraphDatabase.driver(
-            f"bolt://127.0.0.1:{ports[0]}",
-            auth=("root", self._password),
-            connection_timeout=5,
-            max_transaction_retry_time=0,
-        )
-        async with driver:
-            try:
-                await driver.execute_query("RETURN 1", database_=_DATABASE)
-            except neo4j.exceptions.AuthError:
-                return Answer.REFUSED
-            except (neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError, OSError):
-                return Answer.SILENT
-        return Answer.READY
+        # Not by the Bolt driver, which takes 70 MB: what watches the stores stays small.
+        bolt, http = ports
+        try:
+            async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+                answer = await client.post(
+                    f"http://127.0.0.1:{http}/api/v1/query/{_DATABASE}",
+                    json={"language": "cypher", "command": "RETURN 1"},
+                    auth=("root", self._password),
+                )
+            speaks_bolt = answer.status_code == 200 and await _shakes_hands(bolt)
+        except (httpx.HTTPError, OSError, EOFError):
+            return Answer.SILENT
+        if answer.status_code in (401, 403):
+            return Answer.REFUSED
+        return Answer.READY if speaks_bolt else Answer.SILENT
 
     def url(self, ports: tuple[int, ...]) -> str:
         return f"bolt://root:{self._password}@127.0.0.1:{ports[0]}/{_DATABASE}"
@@ -141,6 +143,16 @@ class ArcadeServer:
     @property
     def _password(self) -> str:
         return secret(self.layout.home, "graph").decode()
+
+
+async def _shakes_hands(port: int) -> bool:
+    """Whether a server there agrees on Bolt 4.4 (Bolt protocol specification, "Handshake")."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(_BOLT_HELLO)
+        return await reader.readexactly(4) == _BOLT_VERSION
+    finally:
+        writer.close()
 
 
 def _option(key: str) -> str:
