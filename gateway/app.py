@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
+from opentelemetry import trace
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.access_tokens import AccessTokens
@@ -118,7 +119,8 @@ class Gateway:
             "/docs": descriptions.docs,
         }
         identity = Identity(self._access_tokens(keys), api_keys, revocations)
-        traces = Traces(exported=self.config.otlp_endpoint is not None)
+        exported = self.config.otlp_endpoint is not None
+        traces = Traces(trace.get_tracer("looma.gateway") if exported else None)
         proxy = Proxy(discovery, balancer, tokens, traces, self.meters, self.timeouts)
         return Edge(self.table, pages, identity, proxy, self.meters, self.timeouts.linger)
 

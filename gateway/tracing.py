@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sanic.compat import Header
 
 # Later versions may add fields after the four known ones; version ff is invalid.
@@ -36,10 +37,11 @@ class Trace:
 
 
 class Traces:
-    """`exported` says whether somebody collects spans."""
+    """Without a `tracer` the context is passed on and no span is made."""
 
-    def __init__(self, *, exported: bool) -> None:
-        self._tracer: Tracer | None = trace.get_tracer("looma.gateway") if exported else None
+    def __init__(self, tracer: Tracer | None = None) -> None:
+        self._tracer = tracer
+        self._propagator = TraceContextTextMapPropagator()
 
     def begin(self, headers: Header, method: str, route: str) -> Trace:
         if self._tracer is not None:
@@ -54,9 +56,10 @@ class Traces:
         return Trace(trace_id, lines + (f"tracestate: {state}\r\n" if state else ""))
 
     def _spanned(self, tracer: Tracer, headers: Header, name: str) -> Trace:
-        span = tracer.start_span(name, propagate.extract(dict(headers)), kind=SpanKind.SERVER)
+        parent = self._propagator.extract(dict(headers))
+        span = tracer.start_span(name, parent, kind=SpanKind.SERVER)
         carrier: dict[str, str] = {}
-        propagate.inject(carrier, trace.set_span_in_context(span))
+        self._propagator.inject(carrier, trace.set_span_in_context(span))
         lines = "".join(f"{key}: {value}\r\n" for key, value in carrier.items())
         return Trace(f"{span.get_span_context().trace_id:032x}", lines, span)
 

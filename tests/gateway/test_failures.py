@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -341,13 +343,15 @@ async def test_only_what_may_be_repeated_is_sent_twice(impatient: Platform) -> N
 
 async def test_an_instance_that_does_not_accept_is_given_up(tmp_path: Path, redis_at: str) -> None:
     """An address that swallows packets: its queue of connections is full."""
-    listening = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, backlog=1)
-    host, port = listening.sockets[0].getsockname()
-    await listening.start_serving()
-    asyncio.get_running_loop().remove_reader(listening.sockets[0].fileno())
-    fillers = [asyncio.create_task(asyncio.open_connection(host, port)) for _ in range(4)]
-    await asyncio.sleep(0.1)
-    try:
+    with contextlib.ExitStack() as sockets:
+        listening = sockets.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(3):
+            filler = sockets.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listening.getsockname())
+        await asyncio.sleep(0.1)
         routes = tmp_path / "routes.toml"
         routes.write_text(ROUTES)
         async with platform_in(
@@ -355,19 +359,12 @@ async def test_an_instance_that_does_not_accept_is_given_up(tmp_path: Path, redi
             Timeouts(connect=0.3),
             REDIS_URL=redis_at,
             GATEWAY_ROUTES=str(routes),
-            GATEWAY_UPSTREAMS=f"enrichment=http://{host}:{port}",
+            GATEWAY_UPSTREAMS=f"enrichment=http://127.0.0.1:{listening.getsockname()[1]}",
         ) as own:
             started = time.monotonic()
             got = await own.client.get("/calm")
             assert got.status_code == 503
             assert 0.2 < time.monotonic() - started < 1.5
-    finally:
-        for task in fillers:
-            task.cancel()
-        for done in await asyncio.gather(*fillers, return_exceptions=True):
-            if isinstance(done, tuple):
-                done[1].close()
-        listening.close()
 
 
 async def test_a_stop_lets_requests_in_flight_finish(tmp_path: Path, redis_at: str) -> None:

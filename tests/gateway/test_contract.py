@@ -1,0 +1,142 @@
+"""The route table against what the services really offer, and against a real auth service."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import ai_services
+from ai_services.auth.app import create_service
+from gateway.app import SERVICES, create_gateway
+from gateway.merged_openapi import merge, references
+from gateway.route import Route, packaged_routes, read_routes
+from shared.openapi import describe
+from shared.service import Endpoint
+from tests.gateway.conftest import gateway_config
+from tests.gateway.wire import until
+
+PASSWORD = "correct horse battery staple"
+
+
+def offered() -> dict[str, list[Endpoint[Any]]]:
+    """Service → its endpoints, for every service that has some."""
+    found = {}
+    for module in pkgutil.iter_modules(ai_services.__path__):
+        if importlib.util.find_spec(f"ai_services.{module.name}.routes"):
+            routes = importlib.import_module(f"ai_services.{module.name}.routes")
+            found[module.name] = list(routes.endpoints)
+    return found
+
+
+ROUTES = read_routes(packaged_routes(), SERVICES)
+OFFERED = offered()
+
+
+def public(endpoint: Endpoint[Any]) -> bool:
+    return not endpoint.path.startswith("/internal/")
+
+
+def test_every_public_endpoint_is_routed_with_its_scope_and_nothing_else_is() -> None:
+    routed = {(r.service, r.method, r.path): (r.scope, r.body_limit) for r in ROUTES}
+    there = {
+        (service, endpoint.method, endpoint.path): (endpoint.scope, endpoint.body_limit)
+        for service, endpoints in OFFERED.items()
+        for endpoint in endpoints
+        if public(endpoint)
+    }
+    assert routed == there
+
+
+def test_the_merged_description_covers_every_route() -> None:
+    documents = {name: describe(name, "", endpoints) for name, endpoints in OFFERED.items()}
+    merged = merge(documents, ROUTES)
+    described = {
+        (method.upper(), path) for path, item in merged["paths"].items() for method in item
+    }
+    assert described == {(route.method, route.path) for route in ROUTES}
+    assert set(references(merged)) <= set(merged["components"]["schemas"])
+    assert merged["info"]["x-missing-services"] == []
+    assert not [path for path in merged["paths"] if path.startswith("/internal")]
+
+
+def test_services_named_here_are_those_there_are() -> None:
+    assert set(SERVICES) == set(OFFERED)
+    assert all(isinstance(route, Route) for route in ROUTES)
+
+
+@pytest.fixture
+async def signed_in(
+    tmp_path: Path, redis_at: str, local_postgres_url: str
+) -> AsyncIterator[tuple[httpx.AsyncClient, dict[str, Any]]]:
+    """A client of a gateway before a real auth service, and the tokens of its first admin."""
+    # A registry of its own: this auth service must not be found by the other tests' gateways.
+    redis_url = redis_at.rpartition("/")[0] + "/15"
+    settings = {
+        "DATABASE_URL": local_postgres_url,
+        "GRAPH_URL": "bolt://127.0.0.1:1",
+        "REDIS_URL": redis_url,
+        "DATA_KEY": "d" * 64,
+        "ADMIN_PASSWORD": PASSWORD,
+    }
+    auth = create_service(gateway_config(tmp_path, **settings))
+    async with auth.running(port=0) as auth_url:
+        gateway = create_gateway(
+            gateway_config(tmp_path, **settings, GATEWAY_UPSTREAMS=f"auth={auth_url}")
+        )
+        async with (
+            gateway.running(port=0) as url,
+            httpx.AsyncClient(base_url=url, timeout=20) as client,
+        ):
+
+            async def ready() -> bool:
+                return (await client.get("/ready")).status_code == 200
+
+            await until(ready, 15)
+            credentials = {"email": "admin@looma.local", "password": PASSWORD}
+
+            async def first_start_done() -> bool:
+                got = await client.post("/api/v1/auth/login", json=credentials)
+                return got.status_code == 200
+
+            await until(first_start_done, 15)
+            got = await client.post("/api/v1/auth/login", json=credentials)
+            yield client, got.json()["data"]
+
+
+async def test_a_real_session_opens_ends_and_stays_ended(
+    signed_in: tuple[httpx.AsyncClient, dict[str, Any]],
+) -> None:
+    client, tokens = signed_in
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    me = await client.get("/api/v1/auth/me", headers=bearer)
+    assert (me.status_code, me.json()["data"]["role"]) == (200, "admin")
+
+    made = await client.post(
+        "/api/v1/keys", json={"name": "machine", "role": "agent"}, headers=bearer
+    )
+    assert made.status_code == 201, made.text
+    key = made.json()["data"]
+    for headers in (
+        {"X-API-Key": key["secret"]},
+        {"Authorization": f"Bearer {key['secret']}"},
+    ):
+        got = await client.get("/api/v1/auth/me", headers=headers)
+        assert (got.status_code, got.json()["data"]["kind"]) == (200, "key")
+        assert (await client.get("/api/v1/users", headers=headers)).status_code == 403
+
+    async def refused(headers: dict[str, str]) -> bool:
+        return (await client.get("/api/v1/auth/me", headers=headers)).status_code == 401
+
+    await client.delete(f"/api/v1/keys/{key['key_id']}", headers=bearer)
+    assert await until(lambda: refused({"X-API-Key": key["secret"]}), 5) < 5
+    assert (await client.post("/api/v1/auth/logout", headers=bearer)).status_code == 200
+    assert await until(lambda: refused(bearer), 5) < 5
+    await asyncio.sleep(2.5)  # over the next poll
+    assert await refused(bearer)
