@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import jwt
 import pytest
@@ -83,9 +85,11 @@ def looma(tmp_path: Path, stores: Endpoints, database_url: str, redis_url: str) 
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Looma:
-    """No stores at all: for what doesn't need any."""
-    return Looma(tmp_path / "home", tmp_path)
+def bare(tmp_path: Path) -> Iterator[Looma]:
+    """No stores but its own. Not in pytest's directory: every run of pytest closes that one to
+    other users, and under root PostgreSQL runs as one."""
+    with TemporaryDirectory(prefix="looma-test-", ignore_cleanup_errors=True) as folder:
+        yield Looma(Path(folder) / "home", tmp_path)
 
 
 def test_help_is_instant_and_lists_the_exit_codes(bare: Looma) -> None:
@@ -310,7 +314,6 @@ def test_a_projection_is_rebuilt_from_what_there_is(looma: Looma) -> None:
 
 @pytest.mark.slow
 def test_the_embedded_stores_run_for_a_command_and_no_longer(bare: Looma) -> None:
-    bare.home.parent.chmod(0o711)  # PostgreSQL runs as an account of its own under root
     bare("demo", "--calls", "30", "--out", "calls.jsonl")
     try:
         assert bare.json("import", "calls.jsonl")["inserted"] == 30
