@@ -24,21 +24,24 @@ _SMALL: Final = 20  # below this a worker process costs more than it saves
 
 
 class PooledAnalyzer:
-    """The local analyser in worker processes, so that judging never holds the event loop.
+    """The local analyser off the event loop: small batches in a thread, large ones in processes.
 
-    Workers start with the first large batch and end with `close`; small batches are judged in
-    a thread.
+    The vocabulary takes most of a second to compile, so nothing is made before it is needed:
+    worker processes start with the first large batch and end with `close`.
     """
 
+    name = LocalAnalyzer.name
+
     def __init__(self, workers: int) -> None:
-        self._local = LocalAnalyzer()
-        self.name = self._local.name
         self._workers = workers
+        self._local: LocalAnalyzer | None = None
         self._pool: ProcessPoolExecutor | None = None
 
     async def analyze(self, transcripts: Sequence[Sequence[Turn]]) -> list[Analysis]:
         if len(transcripts) < _SMALL:
-            return await asyncio.to_thread(_judge_with, self._local, transcripts)
+            if self._local is None:
+                self._local = await asyncio.to_thread(LocalAnalyzer)
+            return await self._local.analyze(transcripts)
         if self._pool is None:
             # Spawned, not forked: a fork would copy the event loop's sockets and locks.
             self._pool = ProcessPoolExecutor(
@@ -59,6 +62,7 @@ class PooledAnalyzer:
         return [analysis for part in results for analysis in part]
 
     async def close(self) -> None:
+        """End the workers; they start again when needed."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
@@ -72,11 +76,7 @@ def _start_worker() -> None:
 
 
 def _judge(transcripts: Sequence[Sequence[Turn]]) -> list[Analysis]:
-    return _judge_with(_worker[0], transcripts)
-
-
-def _judge_with(analyzer: LocalAnalyzer, transcripts: Sequence[Sequence[Turn]]) -> list[Analysis]:
-    return [analyzer.analyze_turns(turns) for turns in transcripts]
+    return [_worker[0].analyze_turns(turns) for turns in transcripts]
 
 
 @asynccontextmanager

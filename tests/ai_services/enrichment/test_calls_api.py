@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from shared.config import Config
 from shared.data_access.postgres import Postgres
 from shared.security import InternalTokens, Principal
 from tests.ai_services.enrichment.records import TURNS, missed, record
+from tests.contract.proxy import proxied
 
 SECRET = "s" * 64
 
@@ -60,7 +62,7 @@ class Api:
 async def until(probe: Any, seconds: float = 10) -> Any:
     """The first true result of `await probe()`."""
     async with asyncio.timeout(seconds):
-        while not (result := await probe()):
+        while not (result := await probe()):  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.05)
     return result
 
@@ -228,6 +230,33 @@ async def test_roles(api: Api) -> None:
     assert (await api.request("GET", "/api/v1/calls/a", role="agent")).status_code == 200
     denied = await api.request("GET", "/api/v1/calls/search?q=x", role="agent")
     assert denied.status_code == 403
+
+
+async def test_a_database_that_is_down_at_start_or_dies_later_is_503_until_it_is_back(
+    config: Config, database_url: str
+) -> None:
+    org_id = await organisation(config)
+    async with proxied(database_url) as (url, proxy):
+        await proxy.cut()
+        through = dataclasses.replace(config, database_url=url)
+        async with (
+            create_service(through).running(port=0) as base,
+            httpx.AsyncClient(base_url=base, timeout=10) as client,
+        ):
+            api = Api(client, org_id)
+
+            async def recovered() -> bool:
+                return (await api.get("/api/v1/calls/a")).status_code == 404
+
+            for _ in range(2):  # down at the start; up; down again
+                answer = await api.post(record("b"))
+                assert (answer.status_code, answer.json()["error"]) == (503, "store_unavailable")
+                assert int(answer.headers["retry-after"]) >= 1
+                assert (await client.get("/ready")).status_code == 503
+                assert (await client.get("/health")).status_code == 200
+                await proxy.start()
+                await until(recovered)
+                await proxy.cut()
 
 
 async def test_readiness_lists_the_stores(api: Api) -> None:
