@@ -55,8 +55,9 @@ async def stop_all(config: Config) -> list[str]:
 
     if not config.home.exists():
         return []
-    files, stopped = RunFiles(config.home), []
-    state = files.read()
+    files, stores = RunFiles(config.home), EmbeddedStores(config.home)
+    state, stopped = files.read(), list[str]()
+    running = [name for name, health in (await stores.health()).items() if health.pid]
     if files.is_held() and state is not None:
         stopped.append("supervisor")
         stopped += [process.name for process in state.processes if process.pid]
@@ -72,10 +73,8 @@ async def stop_all(config: Config) -> list[str]:
         for process in living(state):
             process.kill()
             stopped.append(f"orphan {process.pid}")
-    stores = EmbeddedStores(config.home)
-    stopped += [name for name, health in (await stores.health()).items() if health.pid]
     await stores.stop()
-    return stopped
+    return stopped + running
 
 
 def delete(config: Config) -> None:

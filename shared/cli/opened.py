@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from shared.cli.console import say
+from shared.cli.external import require_external
 from shared.cli.run_state import RunFiles
 from shared.config import Config
 from shared.data_access.access import UnifiedDataAccess, open_data_access
@@ -44,6 +45,7 @@ async def opened(config: Config, ports: Collection[str]) -> AsyncIterator[Unifie
         _kept_up(config, which),
         open_data_access(store_urls(config), ports=ports, pool_size=4) as data,
     ):
+        await require_external(config, data, ports)
         yield data
 
 

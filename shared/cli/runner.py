@@ -19,12 +19,12 @@ def run(work: Callable[[Config], Coroutine[Any, Any, T]]) -> T:
 
 
 def settings() -> Config:
-    """The settings, with logs set up: a command shows warnings only, and to people."""
+    """The settings, with logs set up: what goes wrong in a command is told by its last line."""
     # Imported here: it brings the tracing library, which a command without stores never uses.
     from shared.telemetry import configure_logging
 
     config = Config.from_env()
-    level = "debug" if config.log_level == "debug" else "warning"
+    level = "debug" if config.log_level == "debug" else "error"
     configure_logging("cli", replace(config, log_format="console", log_level=level))
     return config
 

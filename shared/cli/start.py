@@ -13,15 +13,17 @@ from ai_services.auth.bootstrap import take_password
 from ai_services.auth.service import Auth, open_auth
 from shared.cli import platform
 from shared.cli.console import messages, say
+from shared.cli.external import external, require_external
 from shared.cli.platform import Platform
 from shared.cli.start_view import StartView
 from shared.cli.welcome import SignIn, show_addresses, show_holdings, survey
 from shared.config import Config
-from shared.data_access.access import UnifiedDataAccess, open_data_access
+from shared.data_access.access import StoreUrls, UnifiedDataAccess, open_data_access
 from shared.stores import store_urls
 
 READY_WITHIN_S = 120.0
 DEMO = "demo"
+_PORTS = ("relational", "cache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ async def _work(
     config: Config, view: StartView, on_ready: OnReady, running: list[Platform]
 ) -> None:
     settings = {"ORGANISATION": config.organisation}
+    await _check_external(config)
     async with platform.up(config, settings=settings, step=view.step, say=say) as up:
         running.append(up)
         async with open_for_cli(config) as opened:
@@ -98,12 +101,23 @@ async def _work(
         await asyncio.Event().wait()
 
 
+async def _check_external(config: Config) -> None:
+    """Tell about a store that is somewhere else and away, before anything starts."""
+    ports = external(config).keys()
+    if not ports:
+        return
+    there = StoreUrls(
+        config.database_url or "", config.graph_url or "", config.vector_url, config.search_url,
+        config.redis_url or "",
+    )  # fmt: skip
+    async with open_data_access(there, ports=ports, pool_size=1) as data:
+        await require_external(config, data, ports)
+
+
 @asynccontextmanager
 async def open_for_cli(config: Config) -> AsyncIterator[Opened]:
     """The ports that the command line needs, over stores that run."""
-    async with open_data_access(
-        store_urls(config), ports={"relational", "cache"}, pool_size=4
-    ) as data:
+    async with open_data_access(store_urls(config), ports=_PORTS, pool_size=4) as data:
         with open_auth(config, data.relational, data.cache) as auth:
             yield Opened(data, auth)
 

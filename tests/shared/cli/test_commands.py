@@ -348,3 +348,12 @@ def test_reset_leaves_what_is_not_ours(bare: Looma) -> None:
     (bare.home / "logs").mkdir()
     bare("reset", "--yes")
     assert [path.name for path in bare.home.iterdir()] == ["thesis.txt"]
+
+
+def test_a_store_that_is_away_is_told_with_its_setting_and_no_secret(bare: Looma) -> None:
+    bare.env["DATABASE_URL"] = "postgresql://looma:hunter2@127.0.0.1:1/looma"
+    for arguments in (["up"], ["token"]):
+        line = bare.refusal(*arguments)
+        assert line.startswith("DATABASE_URL: ")
+        assert "127.0.0.1:1" in line
+        assert "hunter2" not in line
