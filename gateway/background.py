@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -34,6 +35,7 @@ async def running_beside(work: Mapping[str, Callable[[], Awaitable[None]]]) -> A
 async def _keep_running(name: str, function: Callable[[], Awaitable[None]]) -> None:
     delay = _FIRST_S
     while True:
+        started = time.monotonic()
         try:
             await function()
             return
@@ -41,5 +43,7 @@ async def _keep_running(name: str, function: Callable[[], Awaitable[None]]) -> N
             log.warning("background work waits", work=name, reason=error.message)
         except Exception:  # one piece of work must not end the process; it is logged
             log.exception("background work failed and is started again", work=name)
+        if time.monotonic() - started > _LONGEST_S:
+            delay = _FIRST_S
         await asyncio.sleep(delay)
         delay = min(delay * 2, _LONGEST_S)

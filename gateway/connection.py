@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._busy = False
         self._paused = False
         self.closed = False
+        self._hung_up = False
         self.idle_since = 0.0
         self._begin()
 
@@ -63,15 +64,19 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         self._sent = False
         self._failure: BaseException | None = None
+        self._chunks.clear()
 
     # The exchange.
 
-    async def exchange(self, head: str, body: BodySource | None, timeout: float) -> None:
+    async def exchange(
+        self, head: str, body: BodySource | None, timeout: float, idle: float
+    ) -> None:
         """Send a request and wait for the head of its answer: `status`, `headers`, `length`.
 
         `head` is the request line and header lines without those that frame the body. The timeout
-        runs from the moment when all of the body is sent. Raises UpstreamError, UpstreamTimeout,
-        or whatever reading the body raised.
+        runs from the moment when all of the body is sent; until then the service must take some of
+        it every `idle` seconds. Raises UpstreamError, UpstreamTimeout, or whatever reading the
+        body raised.
         """
         self._begin()
         self._busy = True
@@ -90,7 +95,7 @@ class Connection(asyncio.Protocol):
                 self._all_sent(timeout)
             else:
                 self._write(encoded)
-                self._upload = self._loop.create_task(self._send(body, timeout))
+                self._upload = self._loop.create_task(self._send(body, timeout, idle))
         while not self._head_done and self._failure is None:
             await self._wait()
         if self._failure is not None:
@@ -131,7 +136,7 @@ class Connection(asyncio.Protocol):
     @property
     def silent(self) -> bool:
         """Whether the peer closed the connection without a byte of an answer."""
-        return self.closed and self._head_size == 0
+        return self._hung_up and self._head_size == 0
 
     async def finish(self) -> bool:
         """End the exchange; whether the connection may carry another one."""
@@ -143,7 +148,9 @@ class Connection(asyncio.Protocol):
             await asyncio.gather(self._upload, return_exceptions=True)
             self._upload = None
         self._busy = False
-        if self._done and self._sent and self._keep_alive and not self.closed:
+        # What was not read must not become the beginning of the next answer.
+        whole = self.exhausted and self._sent and not self._paused
+        if whole and self._keep_alive and not self.closed:
             self.idle_since = self._loop.time()
             return True
         self.abort()
@@ -164,14 +171,14 @@ class Connection(asyncio.Protocol):
         if not self._head_done:
             self._deadline(timeout)
 
-    async def _send(self, body: BodySource, timeout: float) -> None:
+    async def _send(self, body: BodySource, timeout: float, idle: float) -> None:
         try:
             data = body.first
             while data and not self.closed:
                 self._write(
                     data if body.length is not None else b"%x\r\n%b\r\n" % (len(data), data)
                 )
-                await self._writable.wait()
+                await self._room(idle)
                 data = await body.read()
         except Exception as error:  # noqa: BLE001 - raised again where the answer is awaited
             self._fail(error)
@@ -179,6 +186,15 @@ class Connection(asyncio.Protocol):
         if body.length is None:
             self._write(b"0\r\n\r\n")
         self._all_sent(timeout)
+
+    async def _room(self, idle: float) -> None:
+        if self._writable.is_set():
+            return
+        try:
+            async with asyncio.timeout(idle):
+                await self._writable.wait()
+        except TimeoutError:
+            raise UpstreamTimeout("The service stopped taking the request.") from None
 
     # Waiting.
 
@@ -234,6 +250,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._hung_up = not self.closed
         self.closed = True
         self._writable.set()
         framed = self.length is not None or self._chunked

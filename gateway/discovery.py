@@ -83,7 +83,9 @@ class Discovery:
         for service in {*found, *self._registered}:
             known = {upstream.url: upstream for upstream in self._registered.get(service, ())}
             # A process that came back at its address may still stand there twice.
-            current = {one.url: one.id for one in found.get(service, ()) if _usable(one.url)}
+            # str(): what stands in Redis is not checked when it is read.
+            written = {str(one.url): str(one.id) for one in found.get(service, ())}
+            current = {url: name for url, name in written.items() if _usable(url)}
             if current:
                 self._seen_at[service] = now
                 registered[service] = tuple(

@@ -87,7 +87,9 @@ class Proxy:
             host=request.headers.get("host", ""),
         )
         lines = "".join(forwarded_lines(request.headers)) + own
-        return Exchange(call.route.method, call.target, lines, body, call.route.timeout)
+        return Exchange(
+            call.route.method, call.target, lines, body, call.route.timeout, self._timeouts.idle
+        )
 
     async def _exchange(self, call: Admitted, exchange: Exchange, waited: float) -> int:
         service = call.route.service

@@ -75,6 +75,8 @@ class EdgeServer(Sanic[Any, Any]):
         self.add_route(_unreachable, "/unreachable", name="unreachable")
 
     async def handle_request(self, request: Request) -> None:
+        stream: Any = request.stream
+        stream.upgrade_websocket = False  # asking for it would switch off Sanic's timeouts
         await self.ctx.handle(request)
 
     async def handle_exception(

@@ -16,6 +16,7 @@ from shared.errors import UpstreamError, UpstreamUnavailable
 _IDLE_S: Final = 55.0
 _MAX_IDLE: Final = 256
 _COOLING_S: Final = 2.0
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
@@ -28,6 +29,7 @@ class Exchange:
     headers: str  # 'name: value\r\n' lines without Host and framing
     body: BodySource | None = None
     timeout: float = 15.0  # seconds
+    idle: float = 60.0
 
     @property
     def repeatable(self) -> bool:
@@ -132,8 +134,10 @@ class Upstream:
             f"{exchange.method} {exchange.target} HTTP/1.1\r\n"
             f"host: {self._address.name}\r\n{exchange.headers}"
         )
+        if exchange.body is None and exchange.method in _WITH_BODY:
+            head += "content-length: 0\r\n"
         try:
-            await connection.exchange(head, exchange.body, exchange.timeout)
+            await connection.exchange(head, exchange.body, exchange.timeout, exchange.idle)
         except BaseException:
             await connection.finish()
             connection.abort()

@@ -132,6 +132,10 @@ async def test_an_entry_that_is_no_address_is_left_out(cache: RedisCache) -> Non
         )
         await discovery.refresh()
         assert urls(discovery, "portrait") == []
+    odd = b'{"service":"portrait","url":5,"id":[],"version":"1"}'
+    await cache.set("registry:portrait:x", odd, ttl=5)
+    await discovery.refresh()
+    assert urls(discovery, "portrait") == []
 
 
 async def test_equally_busy_instances_take_turns(cache: RedisCache) -> None:
