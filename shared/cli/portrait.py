@@ -65,12 +65,14 @@ def show_portrait(found: Portrait) -> None:
 
 
 def _show_figures(f: FiguresOut) -> None:
+    from rich.columns import Columns
+
     from shared.cli.console import results
-    from shared.cli.render import bars, shown
+    from shared.cli.render import bars, percent, shown
 
     console = results()
     stats, connected = f.call_stats, f.call_stats.connected_calls
-    rate = "–" if stats.connect_rate is None else f"{stats.connect_rate:.1%}"
+    rate = percent(stats.connect_rate)
     console.print(
         f"{stats.total_calls:,} calls, {connected:,} connected ({rate}); each "
         f"{shown(stats.avg_duration)} s and {shown(stats.avg_rounds)} rounds on average\n",
@@ -84,11 +86,11 @@ def _show_figures(f: FiguresOut) -> None:
         "Churn risk": risk.churn_risk.model_dump(),
         "Hung up by": f.hangup_dist.model_dump(),
     }
-    for title, counts in groups.items():
-        console.print(bars(title, counts, of=connected))
+    drawn = [bars(title, counts, of=connected) for title, counts in groups.items()]
     if f.fail_reason_dist:
-        failed = stats.total_calls - connected
-        console.print(bars("Not connected", f.fail_reason_dist, of=failed))
+        reasons = sorted(f.fail_reason_dist.items(), key=lambda item: -item[1])
+        drawn.append(bars("Not connected", dict(reasons), of=stats.total_calls - connected))
+    console.print(Columns(drawn, padding=(1, 4)))
 
 
 def trend(
@@ -131,10 +133,11 @@ async def _trend(
 
 def _show_trend(found: TrendOut) -> None:
     from shared.cli.console import results, say
-    from shared.cli.render import bars
+    from shared.cli.render import bars, percent, shown
 
     if not found.series:
         say("There is nothing yet: import calls, then run looma compute.")
         return
     values = {point.period_key: point.value for point in found.series}
-    results().print(bars(f"{found.metric} by {found.period_type}", values))
+    form = percent if found.metric.endswith("_rate") else shown
+    results().print(bars(f"{found.metric} by {found.period_type}", values, form=form))

@@ -13,7 +13,7 @@ from rich.table import Table
 from shared.cli.console import messages, say
 
 _DONE = ("ready", "found running")
-_TROUBLE = ("waiting to restart",)
+_MARKS = {"waiting to restart": "[red]✗", "stopped": "[dim]■"}
 
 
 class StartView:
@@ -55,12 +55,12 @@ class StartView:
             say(f"{elapsed:5.1f} s  {who}: {what}")
 
     def _is_news(self, what: str) -> bool:
-        return what.startswith(_DONE) or what in _TROUBLE
+        return what.startswith(_DONE) or what in _MARKS
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for who, (what, elapsed) in self._parts.items():
             done = what.startswith(_DONE)
-            mark = "[green]✓" if done else "[red]✗" if what in _TROUBLE else Spinner("dots")
+            mark = "[green]✓" if done else _MARKS.get(what) or Spinner("dots")
             table.add_row(mark, who, f"[dim]{what}", f"[dim]{elapsed:.1f} s" if done else "")
         return table
