@@ -84,7 +84,7 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: O
             tag("span", operation.get("summary", "")),
             tag("i", operation["x-scope"], class_="scope", title="scope that the caller needs"),
         ),
-        tag("p", operation.get("description", "")),
+        _prose(operation),
         _parameters(operation),
         _body(document, operation),
         _answers(operation),
@@ -92,6 +92,11 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: O
         class_="operation",
         data_text=f"{method} {path} {operation.get('summary', '')}".lower(),
     )
+
+
+def _prose(described: Mapping[str, Any]) -> Html:
+    words = described.get("description")
+    return tag("p", words) if words else Html()
 
 
 def _parameters(operation: Operation) -> Html:
@@ -120,7 +125,7 @@ def _answers(operation: Operation) -> Html:
     shown = [
         join(
             tag("h3", f"Answer {status}"),
-            tag("p", answer.get("description", "")),
+            _prose(answer),
             _properties(_content(answer) or {}),
         )
         for status, answer in operation.get("responses", {}).items()
@@ -152,15 +157,26 @@ def _try(document: Mapping[str, Any], path: str, method: str, operation: Operati
     fields = [
         tag(
             "p",
-            tag("label", item["name"]),
-            tag("input", name=item["name"], data_in=item["in"], autocomplete="off"),
+            tag(
+                "label",
+                tag("span", item["name"]),
+                tag(
+                    "input",
+                    name=item["name"],
+                    data_in=item["in"],
+                    autocomplete="off",
+                    required="required" if item.get("required") else None,
+                ),
+            ),
         )
         for item in operation.get("parameters", ())
     ]
     schema = _content(operation.get("requestBody", {}))
     if method in _BODIES:
         start = "" if schema is None else example(document, schema)
-        fields.append(tag("textarea", start, name="body", rows="8", spellcheck="false"))
+        fields.append(
+            tag("textarea", start, name="body", rows="8", spellcheck="false", aria_label="Body")
+        )
     return tag(
         "form", tag("h3", "Try it"), *fields, tag("button", "Send"), tag("pre", class_="result"),
         data_method=method.upper(), data_path=path,
@@ -175,7 +191,7 @@ def _models(document: Mapping[str, Any]) -> Html:
             tag(
                 "details",
                 tag("summary", tag("code", name)),
-                tag("p", schema.get("description", "")),
+                _prose(schema),
                 _properties(schema),
                 id=f"schema-{name}",
             )

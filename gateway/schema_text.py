@@ -13,9 +13,9 @@ _LIMITS: Final = {
     "maximum": "≤ {}",
     "exclusiveMinimum": "> {}",
     "exclusiveMaximum": "< {}",
-    "minLength": "at least {} characters",
+    "minLength": "{} or more characters",
     "maxLength": "at most {} characters",
-    "minItems": "at least {} items",
+    "minItems": "{} or more items",
     "maxItems": "at most {} items",
     "pattern": "like {}",
     "default": "default {}",
@@ -33,7 +33,9 @@ def type_text(schema: object) -> Html:
     """'integer, ≥ 1', 'list of <a>Call</a>', 'text or null'."""
     if not isinstance(schema, Mapping):
         return tag("span", "anything" if schema else "")
-    limits = [form.format(schema[key]) for key, form in _LIMITS.items() if key in schema]
+    limits = [
+        form.format(schema[key]) for key, form in _LIMITS.items() if schema.get(key) is not None
+    ]
     return join(_kind(schema), *(f", {limit}" for limit in limits))
 
 
