@@ -58,7 +58,12 @@ async def announce(cache: Cache, service: str, url: str, version: str = "1") -> 
 async def instances(cache: Cache) -> dict[str, tuple[Instance, ...]]:
     """All live instances by service, in a stable order; StoreUnavailable when Redis is away."""
     found: defaultdict[str, list[Instance]] = defaultdict(list)
-    for value in (await cache.scan(_PREFIX)).values():
-        instance = Instance(**orjson.loads(value))
+    for key, value in (await cache.scan(_PREFIX)).items():
+        try:
+            instance = Instance(**orjson.loads(value))
+        except (ValueError, TypeError):
+            # One unreadable entry, of a newer version perhaps, must not hide the others.
+            log.warning("unreadable registry entry", key=key)
+            continue
         found[instance.service].append(instance)
     return {service: tuple(sorted(items)) for service, items in found.items()}

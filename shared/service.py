@@ -187,6 +187,7 @@ class BaseAIService(Generic[S]):
         settings: SanicConfig = SanicConfig(env_prefix="LOOMA_SANIC_UNUSED_")
         settings.REQUEST_MAX_SIZE = max([1 << 20, *(e.body_limit for e in self.endpoints)]) + 1
         settings.KEEP_ALIVE_TIMEOUT = 75  # longer than the gateway keeps an idle connection
+        settings.REQUEST_MAX_HEADER_SIZE = 16_384  # a client's 8 KiB and what the gateway adds
         settings.ACCESS_LOG = False
         settings.MOTD = False
         # It rewrites Sanic's classes for one application; tests run several in a process.

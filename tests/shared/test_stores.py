@@ -37,5 +37,5 @@ def test_only_the_ports_asked_for_need_a_url(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named_with_the_fix(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="GRAPH_URL and REDIS_URL: not set.*looma up"):
+    with pytest.raises(ConfigError, match=r"GRAPH_URL and REDIS_URL: not set.*looma up"):
         store_urls(config(tmp_path, DATABASE_URL="postgresql://db/x"))
