@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.errors import Detail, InvalidInput, MalformedRequest
+from shared.errors import Detail, InvalidInput, MalformedRequest, NotFound
 
 _MAX_DETAILS = 50
 _FIXES = {
@@ -53,10 +53,10 @@ def parse_body(model: type[BaseModel] | None, body: bytes) -> Any:
 
 
 def parse_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Path parameters, percent-decoded once; control characters are refused, no id has them."""
+    """Path parameters, percent-decoded once; NotFound for a control character, which no id has."""
     values = {name: unquote(value) for name, value in params.items()}
-    for name, value in values.items():
-        _refuse_control(name, value)
+    if any(character < " " for value in values.values() for character in value):
+        raise NotFound("There is no such path: an id holds no control characters.")
     return values
 
 

@@ -158,11 +158,12 @@ async def test_bad_bodies_name_field_problem_and_fix(served, content, status, fi
     assert field is None or (details[0]["field"] == field and details[0]["fix"])
 
 
-async def test_control_characters_in_paths_and_queries_are_refused(served) -> None:
+async def test_control_characters_are_no_id_and_no_word(served) -> None:
     client, _ = served
-    for path in ("/api/v1/items/%00", "/api/v1/items/a%0Ab", "/api/v1/items/1?limit=%00"):
-        answer = await client.get(path, headers=token(AGENT))
-        assert (answer.status_code, answer.json()["error"]) == (422, "invalid_input")
+    for path in ("/api/v1/items/%00", "/api/v1/items/a%0Ab"):
+        assert (await client.get(path, headers=token(AGENT))).json()["error"] == "not_found"
+    answer = await client.get("/api/v1/items/1?limit=%00", headers=token(AGENT))
+    assert (answer.status_code, answer.json()["error"]) == (422, "invalid_input")
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limt=5", "limit=1&limit=2"])
