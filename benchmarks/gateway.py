@@ -1,0 +1,233 @@
+"""How fast the gateway is beside Envoy, LiteLLM and a naive proxy, on one core.
+
+The proxy has one core; the upstream and the load share another; everything is on loopback.
+Throughput is wrk with 32 keep-alive connections and 230-byte answers, in rounds in which every
+proxy has its turn; figures are medians over the rounds. The gateway is the real process with
+everything on: EdDSA tokens from a JWKS, scopes, internal tokens, revocations, metrics, tracing.
+
+ratio_*            the gateway's requests/s over the rival's; null where that doesn't take part
+ratio_*_by_cpu     the same from the processor time per request: what an undisturbed core would show
+*_missing          why something has no figure
+*_cpu_us           processor time of the proxy per request: little disturbed by other load
+*_core             share of its core that the proxy used; far below 1 it was not the limit
+added_p50_ms       one connection: the gateway's median minus that of the upstream alone
+p99_half_load_ms   at half of the gateway's own maximum, as an open loop (see gateway_pace);
+                   upstream_alone_p99_half_load_ms is the same without a gateway: the floor
+sse_*              event streams held open by a fresh gateway
+routes_growth,     median latency with so many routes (half of them templates) or principals,
+principals_growth  drawn at random, over that with one
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from benchmarks.gateway_arena import SMALL, Arena, Figures, Plan, build, reason_kept
+from benchmarks.gateway_host import Host, NotMeasured, open_files
+from benchmarks.gateway_load import Load
+from benchmarks.gateway_pace import pace
+from benchmarks.gateway_streams import hold
+from benchmarks.rivals import looma
+from benchmarks.rivals.proxy import Proxy
+
+QUICK: Final = Plan(
+    rounds=1, seconds=1, paced_seconds=3, streams=500, routes=1_000, principals=2_000,
+    start=25, longest=50,
+)  # fmt: skip
+FULL: Final = Plan(
+    rounds=5, seconds=3, paced_seconds=10, streams=10_000, routes=1_000, principals=100_000,
+    start=60, longest=540,
+)  # fmt: skip
+_RATIOS: Final = ("envoy", "envoy_filters", "litellm")
+_ALWAYS_SHOWN: Final = (*(f"ratio_{name}" for name in _RATIOS), "added_p50_ms", "p99_half_load_ms")
+_WARMED_PER_S: Final = 3_000  # principals that a gateway meets for the first time
+_FEWEST_STREAMS: Final = 500
+_FILES_PER_STREAM: Final = 2  # one to the client, one to the service
+
+
+def run(*, quick: bool) -> Figures:
+    plan = QUICK if quick else FULL
+    begun = time.monotonic()
+    figures: Figures = dict.fromkeys(_ALWAYS_SHOWN)
+    parts = (throughput, latency, half_load, bodies, many_routes, streams, many_principals)
+    with Host() as host:
+        open_files(plan.streams * _FILES_PER_STREAM)
+        figures["pinning"] = host.pinning
+        try:
+            arena = build(plan, host, figures)
+        except NotMeasured as error:
+            sys.exit(f"The gateway can't be measured: {error}")
+        print(f"all started after {time.monotonic() - begun:.0f} s", file=sys.stderr)
+        for part in parts:
+            with reason_kept(figures, part.__name__):
+                if time.monotonic() > begun + plan.longest:
+                    raise NotMeasured(f"no time left after {plan.longest:g} s")
+                part(arena)
+                print(f"{part.__name__}: done at {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    return figures
+
+
+def throughput(arena: Arena) -> None:
+    """Requests/s of all in turns, and the ratios."""
+    figures = arena.figures
+    proxies = {"upstream_alone": arena.upstream, "gateway": arena.gateway, **arena.rivals}
+    runs: dict[str, list[tuple[Load, float]]] = {name: [] for name in proxies}
+    for turn in range(arena.plan.rounds + 1):
+        for name, proxy in proxies.items():
+            with reason_kept(figures, name):
+                measured = _with_cpu(arena, proxy)
+                if turn > 0:  # the first fills caches and lets the interpreter specialise
+                    runs[name].append(measured)
+    for name, loads in runs.items():
+        if loads:
+            figures.update(_row(name, Load.median([load for load, _ in loads])))
+            figures.update(_cpu_row(name, loads))
+    for name in _RATIOS:
+        rival = figures.get(f"{name}_rps")
+        figures[f"ratio_{name}"] = round(figures["gateway_rps"] / rival, 3) if rival else None
+        if rival:
+            cpu = figures[f"{name}_cpu_us"] / figures["gateway_cpu_us"]
+            figures[f"ratio_{name}_by_cpu"] = round(cpu, 3)
+
+
+def latency(arena: Arena) -> None:
+    """What the gateway adds for a client that is alone."""
+    alone, added = _in_turns(
+        arena,
+        lambda: arena.wrk.get(arena.upstream.url(SMALL), arena.plan.seconds, 1),
+        lambda: arena.wrk.get(arena.gateway.url(SMALL), arena.plan.seconds, 1),
+    )
+    arena.figures.update(
+        one_connection_p50_ms=round(added.p50_ms, 3),
+        one_connection_p99_ms=round(added.p99_ms, 3),
+        added_p50_ms=round(added.p50_ms - alone.p50_ms, 3),
+    )
+
+
+def half_load(arena: Arena) -> None:
+    """The latency that users see while half of the capacity is in use."""
+    if "gateway_rps" not in arena.figures:
+        raise NotMeasured("the gateway's maximum is not known")
+    rate = arena.figures["gateway_rps"] / 2
+    request, seconds = arena.request(SMALL), arena.plan.paced_seconds
+    alone = pace(arena.upstream.port, request, rate=rate, seconds=seconds)
+    paced = pace(arena.gateway.port, request, rate=rate, seconds=seconds)
+    arena.figures.update(
+        half_load_rps=round(paced.rps),
+        p50_half_load_ms=round(paced.p50_ms, 3),
+        p99_half_load_ms=round(paced.p99_ms, 3),
+        upstream_alone_p99_half_load_ms=round(alone.p99_ms, 3),
+    )
+
+
+def bodies(arena: Arena) -> None:
+    """Answers of three sizes and a POST, through the gateway and through Envoy."""
+    proxies = {"gateway": arena.gateway}
+    if "envoy" in arena.rivals:
+        proxies["envoy"] = arena.rivals["envoy"]
+    for size in ("1kb", "64kb", "1mb", "post_1kb"):
+        turns = [partial(_sized, arena, proxy, size) for proxy in proxies.values()]
+        for name, load in zip(proxies, _in_turns(arena, *turns), strict=True):
+            arena.figures.update(_row(f"{name}_{size}", load))
+            if size in ("64kb", "1mb"):
+                arena.figures[f"{name}_{size}_mb_per_s"] = round(load.mb_per_s)
+
+
+def many_routes(arena: Arena) -> None:
+    """Another gateway with a long route table, asked for all of it."""
+    half = arena.plan.routes // 2
+    plain = [f"{looma.ROOT}/r{number}" for number in range(half)]
+    templates = [f"{looma.ROOT}/t{number}/{{item_id}}/part" for number in range(half)]
+    ids = random.Random(7)
+    filled = [path.format(item_id=UUID(int=ids.getrandbits(128))) for path in templates]
+    proxy = arena.another_gateway("routes", (*plain, *templates))
+    try:
+        _growth(arena, "routes", proxy, [(path, arena.token) for path in (*plain, *filled)])
+    finally:
+        arena.host.end(proxy.child)
+
+
+def many_principals(arena: Arena) -> None:
+    """The gateway with more principals than it remembers tokens of."""
+    lines = [(SMALL, arena.issuer.token()) for _ in range(arena.plan.principals)]
+    warming = max(1, len(lines) // _WARMED_PER_S)
+    arena.wrk.get_mixed(arena.gateway.url(""), lines, warming)
+    _growth(arena, "principals", arena.gateway, lines)
+
+
+def streams(arena: Arena) -> None:
+    """A fresh gateway, so that memory which earlier load left behind hides nothing."""
+    files = open_files(arena.plan.streams * _FILES_PER_STREAM)
+    count = min(arena.plan.streams, files // _FILES_PER_STREAM)
+    if count < _FEWEST_STREAMS:
+        raise NotMeasured(f"only {files} files may be open: raise `ulimit -n`")
+    if count < arena.plan.streams:
+        arena.figures["sse_limited"] = f"`ulimit -n` leaves {files} files"
+    proxy = arena.another_gateway("streams")
+    try:
+        arena.wrk.get(proxy.url(SMALL), 1)
+        request = arena.request(f"{looma.ROOT}/stream")
+        broadcast = arena.upstream.url("/broadcast")
+        held = hold(proxy.port, request, count, proxy.child.resident_bytes, broadcast)
+    finally:
+        arena.host.end(proxy.child)
+    arena.figures.update(
+        sse_streams=held.count,
+        sse_kb_per_stream=round((held.during - held.before) / held.count / 1024, 1),
+        sse_rss_mb=round(held.during / 2**20),
+        sse_opened_per_s=round(held.count / held.opened_s),
+        sse_delivery_ms=round(held.delivered_s * 1e3),
+    )
+
+
+def _growth(arena: Arena, what: str, proxy: Proxy, lines: list[tuple[str, str]]) -> None:
+    """The same gateway with one line and with all of them."""
+    single, many = _in_turns(
+        arena,
+        lambda: arena.wrk.get_mixed(proxy.url(""), [(SMALL, arena.token)], arena.plan.seconds),
+        lambda: arena.wrk.get_mixed(proxy.url(""), lines, arena.plan.seconds),
+    )
+    arena.figures[what] = len(lines)
+    arena.figures.update(_row(what, many))
+    arena.figures[f"{what}_growth"] = round(many.p50_ms / single.p50_ms, 3)
+
+
+def _in_turns(arena: Arena, *turns: Callable[[], Load]) -> list[Load]:
+    """The medians of each, measured one after the other in every round."""
+    rounds = [[turn() for turn in turns] for _ in range(min(arena.plan.rounds, 3))]
+    return [Load.median(column) for column in zip(*rounds, strict=True)]
+
+
+def _sized(arena: Arena, proxy: Proxy, size: str) -> Load:
+    if size == "post_1kb":
+        return arena.wrk.post_1kb(proxy.url(SMALL), arena.plan.seconds)
+    return arena.wrk.get(proxy.url(f"{looma.ROOT}/{size}"), arena.plan.seconds)
+
+
+def _with_cpu(arena: Arena, proxy: Proxy) -> tuple[Load, float]:
+    """A run, and the processor time that the proxy took for it."""
+    before = proxy.child.cpu_seconds()
+    load = arena.wrk.get(proxy.url(SMALL), arena.plan.seconds)
+    return load, proxy.child.cpu_seconds() - before
+
+
+def _row(name: str, load: Load) -> Figures:
+    return {
+        f"{name}_rps": round(load.rps),
+        f"{name}_p50_ms": round(load.p50_ms, 3),
+        f"{name}_p99_ms": round(load.p99_ms, 3),
+    }
+
+
+def _cpu_row(name: str, loads: list[tuple[Load, float]]) -> Figures:
+    cpu = sum(seconds for _, seconds in loads)
+    return {
+        f"{name}_cpu_us": round(1e6 * cpu / sum(load.requests for load, _ in loads), 1),
+        f"{name}_core": round(cpu / sum(load.seconds for load, _ in loads), 2),
+    }

@@ -1,0 +1,113 @@
+"""Open-loop load: requests leave when they are due, however slow the answers are.
+
+wrk waits for an answer before it asks again, so a proxy that stalls is asked less often and its
+stall counted once. Here arrivals are a Poisson process of a fixed rate; a latency runs from the
+moment when its request was due, the wait for a free connection included.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import select
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.gateway_host import NotMeasured
+
+_LATE_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """Latencies at a fixed rate; `rps` is what was really answered per second."""
+
+    rps: float
+    p50_ms: float
+    p99_ms: float
+
+
+class _Client:
+    """One connection, one request at a time."""
+
+    def __init__(self, port: int, request: bytes) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_LATE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._request = request
+        self._received = b""
+        self.due = 0.0
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def ask(self, due: float) -> None:
+        self.due = due
+        self._received = b""
+        self.socket.sendall(self._request)
+
+    def answered(self) -> bool:
+        """Take what has come; whether the answer is whole."""
+        data = self.socket.recv(65536)
+        if not data:
+            raise NotMeasured("the connection was closed under load")
+        self._received += data
+        head, blank, body = self._received.partition(b"\r\n\r\n")
+        if not blank:
+            return False
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise NotMeasured(f"a paced request was answered {head[:40].decode('latin-1')}")
+        length = head.lower().partition(b"content-length:")[2].partition(b"\r")[0]
+        return len(body) >= int(length)
+
+
+def pace(port: int, request: bytes, *, rate: float, seconds: float, connections: int = 64) -> Paced:
+    """`request` at `rate` per second for `seconds`; NotMeasured if the server can't follow."""
+    clients = [_Client(port, request) for _ in range(connections)]
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        latencies, taken = _drive(clients, rate, seconds)
+    finally:
+        if collecting:
+            gc.enable()
+        for client in clients:
+            client.socket.close()
+    latencies.sort()
+    return Paced(
+        rps=len(latencies) / taken,
+        p50_ms=latencies[len(latencies) // 2] * 1e3,
+        p99_ms=latencies[len(latencies) * 99 // 100] * 1e3,
+    )
+
+
+def _drive(clients: list[_Client], rate: float, seconds: float) -> tuple[list[float], float]:
+    gaps = random.Random(7)
+    idle, busy = list(clients), set[_Client]()
+    waiting: deque[float] = deque()
+    latencies: list[float] = []
+    begun = now = time.perf_counter()
+    due, end = begun, begun + seconds
+    while now < end or busy or waiting:
+        while due <= now and due < end:
+            waiting.append(due)
+            due += gaps.expovariate(rate)
+        while waiting and idle:
+            client = idle.pop()
+            client.ask(waiting.popleft())
+            busy.add(client)
+        pause = max(0.0, (min(end, due)) - time.perf_counter())
+        # select, unlike epoll here, waits with a precision of microseconds.
+        for client in select.select(busy, (), (), pause if now < end else 1.0)[0]:
+            if client.answered():
+                latencies.append(time.perf_counter() - client.due)
+                busy.discard(client)
+                idle.append(client)
+        now = time.perf_counter()
+        if now > end + _LATE_S:
+            raise NotMeasured(f"{len(busy) + len(waiting)} requests unanswered at {rate:.0f}/s")
+    if not latencies:
+        raise NotMeasured("nothing was answered")
+    return latencies, now - begun
