@@ -65,10 +65,13 @@ async def fresh_organisation(data: UnifiedDataAccess) -> UUID:
     return org_id
 
 
-async def clear(data: UnifiedDataAccess) -> None:
-    async with data.relational.system() as tx:
-        await tx.execute("DELETE FROM call_record_enriched")
-        await tx.execute("DELETE FROM outbox")
+async def clear(database_url: str) -> None:
+    """Empty tables, so that each run starts alike."""
+    import asyncpg
+
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("TRUNCATE call_record_enriched, call_transcript, outbox")
+    await connection.close()
 
 
 async def import_rate(data: UnifiedDataAccess, path: Path) -> float:
@@ -231,11 +234,11 @@ async def rates(folder: Path, calls: int, rounds: int) -> dict[str, float]:
     try:
         async with open_data_access(urls, ports={"relational"}, pool_size=4) as data:
             for _ in range(rounds):
-                copies.append(await copy_rate(endpoints.database_url, plain))
                 imports.append(await import_rate(data, plain))
-                await clear(data)
+                await clear(endpoints.database_url)
+                copies.append(await copy_rate(endpoints.database_url, plain))
                 with_turns.append(await import_rate(data, spoken))
-                await clear(data)
+                await clear(endpoints.database_url)
     finally:
         await stores.stop()
     return {
