@@ -1,166 +1,154 @@
-"""The graph port over Bolt, for Neo4j 5 and ArcadeDB alike: one Cypher subset.
+"""The graph port over Bolt, for Neo4j 5 and ArcadeDB alike: one driver, one Cypher subset.
 
-A node carries `org_id` and `id` beside its own properties, and the pair is unique per label.
-Every pattern names both or the organisation, so that no query leaves its tenant. Labels and
-edge types can't be parameters in Cypher: they are checked against a pattern before they
-become part of a query; everything else is a parameter.
+A node carries `org_id` and `id` beside its own properties, unique together within its label.
+Every pattern names both or the organisation, and edges are only made between nodes of one
+organisation, so that no query leaves it.
+
+The URL is `bolt://user:password@host:port[/database]`, or `neo4j://…` for a cluster.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-import neo4j
-from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction
-from neo4j.exceptions import (
-    AuthError,
-    ClientError,
-    ConstraintError,
-    DriverError,
-    Neo4jError,
-    ServiceUnavailable,
-    SessionExpired,
-    TransientError,
+from neo4j import (
+    AsyncDriver,
+    AsyncGraphDatabase,
+    AsyncManagedTransaction,
+    AsyncSession,
+    NotificationMinimumSeverity,
+    exceptions,
 )
 
+from shared.data_access.cypher import Scalar, check_properties, cypher, is_name, own_properties
 from shared.data_access.errors import Kind, Translator
+from shared.data_access.graph_upsert import EdgeBatch, NodeBatch, run
 from shared.data_access.ports import Edge, Node
 from shared.errors import StoreConflict, StoreError, StoreUnavailable
 
-_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
-_RESERVED: Final = frozenset({"org_id", "id"})
-_BATCH: Final = 1000
-_DELETE_BATCH: Final = 500
-_CONFLICT_TRIES: Final = 5
+DRIVER_ERRORS: tuple[type[BaseException], ...] = (exceptions.GqlError,)
+_UNAVAILABLE = (
+    exceptions.ServiceUnavailable,
+    exceptions.SessionExpired,
+    exceptions.ConnectionPoolError,
+    exceptions.TransientError,  # outlived the driver's own attempts
+    exceptions.AuthError,  # our credentials are refused: the operator's to repair
+)
+_UNAVAILABLE_CODES = frozenset({"Neo.ClientError.Database.DatabaseNotFound"})
 _ALREADY_THERE: Final = ("EquivalentSchemaRuleAlreadyExists", "ConstraintAlreadyExists")
+_READ_SECONDS = 2.8
+_SLOW_READ_SECONDS = 10.0
+_WRITE_SECONDS = 30.0
+_BATCH = 1000
+_DELETE_BATCH = 500
+_CONFLICT_TRIES = 6
+_MAX_HOPS = 15
 
-DRIVER_ERRORS: tuple[type[BaseException], ...] = (Neo4jError, DriverError)
+_NODE_KEY = (
+    "CREATE CONSTRAINT <key> IF NOT EXISTS FOR (n:<name>) REQUIRE (n.org_id, n.id) IS UNIQUE"
+)
+_EDGE_KEY = (
+    "CREATE CONSTRAINT <key> IF NOT EXISTS FOR ()-[r:<name>]-() REQUIRE r.edge_key IS UNIQUE"
+)
+_DELETE_NODES = "MATCH (n:<label> {org_id: $org}) WHERE n.id IN $ids DETACH DELETE n"
+_DELETE_EDGES = (
+    "UNWIND $rows AS row MATCH (a:<source> {org_id: $org, id: row.a})-[r:<type>]->"
+    "(b:<target> {org_id: $org, id: row.b}) DELETE r"
+)
+_NODE = "MATCH (n:<label> {org_id: $org, id: $id}) RETURN properties(n) AS properties"
+_NEIGHBOURS = (
+    "MATCH (n:<label> {org_id: $org, id: $id})-[r]-(m {org_id: $org}) "
+    "RETURN type(r) AS type, properties(r) AS edge, startNode(r) = n AS outgoing, "
+    "labels(m)[0] AS label, properties(m) AS node ORDER BY type, label, m.id LIMIT $limit"
+)
+_NEIGHBOURS_BY = _NEIGHBOURS.replace("[r]", "[r:<type>]")
+_PATH = (
+    "MATCH (a:<source> {org_id: $org, id: $from}), (b:<target> {org_id: $org, id: $to}) "
+    "MATCH p = shortestPath((a)-[*..HOPS]-(b)) WHERE all(n IN nodes(p) WHERE n.org_id = $org) "
+    "RETURN [n IN nodes(p) | [labels(n)[0], n.id]] AS path"
+)
+_PATHS = {hops: _PATH.replace("HOPS", str(hops)) for hops in range(1, _MAX_HOPS + 1)}
+_LABELS = "CALL db.labels() YIELD label RETURN label"
+# `id >= ''` is true of all; with it Neo4j uses the constraint's index, ArcadeDB does anyway.
+_OURS = "MATCH (n:<label> {org_id: $org}) WHERE n.id >= '' "
+_COUNT_NODES = _OURS + "RETURN count(n) AS count"
+_COUNT_EDGES = _OURS + "MATCH (n)-[r]->() RETURN type(r) AS type, count(r) AS count"
+_CLEAR = _OURS + "WITH n LIMIT $limit DETACH DELETE n RETURN count(*) AS count"
+
+_End = tuple[str, str]
+_Work = Callable[[AsyncManagedTransaction], Awaitable[Any]]
 
 
 def classify(error: BaseException) -> Kind:
-    if isinstance(error, ConstraintError):
+    code = getattr(error, "code", None) or ""
+    # Deadlocks and the like are tried again by the driver first.
+    if isinstance(error, exceptions.ConstraintError) or code.startswith(
+        "Neo.TransientError.Transaction."
+    ):
         return StoreConflict
-    # Our credentials refused is the operator's to repair; a transient error outlived its retries.
-    if isinstance(error, ServiceUnavailable | SessionExpired | AuthError | TransientError):
+    if isinstance(error, _UNAVAILABLE) or code in _UNAVAILABLE_CODES:
         return StoreUnavailable
-    if isinstance(error, Neo4jError):
-        code = error.code or ""
-        return StoreUnavailable if "Unavailable" in code or "TransientError" in code else StoreError
-    # The driver's own errors are about connections, pools and time, save those about its use.
-    return StoreError if "Configuration" in type(error).__name__ else StoreUnavailable
+    return StoreError
 
 
-BOLT: Final = Translator("graph", DRIVER_ERRORS, classify)
+def describe(error: BaseException) -> str:
+    """The code of a server's error: its message quotes values."""
+    return str(getattr(error, "code", None) or error)
 
-_CONSTRAINT = """
-CREATE CONSTRAINT {label}_identity IF NOT EXISTS
-FOR (n:{label}) REQUIRE (n.org_id, n.id) IS UNIQUE
-"""
-# Writing properties costs ArcadeDB many times the look-up: rows without any skip it.
-_MERGE_NODES = "UNWIND $rows AS row MERGE (n:{label} {{org_id: $org, id: row.id}})"
-_MERGE_NODES_WITH = _MERGE_NODES + " SET n += row.properties"
-_MERGE_EDGES = """
-UNWIND $rows AS row
-MERGE (a:{source} {{org_id: $org, id: row.source}})
-MERGE (b:{target} {{org_id: $org, id: row.target}})
-MERGE (a)-[r:{type}]->(b)
-"""
-_MERGE_EDGES_WITH = _MERGE_EDGES + "SET r += row.properties"
-_DELETE_NODES = "MATCH (n:{label} {{org_id: $org}}) WHERE n.id IN $ids DETACH DELETE n"
-_DELETE_EDGES = """
-UNWIND $rows AS row
-MATCH (a:{source} {{org_id: $org, id: row.source}})-[r:{type}]->
-      (b:{target} {{org_id: $org, id: row.target}})
-DELETE r
-"""
-_NODE = "MATCH (n:{label} {{org_id: $org, id: $id}}) RETURN properties(n) AS properties"
-_NEIGHBOURS = """
-MATCH (n:{label} {{org_id: $org, id: $id}})-[r{type}]-(m {{org_id: $org}})
-RETURN type(r) AS type, properties(r) AS facts, labels(m)[0] AS label, m.id AS other,
-       properties(m) AS properties, startNode(r).id AS first, labels(startNode(r))[0] AS first_label
-ORDER BY type, other LIMIT $limit
-"""
-_SHORTEST_PATH = """
-MATCH (a:{source} {{org_id: $org, id: $source}}), (b:{target} {{org_id: $org, id: $target}})
-MATCH p = shortestPath((a)-[*..{hops}]-(b))
-WHERE all(n IN nodes(p) WHERE n.org_id = $org)
-RETURN [n IN nodes(p) | [labels(n)[0], n.id]] AS path
-"""
-_COUNT_NODES = "MATCH (n {org_id: $org}) RETURN labels(n)[0] AS name, count(*) AS number"
-_COUNT_EDGES = "MATCH (n {org_id: $org})-[r]->() RETURN type(r) AS name, count(*) AS number"
-_CLEAR = "MATCH (n {org_id: $org}) WITH n LIMIT $limit DETACH DELETE n RETURN count(*) AS number"
+
+BOLT: Final = Translator("graph", DRIVER_ERRORS, classify, describe=describe)
 
 
 class BoltGraph:
-    """Graph over one driver with a bounded pool; opens no connection before the first call.
+    """Graph over one driver with a bounded pool; connects at the first call."""
 
-    The URL carries user, password and, as its path, the database:
-    `bolt://user:password@host:port/database`. An unreachable server is noticed within about
-    `timeout` seconds.
-    """
-
-    def __init__(self, url: str, *, pool_size: int = 20, timeout: float = 2.0) -> None:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        auth = (unquote(parts.username or "neo4j"), unquote(parts.password or ""))
-        self._database = parts.path.strip("/") or None
-        self._driver: AsyncDriver = AsyncGraphDatabase.driver(
-            urlunsplit((parts.scheme, host, "", "", "")),
-            auth=auth if parts.username else None,
-            max_connection_pool_size=pool_size,
-            connection_timeout=timeout,
-            connection_acquisition_timeout=timeout,
-            max_transaction_retry_time=timeout,
-            initial_retry_delay=0.1,
-            liveness_check_timeout=30,
-            # A label that no node has yet is worth a warning to Neo4j, not to us.
-            notifications_min_severity=neo4j.NotificationMinimumSeverity.OFF,
-            telemetry_disabled=True,
-        )
+    def __init__(self, url: str, *, pool_size: int = 20) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._database = urlsplit(url).path.strip("/") or None
+        self._driver: AsyncDriver | None = None
         self._constrained: set[str] = set()
 
     async def upsert_nodes(self, org_id: UUID, nodes: Sequence[Node]) -> None:
-        groups: defaultdict[tuple[str, bool], dict[str, Mapping[str, Any]]] = defaultdict(dict)
+        groups: defaultdict[str, dict[str, dict[str, Scalar]]] = defaultdict(dict)
         for node in nodes:
-            _check_properties(node.properties)
-            groups[_name(node.label), bool(node.properties)][node.id] = node.properties
-        for (label, has_properties), by_id in groups.items():
-            await self._constrain(label)
-            query = (_MERGE_NODES_WITH if has_properties else _MERGE_NODES).format(label=label)
-            rows = [{"id": key, "properties": dict(facts)} for key, facts in by_id.items()]
-            await self._write_rows(query, org_id, rows)
+            groups[node.label].setdefault(node.id, {}).update(check_properties(node.properties))
+        for label, by_id in groups.items():
+            await self._constrain(_NODE_KEY, label)
+            items = list(by_id.items())
+            for start in range(0, len(items), _BATCH):
+                await self._write(
+                    NodeBatch(org_id, label, dict(items[start : start + _BATCH])).write
+                )
 
     async def upsert_edges(self, org_id: UUID, edges: Sequence[Edge]) -> None:
-        groups: defaultdict[tuple[str, str, str, bool], list[dict[str, Any]]] = defaultdict(list)
+        ends = {end for edge in edges for end in (edge.source, edge.target)}
+        await self.upsert_nodes(org_id, [Node(*end) for end in ends])
+        unique: defaultdict[tuple[str, _End, _End], dict[str, Scalar]] = defaultdict(dict)
         for edge in edges:
-            _check_properties(edge.properties)
-            key = (
-                _name(edge.source[0]),
-                _name(edge.type),
-                _name(edge.target[0]),
-                bool(edge.properties),
-            )
-            groups[key].append(
-                _ends(edge.source, edge.target) | {"properties": dict(edge.properties)}
-            )
-        for (source, edge_type, target, has_properties), rows in groups.items():
-            await self._constrain(source)
-            await self._constrain(target)
-            template = _MERGE_EDGES_WITH if has_properties else _MERGE_EDGES
-            query = template.format(source=source, type=edge_type, target=target)
-            await self._write_rows(query, org_id, rows)
+            key = (edge.type, edge.source, edge.target)
+            unique[key].update(check_properties(edge.properties))
+        groups: defaultdict[tuple[str, str, str], list[Edge]] = defaultdict(list)
+        for (edge_type, source, target), properties in unique.items():
+            edge = Edge(edge_type, source, target, properties)
+            groups[edge_type, source[0], target[0]].append(edge)
+        for kind, group in groups.items():
+            await self._constrain(_EDGE_KEY, kind[0])
+            for start in range(0, len(group), _BATCH):
+                await self._write(EdgeBatch(org_id, kind, group[start : start + _BATCH]).write)
 
     async def delete_nodes(self, org_id: UUID, label: str, ids: Sequence[str]) -> None:
-        query = _DELETE_NODES.format(label=_name(label))
+        query = cypher(_DELETE_NODES, label=label)
         for start in range(0, len(ids), _DELETE_BATCH):
-            await self._write(query, org=str(org_id), ids=list(ids[start : start + _DELETE_BATCH]))
+            some = list(ids[start : start + _DELETE_BATCH])
+            await self._write_query(query, org=str(org_id), ids=some)
 
     async def delete_edges(
         self,
@@ -168,18 +156,18 @@ class BoltGraph:
         edge_type: str,
         ends: Sequence[tuple[tuple[str, str], tuple[str, str]]],
     ) -> None:
-        groups: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        groups: defaultdict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
         for source, target in ends:
-            groups[_name(source[0]), _name(target[0])].append(_ends(source, target))
+            groups[source[0], target[0]].append({"a": source[1], "b": target[1]})
         for (source_label, target_label), rows in groups.items():
-            query = _DELETE_EDGES.format(
-                source=source_label, type=_name(edge_type), target=target_label
-            )
-            await self._write_rows(query, org_id, rows)
+            query = cypher(_DELETE_EDGES, type=edge_type, source=source_label, target=target_label)
+            for start in range(0, len(rows), _DELETE_BATCH):
+                some = rows[start : start + _DELETE_BATCH]
+                await self._write_query(query, org=str(org_id), rows=some)
 
     async def node(self, org_id: UUID, label: str, node_id: str) -> Node | None:
-        rows = await self._read(_NODE.format(label=_name(label)), org=str(org_id), id=node_id)
-        return Node(label, node_id, _own(rows[0]["properties"])) if rows else None
+        rows = await self._read(cypher(_NODE, label=label), org=str(org_id), id=node_id)
+        return _node(label, rows[0]["properties"]) if rows else None
 
     async def neighbours(
         self,
@@ -190,8 +178,10 @@ class BoltGraph:
         edge_type: str | None = None,
         limit: int = 100,
     ) -> list[tuple[Edge, Node]]:
-        kind = f":{_name(edge_type)}" if edge_type is not None else ""
-        query = _NEIGHBOURS.format(label=_name(label), type=kind)
+        if edge_type is None:
+            query = cypher(_NEIGHBOURS, label=label)
+        else:
+            query = cypher(_NEIGHBOURS_BY, label=label, type=edge_type)
         rows = await self._read(query, org=str(org_id), id=node_id, limit=limit)
         return [_neighbour((label, node_id), row) for row in rows]
 
@@ -199,105 +189,121 @@ class BoltGraph:
         self, org_id: UUID, source: tuple[str, str], target: tuple[str, str], *, max_hops: int = 6
     ) -> list[tuple[str, str]] | None:
         if source == target:  # Cypher's shortestPath refuses equal ends
-            return [source] if await self.node(org_id, *source) is not None else None
-        query = _SHORTEST_PATH.format(
-            source=_name(source[0]), target=_name(target[0]), hops=int(max_hops)
-        )
-        rows = await self._read(query, org=str(org_id), source=source[1], target=target[1])
-        return [(step[0], step[1]) for step in rows[0]["path"]] if rows else None
+            return [source] if await self.node(org_id, *source) else None
+        hops = max(1, min(max_hops, _MAX_HOPS))
+        query = cypher(_PATHS[hops], source=source[0], target=target[0])
+        ends = {"org": str(org_id), "from": source[1], "to": target[1]}
+        rows = await self._read(query, _SLOW_READ_SECONDS, **ends)
+        return [(label, node_id) for label, node_id in rows[0]["path"]] if rows else None
 
     async def counts(self, org_id: UUID) -> tuple[dict[str, int], dict[str, int]]:
-        nodes = await self._read(_COUNT_NODES, org=str(org_id))
-        edges = await self._read(_COUNT_EDGES, org=str(org_id))
-        return (
-            {row["name"]: row["number"] for row in nodes},
-            {row["name"]: row["number"] for row in edges},
-        )
+        nodes: dict[str, int] = {}
+        edges: defaultdict[str, int] = defaultdict(int)
+        for label in await self._labels():
+            count = cypher(_COUNT_NODES, label=label)
+            (row,) = await self._read(count, _SLOW_READ_SECONDS, org=str(org_id))
+            if not row["count"]:
+                continue
+            nodes[label] = row["count"]
+            count = cypher(_COUNT_EDGES, label=label)
+            for row in await self._read(count, _SLOW_READ_SECONDS, org=str(org_id)):
+                edges[row["type"]] += row["count"]
+        return nodes, dict(edges)
 
     async def clear(self, org_id: UUID) -> None:
-        while True:
-            rows = await self._write(_CLEAR, org=str(org_id), limit=_DELETE_BATCH)
-            if not rows or not rows[0]["number"]:
-                return
+        for label in await self._labels():
+            query = cypher(_CLEAR, label=label)
+            count = _DELETE_BATCH
+            while count == _DELETE_BATCH:
+                rows = await self._write_query(query, org=str(org_id), limit=_DELETE_BATCH)
+                count = rows[0]["count"] if rows else 0
 
     async def ping(self) -> None:
         await self._read("RETURN 1 AS one")
 
     async def close(self) -> None:
-        await self._driver.close()
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            with suppress(*DRIVER_ERRORS, OSError):
+                await driver.close()
 
-    # -- queries -----------------------------------------------------------------------------
+    # -- transactions ------------------------------------------------------------------------
 
-    async def _constrain(self, label: str) -> None:
-        """Make (org_id, id) unique, and with it found by index, once per label and process."""
-        if label in self._constrained:
+    async def _labels(self) -> list[str]:
+        return [row["label"] for row in await self._read(_LABELS) if is_name(row["label"])]
+
+    async def _constrain(self, template: str, name: str) -> None:
+        """Make a label's or type's uniqueness, and with it its index, once per process."""
+        if name in self._constrained:
             return
-        with BOLT:
-            async with self._driver.session(database=self._database) as session:
-                try:
-                    await (await session.run(_CONSTRAINT.format(label=label))).consume()
-                except ClientError as error:
-                    # IF NOT EXISTS still loses the race of two processes that both find nothing.
-                    if not any(known in (error.code or "") for known in _ALREADY_THERE):
-                        raise
-        self._constrained.add(label)
-
-    async def _write_rows(self, query: str, org_id: UUID, rows: Sequence[dict[str, Any]]) -> None:
-        for start in range(0, len(rows), _BATCH):
-            await self._write(query, org=str(org_id), rows=list(rows[start : start + _BATCH]))
-
-    async def _write(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Run in a write transaction; two MERGEs of one new node at once are tried again.
-
-        ArcadeDB checks uniqueness at the commit and fails the second; Neo4j lets it wait.
-        """
-        for attempt in range(1, _CONFLICT_TRIES + 1):
+        kind = "edge" if template is _EDGE_KEY else "node"
+        query = cypher(template, name=name, key=f"looma_{kind}_{name}"[:63])
+        async with self._session(_WRITE_SECONDS) as session:
             try:
-                with BOLT:
-                    async with self._driver.session(database=self._database) as session:
-                        return await session.execute_write(_run, query, parameters)
-            except StoreConflict:
-                if attempt == _CONFLICT_TRIES:
+                await (await session.run(query)).consume()
+            except exceptions.ClientError as error:
+                # IF NOT EXISTS loses the race of two processes that both find nothing.
+                if not any(known in (error.code or "") for known in _ALREADY_THERE):
                     raise
+        self._constrained.add(name)
+
+    async def _write(self, work: _Work) -> Any:
+        """Run in a write transaction, again after a conflict: it then finds what the other made."""
+        for attempt in range(1, _CONFLICT_TRIES):
+            try:
+                async with self._session(_WRITE_SECONDS) as session:
+                    return await session.execute_write(work)
+            except StoreConflict:
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - jitter
-        raise AssertionError("unreachable")
+        async with self._session(_WRITE_SECONDS) as session:
+            return await session.execute_write(work)
 
-    async def _read(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    async def _write_query(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = await self._write(lambda tx: run(tx, query, parameters))
+        return rows
+
+    async def _read(
+        self, query: str, seconds: float = _READ_SECONDS, /, **parameters: Any
+    ) -> list[dict[str, Any]]:
+        async with self._session(seconds) as session:
+            return await session.execute_read(run, query, parameters)
+
+    @asynccontextmanager
+    async def _session(self, seconds: float) -> AsyncIterator[AsyncSession]:
+        if self._driver is None:
+            self._driver = _driver(self._url, self._pool_size)
         with BOLT:
-            async with self._driver.session(database=self._database) as session:
-                return await session.execute_read(_run, query, parameters)
+            async with asyncio.timeout(seconds), self._driver.session(database=self._database) as s:
+                yield s
 
 
-async def _run(
-    tx: AsyncManagedTransaction, query: str, parameters: dict[str, Any]
-) -> list[dict[str, Any]]:
-    result = await tx.run(query, parameters)
-    return [record.data() async for record in result]
+def _driver(url: str, pool_size: int) -> AsyncDriver:
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    user = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    return AsyncGraphDatabase.driver(
+        f"{parts.scheme}://{host}:{parts.port or 7687}",
+        auth=user,
+        max_connection_pool_size=pool_size,
+        connection_timeout=2.0,
+        connection_acquisition_timeout=2.5,
+        # A lost connection or a deadlock is tried again within these; a server that is down isn't
+        # waited for.
+        max_transaction_retry_time=1.5,
+        initial_retry_delay=0.05,
+        liveness_check_timeout=5.0,
+        # A label that no node has yet is worth a warning to Neo4j, not to us.
+        notifications_min_severity=NotificationMinimumSeverity.OFF,
+        telemetry_disabled=True,
+    )
 
 
-def _name(name: str) -> str:
-    """A label or edge type that is safe in a query; ValueError otherwise."""
-    if _NAME.fullmatch(name) is None:
-        raise ValueError(f"{name[:80]!r} is no label or edge type: letters, digits and _ only")
-    return name
+def _node(label: str, properties: Mapping[str, Any]) -> Node:
+    return Node(label, properties["id"], own_properties(properties))
 
 
-def _check_properties(properties: Mapping[str, Any]) -> None:
-    taken = _RESERVED & properties.keys()
-    if taken:
-        raise ValueError(f"properties {sorted(taken)} are the node's identity; name them otherwise")
-
-
-def _ends(source: tuple[str, str], target: tuple[str, str]) -> dict[str, Any]:
-    return {"source": source[1], "target": target[1]}
-
-
-def _own(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in properties.items() if name not in _RESERVED}
-
-
-def _neighbour(node: tuple[str, str], row: Mapping[str, Any]) -> tuple[Edge, Node]:
-    other = (row["label"], row["other"])
-    outgoing = (row["first_label"], row["first"]) == node
-    source, target = (node, other) if outgoing else (other, node)
-    return Edge(row["type"], source, target, row["facts"]), Node(*other, _own(row["properties"]))
+def _neighbour(here: tuple[str, str], row: Mapping[str, Any]) -> tuple[Edge, Node]:
+    node = _node(row["label"], row["node"])
+    there = (node.label, node.id)
+    source, target = (here, there) if row["outgoing"] else (there, here)
+    return Edge(row["type"], source, target, own_properties(row["edge"])), node
