@@ -1,0 +1,135 @@
+"""One rate limit, and the words in which the route table writes it.
+
+    [NAME:] SCOPE RATE/PERIOD [burst N] [closed]
+
+    "principal 100/s burst 200"     each caller of this route: 100 a second, 200 at once
+    "address 20/m"                  each address: 20 a minute, all of them at once if it likes
+    "api: organisation 5000/10s"    counted together over all routes that name the limit `api`
+    "route 2/s closed"              refuse (503) rather than guess while Redis is away
+
+Without a name a limit counts its own route only. PERIOD is s, m, h or d, or several (`10s`). The
+burst is RATE unless given.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, cast, get_args
+
+from shared.errors import ConfigError
+
+Scope = Literal["route", "principal", "organisation", "address"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+_NEEDS_SIGN_IN: Final = ("principal", "organisation")
+_EXAMPLE: Final = 'Example: limits = ["principal 100/s burst 200", "address 20/m"].'
+_FORM: Final = re.compile(
+    r"(?:(?P<name>[a-z][a-z0-9_-]{0,31}): *)?(?P<scope>[a-z]+) +(?P<rate>[0-9]{1,9})/"
+    r"(?P<periods>[0-9]{1,6})?(?P<period>[smhd])(?: +burst +(?P<burst>[0-9]{1,9}))?(?P<closed> +closed)?"
+)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MOST: Final = 1_000_000
+_LONGEST_S: Final = 31 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`rate` requests per `per_seconds`, at most `burst` of them at once, for each subject of `scope`."""
+
+    name: str
+    scope: Scope
+    rate: int
+    per_seconds: int
+    burst: int
+    closed: bool = False  # refuse rather than guess while the shared count can't be reached
+    shared: bool = False  # counted over all routes that name it
+
+    @property
+    def interval(self) -> float:
+        """Seconds after which one more request is allowed: GCRA's T."""
+        return self.per_seconds / self.rate
+
+    @property
+    def tolerance(self) -> float:
+        """Seconds in which an emptied bucket is full again: GCRA's tau + T."""
+        return self.burst * self.interval
+
+    @property
+    def policy(self) -> str:
+        """An item of `RateLimit-Policy`."""
+        return f'"{self.name}";q={self.burst};w={max(1, math.ceil(self.tolerance))}'
+
+
+def parse_limits(items: object, label: str, *, signed_in: bool) -> tuple[Limit, ...]:
+    """The limits of one route, written as a list of texts; ConfigError that starts with `label`.
+
+    `signed_in`: whether callers of the route are known, so that principals can be counted.
+    """
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ConfigError(f"{label}: limits must be a list of texts. {_EXAMPLE}")
+    limits = tuple(_limit(item, label) for item in items)
+    names = [limit.name for limit in limits]
+    for limit in limits:
+        if names.count(limit.name) > 1:
+            raise ConfigError(
+                f"{label}: two limits are called {limit.name!r}. "
+                f'Name one of them, e.g. "daily: {limit.scope} 10000/d".'
+            )
+        if limit.scope in _NEEDS_SIGN_IN and not signed_in:
+            raise ConfigError(
+                f"{label}: a public route has no {limit.scope} to count. Limit its address or route."
+            )
+    return limits
+
+
+def check_shared(limits: Iterable[Limit]) -> None:
+    """ConfigError if one name stands for two different limits."""
+    seen: dict[str, Limit] = {}
+    for limit in limits:
+        if limit.shared and seen.setdefault(limit.name, limit) != limit:
+            raise ConfigError(
+                f"The limit {limit.name!r} is written in two ways: {limit.policy} for each "
+                f"{limit.scope} and {seen[limit.name].policy} for each {seen[limit.name].scope}. "
+                "Write it the same way everywhere, or give one another name."
+            )
+
+
+def _limit(text: str, label: str) -> Limit:
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(
+            f"{label}: {text!r} is not a limit. Write [NAME:] SCOPE RATE/PERIOD [burst N] [closed]. "
+            f"{_EXAMPLE}"
+        )
+    if match["scope"] not in SCOPES:
+        raise ConfigError(
+            f"{label}: {text!r}: unknown scope {match['scope']!r}. Known are {', '.join(SCOPES)}."
+        )
+    if match["name"] in SCOPES:
+        raise ConfigError(f"{label}: {text!r}: the name of a scope can't be a limit's name.")
+    rate = int(match["rate"])
+    seconds = int(match["periods"] or 1) * _SECONDS[match["period"]]
+    burst = int(match["burst"] or rate)
+    for what, value in (("rate", rate), ("burst", burst), ("period", seconds)):
+        if not 0 < value <= (_LONGEST_S if what == "period" else _MOST):
+            raise ConfigError(
+                f"{label}: {text!r}: the {what} must be above 0 and at most "
+                f"{'31 days' if what == 'period' else _MOST}."
+            )
+    limit = Limit(
+        match["name"] or match["scope"],
+        cast("Scope", match["scope"]),
+        rate,
+        seconds,
+        burst,
+        closed=match["closed"] is not None,
+        shared=match["name"] is not None,
+    )
+    if limit.tolerance > _LONGEST_S:
+        raise ConfigError(
+            f"{label}: {text!r}: a spent burst takes {limit.tolerance / 86_400:.0f} days to come back, "
+            "more than 31. Lower the burst or raise the rate."
+        )
+    return limit

@@ -1,0 +1,78 @@
+"""One gateway process's rate limiter under fire: `python -m tests.gateway.limit_worker …`.
+
+Prints what it did as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from dataclasses import dataclass
+
+import orjson
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from gateway.limit import Limit, parse_limits
+from gateway.rate_limit import RateLimiter
+from shared.data_access.cache_redis import RedisCache
+from shared.errors import TooManyRequests
+from shared.security import ANONYMOUS
+
+ORIGIN = 1735689600  # the TAT counts from 2025
+
+
+@dataclass(frozen=True)
+class LimitedRoute:
+    limits: tuple[Limit, ...]
+    method: str = "GET"
+    path: str = "/api/v1/things"
+
+
+def limited(*texts: str, path: str = "/api/v1/things") -> LimitedRoute:
+    return LimitedRoute(parse_limits(list(texts), path, signed_in=True), path=path)
+
+
+async def hammer(url: str, text: str, processes: int, start: float, seconds: float) -> None:
+    cache, registry = RedisCache(url), CollectorRegistry()
+    # A budget beyond what a loaded test machine takes: what is measured is exactness.
+    limiter = RateLimiter([limited(text)], cache, registry, replicas=processes, budget=2.0)
+    made = allowed = 0
+    first = last = 0.0
+
+    async def client() -> None:
+        nonlocal made, allowed, first, last
+        while time.time() < start + seconds:
+            made += 1
+            try:
+                await limiter.admit(0, ANONYMOUS, "192.0.2.1")
+            except TooManyRequests:
+                if made % 50 == 0:
+                    await asyncio.sleep(0)
+                continue
+            allowed += 1
+            last = time.time()
+            first = first or last
+
+    await cache.ping()
+    await asyncio.sleep(start - time.time())
+    await asyncio.gather(*(client() for _ in range(16)))
+    (stored,) = (await cache.scan("limit:")).values()
+    report = {
+        "allowed": allowed,
+        "made": made,
+        "trips": registry.get_sample_value("rate_limit_round_trips_total"),
+        "first": first,
+        "last": last,
+        "taken_until": float(stored) / 1e6 + ORIGIN,  # Redis's clock is this machine's
+        "degraded": limiter.degraded,
+    }
+    print(orjson.dumps(report).decode())
+    await limiter.close()
+    await cache.close()
+
+
+if __name__ == "__main__":
+    where, limit, many, begin, duration = sys.argv[1:]
+    uvloop.run(hammer(where, limit, int(many), float(begin), float(duration)))
