@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from shared.errors import StoreUnavailable
 
-class EmbeddedStoreError(RuntimeError):
+
+class EmbeddedStoreError(StoreUnavailable):
     """An embedded store could not be started, found or stopped.
 
     The message is one line that names the store, the problem and the fix.
