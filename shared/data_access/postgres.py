@@ -127,9 +127,11 @@ class Postgres:
         try:
             await connection.execute(begin, timeout=self._acquire_timeout)
         except _CAUGHT as error:
+            gone = is_lost(connection) or POSTGRES.kind(error) is StoreUnavailable
             await self._discard(connection)
-            if POSTGRES.kind(error) is not StoreUnavailable and not is_lost(connection):
-                raise POSTGRES.error(error) from error
+            await self._open_pool().expire_connections()
+            if not gone or isinstance(error, TimeoutError):  # who hangs now would hang again
+                raise POSTGRES.error(error, StoreUnavailable if gone else None) from error
         except BaseException:
             await asyncio.shield(self._give_back(connection))
             raise
@@ -137,7 +139,6 @@ class Postgres:
             return connection
         # The server went away and may be back: what the pool holds is stale, nothing has
         # happened yet, so one more attempt on a fresh connection is safe.
-        await self._open_pool().expire_connections()
         connection = await self._acquire()
         try:
             with POSTGRES:
