@@ -117,7 +117,7 @@ async def _keep_stores(stores: EmbeddedStores, say: Say) -> None:
         say(f"{' and '.join(down)} ended, starting again")
         try:
             await stores.start()
-        except EmbeddedStoreError as error:
+        except (EmbeddedStoreError, OSError) as error:
             say(str(error))
 
 

@@ -14,8 +14,11 @@ T = TypeVar("T")
 
 
 def run(work: Callable[[Config], Coroutine[Any, Any, T]]) -> T:
-    """Run `work` with the settings of the environment; SIGTERM ends it as Ctrl-C does."""
-    return asyncio.run(_run(work, settings()))
+    """Run `work` with the settings of the environment; it ends cleanly however it is ended."""
+    try:
+        return asyncio.run(_run(work, settings()))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def settings() -> Config:
@@ -32,5 +35,15 @@ def settings() -> Config:
 async def _run(work: Callable[[Config], Coroutine[Any, Any, T]], config: Config) -> T:
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in ending_signals():
+        if number != signal.SIGINT:  # which asyncio.run turns into KeyboardInterrupt
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await work(config)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Those that ask a process to end; not SIGHUP where `nohup` has it ignored."""
+    asked = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        asked.append(signal.SIGHUP)
+    return asked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from shared.cli import platform
 from shared.cli.console import messages, say
 from shared.cli.external import external, require_external
 from shared.cli.platform import Platform
+from shared.cli.runner import ending_signals
 from shared.cli.start_view import StartView
 from shared.cli.welcome import SignIn, show_addresses, show_holdings, survey
 from shared.config import Config
@@ -64,12 +64,11 @@ async def start(config: Config, demo: Demo | None) -> None:
 
 
 async def serve(config: Config, view: StartView, on_ready: OnReady) -> None:
-    """Run the platform until SIGINT or SIGTERM; a second one cuts the stop short."""
+    """Run the platform until a signal ends it; a second one cuts the stop short."""
     running: list[Platform] = []
     work = asyncio.create_task(_work(config, view, on_ready, running))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, work, running)
+    for number in ending_signals():
+        asyncio.get_running_loop().add_signal_handler(number, _stop, work, running)
     try:
         await work
     except asyncio.CancelledError:
