@@ -127,7 +127,7 @@ class RedisCache:
             await subscription.close()
 
     async def eval(
-        self, script: str, keys: Sequence[str], args: Sequence[str | int | float]
+        self, script: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]
     ) -> Any:
         digest = self._hashes.get(script)
         if digest is None:

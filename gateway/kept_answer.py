@@ -1,0 +1,71 @@
+"""An answer of a service as it is kept for later: in memory, or as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+KEPT_BODY_LIMIT: Final = 256 * 1024
+Lines = tuple[tuple[bytes, bytes], ...]  # header names in lower case
+
+# What belongs to one exchange or one connection, and not to the answer.
+_NOT_KEPT: Final = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"trailer",
+        b"upgrade", b"content-length", b"set-cookie", b"x-request-id", b"retry-after",
+        b"idempotent-replayed",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    status: int
+    headers: Lines
+    body: bytes
+
+    @classmethod
+    def of(cls, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> KeptAnswer:
+        """Without the headers that belong to one exchange only."""
+        kept = tuple(
+            (name, value)
+            for name, value in headers
+            if name not in _NOT_KEPT and not name.startswith(b"ratelimit")
+        )
+        return cls(status, kept, body)
+
+    def header(self, name: bytes) -> str:
+        """All values of a header, joined by commas; '' if there is none."""
+        return ", ".join(value.decode("latin-1") for key, value in self.headers if key == name)
+
+    def directives(self) -> frozenset[str]:
+        """The names in Cache-Control, in lower case."""
+        parts = self.header(b"cache-control").lower().split(",")
+        return frozenset(part.partition("=")[0].strip() for part in parts) - {""}
+
+    def to_bytes(self) -> bytes:
+        """One line of JSON, then the body as it is."""
+        head = {
+            "status": self.status,
+            "headers": [(name.decode(), value.decode("latin-1")) for name, value in self.headers],
+        }
+        return orjson.dumps(head) + b"\n" + self.body
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> KeptAnswer:
+        """The answer that `to_bytes` wrote; ValueError for anything else."""
+        line, newline, body = data.partition(b"\n")
+        try:
+            head = orjson.loads(line)
+            headers = tuple(
+                (name.encode(), value.encode("latin-1")) for name, value in head["headers"]
+            )
+            status = int(head["status"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("no kept answer") from error
+        if not newline:
+            raise ValueError("no kept answer")
+        return cls(status, headers, body)
