@@ -33,7 +33,7 @@ _JAVA = (
     "-Xmx384m",
     "-Xss512k",
     "-XX:+UseG1GC",
-    "-XX:G1PeriodicGCInterval=60000",  # ms; idle time in which it would never collect otherwise
+    "-XX:G1PeriodicGCInterval=30000",  # ms; idle time in which it would never collect otherwise
     "-XX:ParallelGCThreads=2",
     "-XX:ConcGCThreads=1",
     "-XX:+UseCompactObjectHeaders",

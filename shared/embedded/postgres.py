@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from shared.embedded.account import Account, let_reach, make_readable, server_ac
 from shared.embedded.errors import EmbeddedStoreError
 from shared.embedded.layout import Layout, private_directory
 from shared.embedded.log import explain
-from shared.embedded.process import Launch, child_environment
+from shared.embedded.process import Launch, child_environment, running_in, stop
 from shared.embedded.server import Answer, Stopping
 from shared.embedded.state import write_private
 from shared.embedded.wheels import program, wheel_directory
@@ -75,6 +76,7 @@ CREATE DATABASE {database} OWNER {role};
 _ACCESS = "local all all scram-sha-256\n"
 _PROBLEM = re.compile(r"\b(ERROR|FATAL|PANIC):")
 _EXISTS = "already exists"
+_UNFINISHED = "data.new-"
 _NO_SUCH_PID = 99_999_999  # above the largest that any system gives
 
 
@@ -169,11 +171,11 @@ class PostgresServer:
 
     def _initialise(self, account: Account | None) -> None:
         """Create the data directory, in one step: an interrupted attempt leaves no half of it."""
+        self._clear_interrupted()
         if self.directory.exists():
             self._check_version()
             return
-        fresh = self._home / "data.new"
-        shutil.rmtree(fresh, ignore_errors=True)
+        fresh = self._home / f"{_UNFINISHED}{secrets.token_hex(4)}"
         # Sorted by bytes, cased by Unicode, the same on every system; the parser of full-text
         # search asks the C library what a letter is.
         letters = "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"
@@ -187,6 +189,13 @@ class PostgresServer:
             account=account,
         )
         fresh.rename(self.directory)
+
+    def _clear_interrupted(self) -> None:
+        """End an attempt whose starter was killed, and remove what it had made so far."""
+        for process in running_in(self._home, "initdb"):
+            stop(process, ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)))
+        for unfinished in self._home.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
     def _check_version(self) -> None:
         version = (self.directory / "PG_VERSION").read_text().strip()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 import sysconfig
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +51,31 @@ async def started(home: Path, **options: Any) -> AsyncIterator[Running]:
         await stores.stop()
 
 
+@contextmanager
+def own_directory() -> Iterator[Path]:
+    """A directory outside pytest's own, which every pytest that starts closes to all but its user.
+
+    PostgreSQL of a run as root has an account of its own and would be shut out in the middle.
+    """
+    path = Path(tempfile.mkdtemp(prefix="looma-test-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with own_directory() as path:
+        yield path
+
+
 @pytest.fixture(scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+async def running() -> AsyncIterator[Running]:
     """All three stores, one set per module, in a path that is not plain ASCII."""
-    home = tmp_path_factory.mktemp("测试 目录's") / ".looma"
-    async with started(home) as running:
-        yield running
+    with own_directory() as path:
+        async with started(path / "测试 目录's" / ".looma") as running:
+            yield running
 
 
 async def rows(endpoints: Endpoints, query: str, *arguments: object) -> list[Any]:

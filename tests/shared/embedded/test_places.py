@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -27,6 +25,7 @@ from tests.shared.embedded.conftest import (
     cache,
     graph_values,
     in_another_process,
+    own_directory,
     rows,
     started,
     urls,
@@ -54,6 +53,7 @@ async def test_sockets_move_where_their_names_fit(tmp_path: Path, name: str) -> 
     assert not short.exists()
 
 
+@pytest.mark.slow
 async def test_all_stores_run_below_a_long_path(tmp_path: Path) -> None:
     async with started(tmp_path / ("long " * 40) / ".looma") as running:
         assert await graph_values(running.endpoints, "RETURN 1") == [1]
@@ -148,14 +148,13 @@ async def test_a_full_disk_is_named(small_disk: Path) -> None:
 @pytest.fixture
 def home_of_nobody() -> Iterator[Path]:
     """A home that belongs to an ordinary user, below directories that it can enter."""
-    folder = Path(tempfile.mkdtemp(prefix="looma-test-"))
-    folder.chmod(0o755)
-    home = folder / ".looma"
-    home.mkdir(mode=0o700)
-    entry = pwd.getpwnam("nobody")
-    os.chown(home, entry.pw_uid, entry.pw_gid)
-    yield home
-    shutil.rmtree(folder)
+    with own_directory() as folder:
+        folder.chmod(0o755)
+        home = folder / ".looma"
+        home.mkdir(mode=0o700)
+        entry = pwd.getpwnam("nobody")
+        os.chown(home, entry.pw_uid, entry.pw_gid)
+        yield home
 
 
 STOP = """
@@ -196,6 +195,7 @@ def python_of_nobody() -> str:
     pytest.skip("the user nobody can read no Python of our version, or not this repository")
 
 
+@pytest.mark.slow
 @root_only
 async def test_an_ordinary_user_runs_everything_itself(
     home_of_nobody: Path, python_of_nobody: str
@@ -239,6 +239,7 @@ async def test_postgres_of_root_runs_as_its_own_account_below_a_closed_directory
         assert await others.wait() != 0
 
 
+@pytest.mark.slow
 @root_only
 async def test_root_with_the_capabilities_of_a_container_manages_every_store(
     tmp_path: Path,

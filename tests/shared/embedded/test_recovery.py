@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -40,6 +41,13 @@ async def kill(running: Running, store: str) -> int:
     assert process is not None
     assert await asyncio.to_thread(stop, process, [(signal.SIGKILL, 10)])
     return pid
+
+
+def wait_for(folder: Path, pattern: str) -> None:
+    deadline = time.monotonic() + 30
+    while not list(folder.glob(pattern)):
+        assert time.monotonic() < deadline, f"no {pattern} in {folder}"
+        time.sleep(0.005)
 
 
 async def write_until_it_dies(
@@ -174,7 +182,7 @@ async def test_an_empty_pid_file_does_not_stop_postgres(tmp_path: Path) -> None:
 
 async def test_an_interrupted_first_start_is_done_again(tmp_path: Path) -> None:
     """Killed in the middle of creating the data, or before the role was made."""
-    half = tmp_path / ".looma" / "postgres" / "data.new" / "base"
+    half = tmp_path / ".looma" / "postgres" / "data.new-1" / "base"
     half.mkdir(parents=True)
     async with started(tmp_path / ".looma", which=POSTGRES) as running:
         assert not half.exists()
@@ -184,6 +192,7 @@ async def test_an_interrupted_first_start_is_done_again(tmp_path: Path) -> None:
         assert await rows(running.endpoints, "SELECT 1") == [1]
 
 
+@pytest.mark.slow
 async def test_lost_secrets_are_replaced_and_the_data_kept(tmp_path: Path) -> None:
     async with started(tmp_path / ".looma") as running:
         await rows(running.endpoints, "CREATE TABLE kept AS SELECT 1 AS n")
@@ -197,6 +206,7 @@ async def test_lost_secrets_are_replaced_and_the_data_kept(tmp_path: Path) -> No
             assert await client.ping()
 
 
+@pytest.mark.slow
 async def test_taken_ports_are_left_to_their_owner(tmp_path: Path) -> None:
     async with started(tmp_path / ".looma", which=GRAPH) as running:
         await graph_values(running.endpoints, "MERGE (k:Kept {n: 1}) RETURN k.n")
@@ -232,8 +242,25 @@ async def test_servers_outlive_a_killed_starter(tmp_path: Path) -> None:
         await stores.stop()
 
 
+async def test_a_starter_killed_while_it_creates_the_data_can_be_replaced(tmp_path: Path) -> None:
+    home = tmp_path / ".looma"
+    stores = EmbeddedStores(home, which=POSTGRES)
+    try:
+        starter = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", START, str(home), cwd=REPOSITORY,
+            stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        await asyncio.to_thread(wait_for, home, "postgres/data.new-*/base")
+        starter.kill()
+        await starter.wait()
+        assert await rows(await stores.start(), "SELECT 1") == [1]
+        assert not list(home.glob("postgres/data.new-*"))
+    finally:
+        await stores.stop()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("after_s", [0.4, 0.8, 1.2, 1.6, 2.0, 2.4])
+@pytest.mark.parametrize("after_s", [0.4, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.6, 2.0, 2.4])
 async def test_a_starter_killed_at_any_moment_can_be_replaced(
     tmp_path: Path, after_s: float
 ) -> None:
