@@ -275,6 +275,23 @@ def test_error_codes_are_documented_and_never_shared() -> None:
     assert len({name for _, name, _ in defined}) == len(defined)
 
 
+def test_every_route_is_documented_with_its_scope() -> None:
+    services = tomllib.loads((ROOT / "gateway/routes.toml").read_text()).values()
+    routed = {
+        (route["method"], route["path"], route["scope"])
+        for service in services
+        for route in service["routes"]
+    }
+    documented = set(
+        re.findall(
+            r"^\| ([A-Z]+) \| `(/[^`]+)` \| `([a-z:]+)` \|",
+            (ROOT / "docs/api.md").read_text(),
+            re.MULTILINE,
+        )
+    )
+    assert documented == routed
+
+
 def test_no_module_outside_errors_starts_a_hierarchy() -> None:
     def found() -> Iterator[tuple[Path, int, str]]:
         for path in SOURCES:
