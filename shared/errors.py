@@ -11,6 +11,10 @@
     ├── MethodNotAllowed        405
     ├── Conflict                409
     ├── TooManyRequests         429     + Retry-After
+    ├── RequestTimeout          408     the request came too slowly
+    ├── UriTooLong              414
+    ├── ExpectationFailed       417     an Expect other than 100-continue
+    ├── HeadersTooLarge         431     too many header fields, or too long
     ├── StoreError              500     a store refused a correct request
     │   ├── StoreConflict       409     unique or serialisation conflict
     │   └── StoreUnavailable    503     + Retry-After
@@ -132,6 +136,30 @@ class TooManyRequests(LoomaError):
     status = 429
     code = 1010
     name = "too_many_requests"
+
+
+class RequestTimeout(LoomaError):
+    status = 408
+    code = 1011
+    name = "request_timeout"
+
+
+class UriTooLong(LoomaError):
+    status = 414
+    code = 1012
+    name = "uri_too_long"
+
+
+class ExpectationFailed(LoomaError):
+    status = 417
+    code = 1013
+    name = "expectation_failed"
+
+
+class HeadersTooLarge(LoomaError):
+    status = 431
+    code = 1014
+    name = "headers_too_large"
 
 
 class StoreError(LoomaError):

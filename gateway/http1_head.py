@@ -1,0 +1,206 @@
+"""The head of a client's request, read strictly (RFC 9110, RFC 9112).
+
+Whatever two servers on one path could read differently is refused, never repaired: blanks before a
+colon, folded lines, bare CR and LF, two Hosts, contradicting lengths. One regular expression reads
+the whole head; the others look at what it found.
+
+Bytes above 0x7F (obs-text) are opaque: field values may have them and keep them as they are, names,
+targets, Host and whatever frames the body may not.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv6Address
+from typing import Final, NamedTuple
+
+from sanic.compat import Header
+
+from shared.errors import (
+    ExpectationFailed,
+    HeadersTooLarge,
+    LoomaError,
+    MalformedRequest,
+    UriTooLong,
+)
+
+MAX_REQUEST_LINE: Final = 8_192
+MAX_HEAD: Final = 32_768  # with the request line and the empty line at the end
+MAX_FIELDS: Final = 100
+
+_TCHAR: Final = r"!#$%&'*+.^_`|~0-9A-Za-z-"
+_REQUEST_LINE: Final = r'([A-Z][A-Z-]{0,31}) ([!-"$-~]+) HTTP/1\.([01])\r\n'
+# The values keep blanks at their end here; they are rare and cut off afterwards.
+FIELDS: Final = rf"(?:[{_TCHAR}]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n"
+_HEAD: Final = re.compile(_REQUEST_LINE + FIELDS)
+_FIELD: Final = re.compile(r"([^:]+): *([^\r]*)\r\n")
+_SINGLE: Final = frozenset({"host", "content-length", "transfer-encoding", "expect"})
+_HOST: Final = re.compile(
+    r"(?:[A-Za-z0-9._-]{1,255}|\[([0-9A-Fa-f:.]{2,45})\])"
+    r"(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+)
+_ABSOLUTE: Final = re.compile(r"https?://([^/?]+)((?:[/?].*)?)", re.IGNORECASE | re.ASCII)
+_LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+# Without ASCII, the Kelvin sign would be a k.
+_CHUNKED: Final = re.compile(r"chunked", re.IGNORECASE | re.ASCII)
+_CONTINUE: Final = re.compile(r"100-continue", re.IGNORECASE | re.ASCII)
+_START: Final = re.compile(rb'[A-Z][A-Z-]{0,31} [!-"$-~]+ HTTP/1\.[01]\r\n')
+_NEVER: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
+_LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class Head(NamedTuple):
+    """`target` is in origin form or '*'; names in `headers` are in lower case."""
+
+    method: str
+    target: str
+    minor: str  # of the version: '1' or '0'
+    headers: Header
+    length: int  # of the body in bytes; 0 for a chunked one
+    chunked: bool
+    keep_alive: bool
+    expects_continue: bool
+
+
+def parse_head(raw: bytes) -> Head:
+    """Read a head with the empty line that ends it.
+
+    Raises MalformedRequest (400), UriTooLong (414), ExpectationFailed (417) or HeadersTooLarge (431).
+    """
+    text = raw.decode("utf-8", "surrogateescape")
+    match = _HEAD.fullmatch(text)
+    if match is None:
+        raise _refusal(raw)
+    method, target, minor = match.groups()
+    start = match.end(3) + 2
+    if start > MAX_REQUEST_LINE:
+        raise too_long()
+    pairs = [(name.lower(), value) for name, value in _FIELD.findall(text, start)]
+    if len(pairs) > MAX_FIELDS:
+        raise HeadersTooLarge(f"A request has at most {MAX_FIELDS} header fields. Send fewer.")
+    if "\t" in text or " \r\n" in text:
+        pairs = [(name, value.strip(" \t")) for name, value in pairs]
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        _check_repeated(pairs)
+    _check_host(fields.get("host"), minor)
+    if method == "CONNECT" or not target.startswith("/"):
+        target = _origin_form(method, target, fields.get("host"))
+    headers = Header(pairs)
+    length, chunked, expects = 0, False, False
+    if "transfer-encoding" in fields:
+        _check_transfer_encoding(fields, minor)
+        chunked = True
+    elif "content-length" in fields:
+        length = _length(fields["content-length"])
+    if "expect" in fields:
+        expects = _expects_continue(fields["expect"], minor) and (chunked or length > 0)
+    keep_alive = minor == "1"
+    if "connection" in fields:
+        keep_alive = _keep_alive(headers.getall("connection"), minor)
+    return Head(method, target, minor, headers, length, chunked, keep_alive, expects)
+
+
+def check_beginning(buffer: bytearray, seen: int) -> None:
+    """Refuse at once what can't become a head any more; `seen` bytes were looked at before.
+
+    Clients that speak something else (TLS, bare line feeds) never send the end of a head.
+    """
+    if buffer[0] not in _LETTERS:
+        raise MalformedRequest("A request begins with its method in capital letters.")
+    if _NEVER.search(buffer, max(0, seen - 1)):
+        raise MalformedRequest("Lines end with CRLF, and control characters are not allowed.")
+    end = buffer.find(b"\r\n", 0, MAX_REQUEST_LINE)
+    if end < 0:
+        if len(buffer) >= MAX_REQUEST_LINE:
+            raise too_long()
+    elif seen <= end + 1 and not _START.match(buffer):
+        raise MalformedRequest(_BAD_REQUEST_LINE)
+    if len(buffer) >= MAX_HEAD:
+        raise HeadersTooLarge(f"The head has more than {MAX_HEAD} bytes. Send fewer or shorter.")
+
+
+def too_long() -> UriTooLong:
+    return UriTooLong(f"The request line has more than {MAX_REQUEST_LINE} bytes. Shorten it.")
+
+
+_BAD_REQUEST_LINE: Final = (
+    "The request line must be a method in capital letters, a target and HTTP/1.1, "
+    "with one blank between them."
+)
+
+
+def _refusal(raw: bytes) -> LoomaError:
+    """What is wrong with a head that doesn't match."""
+    if raw.find(b"\r\n") >= MAX_REQUEST_LINE:
+        return too_long()
+    if not _START.match(raw):
+        return MalformedRequest(_BAD_REQUEST_LINE)
+    return MalformedRequest(
+        "A header field must be 'name: value' on one line that ends with CRLF, with no blank "
+        "before the colon and no control characters."
+    )
+
+
+def _check_repeated(pairs: list[tuple[str, str]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen and name in _SINGLE:
+            raise MalformedRequest(f"The header {name} was sent more than once. Send it once.")
+        seen.add(name)
+
+
+def _check_host(host: str | None, minor: str) -> None:
+    if host is None:
+        if minor == "1":
+            raise MalformedRequest("A request has exactly one Host header. Send one.")
+        return
+    match = _HOST.fullmatch(host)
+    if match is None or (match[1] and not _is_ipv6(match[1])):
+        raise MalformedRequest("The Host header names no host. Send host or host:port.")
+
+
+def _is_ipv6(address: str) -> bool:
+    try:
+        IPv6Address(address)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _origin_form(method: str, target: str, host: str | None) -> str:
+    if method == "OPTIONS" and target == "*":
+        return target
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or method == "CONNECT":
+        raise MalformedRequest("The request target must be a path such as /api/v1/periods.")
+    authority, rest = match.groups()
+    if host is None or authority.lower() != host.lower():
+        raise MalformedRequest("The request target names another host than the Host header.")
+    return rest if rest.startswith("/") else f"/{rest}"
+
+
+def _check_transfer_encoding(fields: dict[str, str], minor: str) -> None:
+    if minor == "0":
+        raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding. Send Content-Length.")
+    if "content-length" in fields:
+        raise MalformedRequest("Send Content-Length or Transfer-Encoding, not both.")
+    if not _CHUNKED.fullmatch(fields["transfer-encoding"]):
+        raise MalformedRequest("The only known Transfer-Encoding is chunked.")
+
+
+def _length(value: str) -> int:
+    if not _LENGTH.fullmatch(value):
+        raise MalformedRequest("Content-Length is not a number of bytes. Send digits only.")
+    return int(value)
+
+
+def _expects_continue(value: str, minor: str) -> bool:
+    if not _CONTINUE.fullmatch(value):
+        raise ExpectationFailed("The only known expectation is 100-continue.")
+    return minor == "1"
+
+
+def _keep_alive(values: list[str], minor: str) -> bool:
+    options = {option.strip(" \t").lower() for value in values for option in value.split(",")}
+    return "close" not in options if minor == "1" else options == {"keep-alive"}
