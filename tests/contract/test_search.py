@@ -14,7 +14,8 @@ import pytest
 from shared.data_access.ports import Document, Search
 from shared.data_access.postgres import Postgres
 from shared.data_access.search_postgres import PostgresSearch
-from shared.errors import InvalidInput, StoreError, StoreUnavailable
+from shared.errors import InvalidInput, StoreConflict, StoreError, StoreUnavailable
+from tests.contract.elasticsearch_server import ElasticsearchServer
 from tests.contract.proxy import proxied
 from tests.contract.texts import NASTY
 
@@ -39,8 +40,18 @@ class Setup:
         return PostgresSearch(postgres), [postgres]
 
 
-@pytest.fixture(params=["embedded", "local", "elasticsearch"])
+@pytest.fixture
+async def elasticsearch_server() -> AsyncIterator[ElasticsearchServer]:
+    server = ElasticsearchServer()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture(params=["embedded", "local", "protocol", "elasticsearch"])
 def setup(request: pytest.FixtureRequest) -> Setup:
+    if request.param == "protocol":
+        return Setup("elasticsearch", request.getfixturevalue("elasticsearch_server").url)
     if request.param == "elasticsearch":
         if "TEST_ELASTICSEARCH_URL" not in os.environ:
             pytest.skip("TEST_ELASTICSEARCH_URL is not set: http://elastic:password@host:9200")
@@ -342,6 +353,36 @@ async def test_cancellation_in_the_middle_leaves_a_working_adapter(search, org):
         await asyncio.wait([task])
     await index(search, org, *documents)
     assert await search.count(org, C) == 3000
+
+
+class TestElasticsearchRefusals:
+    """What Elasticsearch's own errors become."""
+
+    @pytest.mark.parametrize(
+        ("refusal", "expected"),
+        [
+            (("security_exception", 401), StoreUnavailable),
+            (("es_rejected_execution_exception", 429), StoreUnavailable),
+            (("cluster_block_exception", 403), StoreUnavailable),
+            (("unavailable_shards_exception", 503), StoreUnavailable),
+            (("version_conflict_engine_exception", 409), StoreConflict),
+            (("parsing_exception", 400), StoreError),
+            (("search_phase_execution_exception", 500), StoreError),
+        ],
+    )
+    async def test_kinds(self, elasticsearch_server, refusal, expected, capsys):
+        search, _ = Setup("elasticsearch", elasticsearch_server.url).open()
+        await search.index(uuid4(), C, [Document("c1", "x")])
+        elasticsearch_server.fail_with = refusal
+        try:
+            for call in (search.search(uuid4(), C, "refund"), search.clear(uuid4(), C)):
+                with pytest.raises(expected) as caught:
+                    await call
+                assert type(caught.value) is expected
+                assert "secret" not in caught.value.message
+        finally:
+            await search.close()
+        assert "secret" not in capsys.readouterr().out
 
 
 class TestRowPolicies:
