@@ -71,7 +71,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class ArcadeServer:
-    """Ports: Bolt, then HTTP, which the server cannot do without and nobody here uses."""
+    """Ports: Bolt, then HTTP, by which we ask how it is."""
 
     layout: Layout
     name: str = "graph"

