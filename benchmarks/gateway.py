@@ -10,12 +10,13 @@ ratio_*_by_cpu     the same from the processor time per request: what an undistu
 *_missing          why something has no figure
 *_cpu_us           processor time of the proxy per request: little disturbed by other load
 *_core             share of its core that the proxy used; far below 1 it was not the limit
+other_load_cores   cores that processes of others used meanwhile: above 0.1, measure again
 added_p50_ms       one connection: the gateway's median minus that of the upstream alone
 p99_half_load_ms   at half of the gateway's own maximum, as an open loop (see gateway_pace);
                    upstream_alone_p99_half_load_ms is the same without a gateway: the floor
 sse_*              event streams held open by a fresh gateway
 routes_growth,     median latency with so many routes (half of them templates) or principals,
-principals_growth  drawn at random, over that with one
+principals_growth  drawn at random, over that with one; *_by_cpu from processor time per request
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Final
 from uuid import UUID
 
 from benchmarks.gateway_arena import SMALL, Arena, Figures, Plan, build, reason_kept
-from benchmarks.gateway_host import Host, NotMeasured, open_files
+from benchmarks.gateway_host import Host, NotMeasured, OtherLoad, open_files
 from benchmarks.gateway_load import Load
 from benchmarks.gateway_pace import pace
 from benchmarks.gateway_streams import hold
@@ -76,18 +77,21 @@ def run(*, quick: bool) -> Figures:
 def throughput(arena: Arena) -> None:
     """Requests/s of all in turns, and the ratios."""
     figures = arena.figures
+    others = OtherLoad(arena.host)
     proxies = {"upstream_alone": arena.upstream, "gateway": arena.gateway, **arena.rivals}
     runs: dict[str, list[tuple[Load, float]]] = {name: [] for name in proxies}
     for turn in range(arena.plan.rounds + 1):
         for name, proxy in proxies.items():
             with reason_kept(figures, name):
-                measured = _with_cpu(arena, proxy)
+                get = partial(arena.wrk.get, proxy.url(SMALL), arena.plan.seconds)
+                measured = _with_cpu(proxy, get)
                 if turn > 0:  # the first fills caches and lets the interpreter specialise
                     runs[name].append(measured)
     for name, loads in runs.items():
         if loads:
             figures.update(_row(name, Load.median([load for load, _ in loads])))
             figures.update(_cpu_row(name, loads))
+    figures["other_load_cores"] = round(others.cores(), 2)
     for name in _RATIOS:
         rival = figures.get(f"{name}_rps")
         figures[f"ratio_{name}"] = round(figures["gateway_rps"] / rival, 3) if rival else None
@@ -188,14 +192,22 @@ def streams(arena: Arena) -> None:
 
 def _growth(arena: Arena, what: str, proxy: Proxy, lines: list[tuple[str, str]]) -> None:
     """The same gateway with one line and with all of them."""
+    cpu = [0.0, 0.0]  # seconds per request, added up
+
+    def mixed(which: int, lines: list[tuple[str, str]]) -> Load:
+        load, seconds = _with_cpu(
+            proxy, lambda: arena.wrk.get_mixed(proxy.url(""), lines, arena.plan.seconds)
+        )
+        cpu[which] += seconds / load.requests
+        return load
+
     single, many = _in_turns(
-        arena,
-        lambda: arena.wrk.get_mixed(proxy.url(""), [(SMALL, arena.token)], arena.plan.seconds),
-        lambda: arena.wrk.get_mixed(proxy.url(""), lines, arena.plan.seconds),
+        arena, lambda: mixed(0, [(SMALL, arena.token)]), lambda: mixed(1, lines)
     )
     arena.figures[what] = len(lines)
     arena.figures.update(_row(what, many))
     arena.figures[f"{what}_growth"] = round(many.p50_ms / single.p50_ms, 3)
+    arena.figures[f"{what}_growth_by_cpu"] = round(cpu[1] / cpu[0], 3)
 
 
 def _in_turns(arena: Arena, *turns: Callable[[], Load]) -> list[Load]:
@@ -210,10 +222,10 @@ def _sized(arena: Arena, proxy: Proxy, size: str) -> Load:
     return arena.wrk.get(proxy.url(f"{looma.ROOT}/{size}"), arena.plan.seconds)
 
 
-def _with_cpu(arena: Arena, proxy: Proxy) -> tuple[Load, float]:
+def _with_cpu(proxy: Proxy, run: Callable[[], Load]) -> tuple[Load, float]:
     """A run, and the processor time that the proxy took for it."""
     before = proxy.child.cpu_seconds()
-    load = arena.wrk.get(proxy.url(SMALL), arena.plan.seconds)
+    load = run()
     return load, proxy.child.cpu_seconds() - before
 
 

@@ -138,9 +138,36 @@ class Host:
                 raise NotMeasured(f"{child.name} did not start: {_last_words(child.log)}")
             time.sleep(0.05)
 
+    def cpu_seconds(self) -> float:
+        """Processor time of all children that run."""
+        return sum(child.cpu_seconds() for child in self._children)
+
     def end(self, child: Child) -> None:
         child.end()
         self._children.remove(child)
+
+
+class OtherLoad:
+    """What processes that are no part of the run use of the machine from now on."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._began = self._now()
+
+    def cores(self) -> float:
+        seconds, foreign = (
+            now - began for now, began in zip(self._now(), self._began, strict=True)
+        )
+        return max(0.0, foreign / seconds)
+
+    def _now(self) -> tuple[float, float]:
+        times = psutil.cpu_times()
+        busy = (
+            sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+        )
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ours = time.process_time() + ended.ru_utime + ended.ru_stime + self._host.cpu_seconds()
+        return time.monotonic(), busy - ours
 
 
 def answers(url: str) -> Callable[[], bool]:
