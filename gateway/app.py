@@ -12,22 +12,37 @@ from opentelemetry import trace
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.access_tokens import AccessTokens
+from gateway.admin import Admin
 from gateway.api_keys import ApiKeys
 from gateway.background import running_beside
 from gateway.balancing import Balancer
+from gateway.checks import Checks
+from gateway.client_address import ClientAddress
+from gateway.cors import Cors
 from gateway.descriptions import Descriptions
 from gateway.discovery import Discovery
-from gateway.edge import Edge
+from gateway.edge import Edge, Gates
 from gateway.health import Health
+from gateway.http1 import Site
 from gateway.identity import Identity
 from gateway.meters import Meters
 from gateway.page import Page, PageMaker
+from gateway.plan import compile_plan
+from gateway.pool import Pools
 from gateway.proxy import Proxy
+from gateway.rate_limit import RateLimiter
 from gateway.revocations import Revocations
-from gateway.route import DEFAULT_BODY_LIMIT, Route, packaged_routes, read_routes
+from gateway.route import (
+    DEFAULT_BODY_LIMIT,
+    MAX_TIMEOUT_S,
+    RouteFile,
+    packaged_routes,
+    read_route_file,
+)
 from gateway.route_table import RouteTable
 from gateway.server import EdgeServer
 from gateway.service_calls import ServiceCalls
+from gateway.service_policy import ServicePolicy
 from gateway.signing_keys import SigningKeys
 from gateway.timeouts import Timeouts
 from gateway.tracing import Traces
@@ -40,14 +55,18 @@ from shared.server import listen, serving
 from shared.stores import store_urls
 
 SERVICES: Final = ("auth", "enrichment", "portrait")
+_SLACK_S: Final = 90.0  # beyond a route's timeout, for what comes before and after it
 log = structlog.get_logger()
 
 
-def create_gateway(config: Config, timeouts: Timeouts | None = None) -> Gateway:
-    """The gateway of this configuration; ConfigError for a wrong route table."""
-    known = {*SERVICES, *config.gateway_upstreams}
-    routes = read_routes(config.gateway_routes or packaged_routes(), known)
-    return Gateway(config, routes, timeouts or Timeouts())
+def create_gateway(
+    config: Config, timeouts: Timeouts | None = None, policy: ServicePolicy | None = None
+) -> Gateway:
+    """The gateway of this configuration; ConfigError for a wrong route table.
+
+    `policy` is how services are treated that the route table says nothing of.
+    """
+    return Gateway(config, timeouts or Timeouts(), policy or ServicePolicy())
 
 
 class Gateway:
@@ -55,12 +74,21 @@ class Gateway:
 
     name = "gateway"
 
-    def __init__(self, config: Config, routes: tuple[Route, ...], timeouts: Timeouts) -> None:
+    def __init__(self, config: Config, timeouts: Timeouts, policy: ServicePolicy) -> None:
         self.config = config
         self.timeouts = timeouts
-        self.table = RouteTable(routes)
+        self.policy = policy
         self.meters = Meters()
         self.draining = False
+        self.file, self.table = self.read()
+
+    def read(self) -> tuple[RouteFile, RouteTable]:
+        """The route table as it stands in its file now; ConfigError if it is wrong."""
+        config = self.config
+        known = {*SERVICES, *config.gateway_upstreams}
+        path = config.gateway_routes or packaged_routes()
+        file = read_route_file(path, known, self.policy)
+        return file, RouteTable(file.routes)
 
     @asynccontextmanager
     async def running(self, host: str | None = None, port: int | None = None) -> AsyncIterator[str]:
@@ -73,13 +101,16 @@ class Gateway:
             stack.callback(sock.close)
             edge = await self._open(stack)
             server = EdgeServer(
-                edge.handle,
-                edge.fail,
-                longest_answer=max(route.timeout for route in self.table.routes),
-                body_limit=DEFAULT_BODY_LIMIT,
+                Site(
+                    edge.handle,
+                    edge.fail,
+                    self.timeouts,
+                    DEFAULT_BODY_LIMIT,
+                    MAX_TIMEOUT_S + _SLACK_S,
+                )
             )
             await stack.enter_async_context(serving(server, sock, self.config.shutdown_seconds))
-            log.info("serving", url=url, routes=len(self.table.routes))
+            log.info("serving", url=url, routes=len(edge.plan.routes))
             try:
                 yield url
             finally:
@@ -87,56 +118,75 @@ class Gateway:
                 log.info("draining")
 
     async def _open(self, stack: AsyncExitStack) -> Edge:
-        cache = RedisCache(self.config.redis_url or store_urls(self.config, {"cache"}).redis)
+        config, meters = self.config, self.meters
+        cache = RedisCache(config.redis_url or store_urls(config, {"cache"}).redis)
         stack.push_async_callback(cache.close)
-        discovery = Discovery(cache, self.config.gateway_upstreams, self.timeouts)
+        discovery = Discovery(cache, config.gateway_upstreams, self.timeouts)
         stack.callback(discovery.close)
-        balancer, tokens = Balancer(), InternalTokens(internal_token_secret(self.config))
-        calls = ServiceCalls(discovery, balancer, tokens)
+        tokens = InternalTokens(internal_token_secret(config))
+        calls = ServiceCalls(discovery, Balancer(), tokens)
         keys = SigningKeys(partial(_jwks, calls))
         stack.callback(keys.close)
         revocations = Revocations(calls, cache)
         api_keys = ApiKeys(calls)
         stack.callback(api_keys.close)
+        limiter = RateLimiter((), cache, meters.metrics.registry, replicas=config.gateway_workers)
+        stack.push_async_callback(limiter.close)
         await discovery.refresh()
+        pools = Pools(discovery, self.policy)
+        plan = compile_plan(self.file, self.table, meters, pools, limiter)
+        meters.pools.read = lambda: [pool.snapshot() for pool in pools.all()]
+        exported = config.otlp_endpoint is not None
+        traces = Traces(trace.get_tracer("looma.gateway") if exported else None)
+        gates = Gates(
+            Identity(self._access_tokens(keys), api_keys, revocations),
+            limiter,
+            ClientAddress(config.trusted_proxies),
+            Cors(config.cors_origins),
+        )
+        current: list[Edge] = []
+        admin = Admin(lambda: current[0].plan, pools, limiter)
+        own = admin.routes()
+        health = Health(plan.services, discovery, calls, keys, lambda: self.draining)
+        descriptions = Descriptions(lambda: current[0].plan.table.routes, own, calls)
+        pages: dict[str, PageMaker] = {
+            "/health": health.health,
+            "/ready": health.ready,
+            "/metrics": partial(self._metrics_page, pools, keys, revocations),
+            "/openapi.json": descriptions.openapi,
+            "/docs": descriptions.docs,
+        }
+        proxy = Proxy(tokens, traces, meters, self.timeouts)
+        edge = Edge(plan, pages, own, gates, proxy, meters)
+        current.append(edge)
+        checks = Checks(pools, calls)
         await stack.enter_async_context(
             running_beside(
                 {
                     "discovery": discovery.refresh_forever,
+                    "health checks": checks.run_forever,
                     "signing keys": keys.renew_forever,
                     "revocations by poll": revocations.poll_forever,
                     "revocations by message": revocations.listen_forever,
                 }
             )
         )
-        health = Health(self._services(), discovery, calls, keys, lambda: self.draining)
-        descriptions = Descriptions(self.table.routes, calls)
-        pages: dict[str, PageMaker] = {
-            "/health": health.health,
-            "/ready": health.ready,
-            "/metrics": partial(self._metrics_page, discovery, keys, revocations),
-            "/openapi.json": descriptions.openapi,
-            "/docs": descriptions.docs,
-        }
-        identity = Identity(self._access_tokens(keys), api_keys, revocations)
-        exported = self.config.otlp_endpoint is not None
-        traces = Traces(trace.get_tracer("looma.gateway") if exported else None)
-        proxy = Proxy(discovery, balancer, tokens, traces, self.meters, self.timeouts)
-        return Edge(self.table, pages, identity, proxy, self.meters, self.timeouts.linger)
-
-    def _services(self) -> frozenset[str]:
-        return frozenset(route.service for route in self.table.routes)
+        return edge
 
     def _access_tokens(self, keys: SigningKeys) -> AccessTokens:
         config = self.config
         return AccessTokens(keys, issuer=config.token_issuer, audience=config.token_audience)
 
     async def _metrics_page(
-        self, discovery: Discovery, keys: SigningKeys, revocations: Revocations
+        self, pools: Pools, keys: SigningKeys, revocations: Revocations
     ) -> Page:
         meters = self.meters
-        for service in self._services():
-            meters.instances.labels(service).set(len(discovery.of(service)))
+        meters.circuit.clear()  # instances that are gone
+        for pool in pools.all():
+            members = pool.members()
+            meters.instances.labels(pool.service).set(len(members))
+            for one in members:
+                meters.circuit.labels(pool.service, one.name).set(one.breaker.state)
         meters.signing_keys_age.set(-1 if keys.age is None else keys.age)
         meters.revocations_age.set(-1 if revocations.age is None else revocations.age)
         return Page(generate_latest(meters.metrics.registry), content_type=CONTENT_TYPE_LATEST)

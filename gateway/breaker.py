@@ -80,7 +80,7 @@ class Breaker:
 
     def __init__(
         self,
-        policy: BreakerPolicy = BreakerPolicy(),  # noqa: B008 - frozen
+        policy: BreakerPolicy = BreakerPolicy(),
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -12,6 +12,7 @@ import structlog
 
 from gateway.docs_page import DocsPage
 from gateway.merged_openapi import is_description, merge
+from gateway.own_routes import OwnRoute
 from gateway.page import Page
 from gateway.route import Route
 from gateway.service_calls import ServiceCalls
@@ -25,8 +26,14 @@ log = structlog.get_logger()
 class Descriptions:
     """Asks each service at most every 10 s; one that is away is described as it last was."""
 
-    def __init__(self, routes: Sequence[Route], calls: ServiceCalls) -> None:
+    def __init__(
+        self,
+        routes: Callable[[], Sequence[Route]],
+        own: Sequence[OwnRoute],
+        calls: ServiceCalls,
+    ) -> None:
         self._routes = routes
+        self._own = own
         self._calls = calls
         self._docs = DocsPage()
         self._asking = asyncio.Lock()
@@ -51,9 +58,12 @@ class Descriptions:
         async with self._asking:
             if time.monotonic() - self._asked_at < _KEPT_S:
                 return
-            services = sorted({route.service for route in self._routes})
+            routes = self._routes()
+            services = sorted({route.service for route in routes})
             await asyncio.gather(*(self._ask(service) for service in services))
-            merged = merge(self._documents, self._routes)
+            merged = merge(self._documents, routes)
+            for one in self._own:
+                merged["paths"].setdefault(one.path, {})[one.method.lower()] = one.describe()
             written = orjson.dumps(merged)
             if written != self._json:
                 self._json = written

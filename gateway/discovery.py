@@ -34,8 +34,7 @@ class Discovery:
         self._timeouts = timeouts
         self._static = {
             service: tuple(
-                Upstream(url, f"static-{number}", timeouts.connect)
-                for number, url in enumerate(urls, start=1)
+                _static(url, number, timeouts.connect) for number, url in enumerate(urls, start=1)
             )
             for service, urls in static.items()
         }
@@ -84,13 +83,13 @@ class Discovery:
             known = {upstream.url: upstream for upstream in self._registered.get(service, ())}
             # A process that came back at its address may still stand there twice.
             # str(): what stands in Redis is not checked when it is read.
-            written = {str(one.url): str(one.id) for one in found.get(service, ())}
-            current = {url: name for url, name in written.items() if _usable(url)}
+            written = {str(one.url): one for one in found.get(service, ())}
+            current = {url: one for url, one in written.items() if _usable(url)}
             if current:
                 self._seen_at[service] = now
                 registered[service] = tuple(
-                    known.pop(url) if url in known else self._upstream(url, name)
-                    for url, name in current.items()
+                    known.pop(url) if _same(known.get(url), one) else self._upstream(url, one)
+                    for url, one in current.items()
                 )
             elif now - self._seen_at.get(service, float("-inf")) < _LAST_KNOWN_S:
                 registered[service] = tuple(known.values())
@@ -100,15 +99,28 @@ class Discovery:
         self._registered = registered
         self._all = {service: self._merged(service) for service in {*self._static, *registered}}
 
-    def _upstream(self, url: str, id_: str) -> Upstream:
-        return Upstream(url, id_[:8], self._timeouts.connect)
+    def _upstream(self, url: str, one: Instance) -> Upstream:
+        return Upstream(url, str(one.id)[:8], self._timeouts.connect, str(one.version))
 
     def _merged(self, service: str) -> tuple[Upstream, ...]:
         static = self._static.get(service, ())
         urls = {upstream.url for upstream in static}
-        return static + tuple(
+        merged = static + tuple(
             upstream for upstream in self._registered.get(service, ()) if upstream.url not in urls
         )
+        before = self._all.get(service)
+        return before if before == merged else merged  # pools look whether it is the same tuple
+
+
+def _static(url: str, number: int, connect: float) -> Upstream:
+    """`http://host:port#2` names the version too."""
+    address, _, version = url.partition("#")
+    return Upstream(address, f"static-{number}", connect, version or "1")
+
+
+def _same(known: Upstream | None, one: Instance) -> bool:
+    """Whether this is the process that we know, not only its address."""
+    return known is not None and (known.name, known.version) == (str(one.id)[:8], str(one.version))
 
 
 def _usable(url: str) -> bool:

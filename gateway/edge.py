@@ -1,77 +1,103 @@
 """Where every request enters, and where every failure gets its envelope.
 
-head check → one spelling of the path → own page or route → principal → scope → proxy
+one spelling of the path → own page or route → principal → scope → limits → proxy
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
 import structlog
 from sanic.request import Request
 
+from gateway.allowance import Allowance
+from gateway.client_address import ClientAddress
+from gateway.cors import Cors
 from gateway.headers import own_answer_lines
 from gateway.identity import Identity
-from gateway.meters import CLIENT_GONE, Meters, RouteMeter
+from gateway.meters import CLIENT_GONE, Meters
+from gateway.own_routes import OwnCall, OwnRoute, enveloped
 from gateway.page import Page, PageMaker
+from gateway.plan import Plan, RoutePlan
 from gateway.proxy import Admitted, Proxy
-from gateway.request_head import check_head, split_target
-from gateway.request_path import normalise
-from gateway.route_table import RouteTable
+from gateway.rate_limit import RateLimiter
+from gateway.request_path import normalise, split_target
 from gateway.server import (
     Answer,
+    address_of,
     begin,
     begun,
-    discard_body,
     gone,
     last_on_connection,
-    refuse_body,
+    skip_body,
 )
-from shared.errors import LoomaError, MalformedRequest, MethodNotAllowed, render
-from shared.security import ANONYMOUS, PUBLIC
+from shared.errors import LoomaError, MalformedRequest, MethodNotAllowed, Unauthenticated, render
+from shared.security import ANONYMOUS, PUBLIC, Principal
 from shared.service import request_id_of
 
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What a request passes before it is forwarded."""
+
+    identity: Identity
+    limiter: RateLimiter
+    addresses: ClientAddress
+    cors: Cors
+
+
 class Edge:
-    """`handle` answers one request, whatever happens."""
+    """`handle` answers one request, whatever happens; `use` swaps the route table."""
 
     def __init__(
         self,
-        table: RouteTable,
+        plan: Plan,
         pages: Mapping[str, PageMaker],
-        identity: Identity,
+        own: Sequence[OwnRoute],
+        gates: Gates,
         proxy: Proxy,
         meters: Meters,
-        linger: float,
     ) -> None:
-        self._table = table
+        self._plan = plan
         self._pages = {path: (maker, meters.page(path)) for path, maker in pages.items()}
-        self._identity = identity
+        self._own = {one.path: (one, meters.own(one.method, one.path)) for one in own}
+        self._gates = gates
         self._proxy = proxy
         self._meters = meters
-        self._linger = linger
-        self._of_route = meters.of(table.routes)
+
+    @property
+    def plan(self) -> Plan:
+        return self._plan
+
+    def use(self, plan: Plan) -> None:
+        """Requests that come from now on follow `plan`; those under way end as they began."""
+        self._plan = plan
 
     async def handle(self, request: Request) -> None:
         started = time.perf_counter()
         meter = self._meters.unmatched(request.method)
         status = CLIENT_GONE
         try:
-            check_head(request)
             raw, query = split_target(request.raw_url)
             path = normalise(raw)
-            own = self._pages.get(path)
-            if own is not None:
-                maker, meter = own
-                status = await _own_page(request, maker)
+            if path in self._pages:
+                maker, meter = self._pages[path]
+                status = await self._page(request, maker)
+            elif request.method == "OPTIONS" and self._is_preflight(request):
+                status = await self._preflight(request)
+            elif path in self._own:
+                route, meter = self._own[path]
+                status = await self._answer_own(request, route)
             else:
-                index = self._table.find(request.method, path)
-                meter = self._of_route[index]
-                status = await self._forward(request, index, meter, path + query, started)
+                plan = self._plan
+                one = plan.routes[plan.table.find(request.method, path)]
+                meter = one.meter
+                status = await self._forward(request, one, path + query, started)
         except Exception as error:  # the edge: rendered, or re-raised to cut the connection
             status = error.status if isinstance(error, LoomaError) else 500
             if begun(request):
@@ -80,19 +106,76 @@ class Edge:
         finally:
             meter.answered(status, time.perf_counter() - started)
 
-    async def _forward(
-        self, request: Request, index: int, meter: RouteMeter, target: str, started: float
-    ) -> int:
-        route = self._table.routes[index]
-        if route.scope == PUBLIC:
-            principal = ANONYMOUS
-        else:
-            principal = await self._identity.principal(request.headers)
-            principal.require(route.scope)
+    async def _forward(self, request: Request, plan: RoutePlan, target: str, started: float) -> int:
+        address = self._address(request)
+        principal, allowance = await self._admit(request, plan, address)
         request_id = request_id_of(request)
         return await self._proxy.relay(
-            Admitted(request, route, meter, principal, target, request_id, started)
+            Admitted(
+                request, plan, principal, address, target, request_id, started, allowance,
+                self._origin_lines(request),
+            )
+        )  # fmt: skip
+
+    async def _admit(
+        self, request: Request, plan: RoutePlan, address: str
+    ) -> tuple[Principal, Allowance | None]:
+        """Who calls and what is left of the limits; raises for who may not."""
+        gates, scope = self._gates, plan.route.scope
+        if scope == PUBLIC:
+            limited = plan.public
+            if limited is None:
+                return ANONYMOUS, None
+            return ANONYMOUS, await gates.limiter.admit(limited, ANONYMOUS, address)
+        try:
+            principal = await gates.identity.principal(request.headers)
+            principal.require(scope)
+        except Unauthenticated:
+            if plan.public is not None:  # guessing credentials costs as much as any public route
+                await gates.limiter.admit(plan.public, None, address)
+            raise
+        limited = plan.by_role.get(principal.role)
+        if limited is None:
+            return principal, None
+        return principal, await gates.limiter.admit(limited, principal, address)
+
+    def _address(self, request: Request) -> str:
+        return self._gates.addresses.of(
+            address_of(request), request.headers.getall("x-forwarded-for", ())
         )
+
+    async def _answer_own(self, request: Request, route: OwnRoute) -> int:
+        if request.method != route.method:
+            raise MethodNotAllowed(
+                f"This path doesn't take that method. It takes {route.method}.",
+                allowed=(route.method,),
+            )
+        principal = await self._gates.identity.principal(request.headers)
+        principal.require(route.scope)
+        request_id = request_id_of(request)
+        data = await route.handler(OwnCall(request, principal, self._address(request), request_id))
+        await self._send(request, enveloped(data, request_id))
+        return 200
+
+    def _origin_lines(self, request: Request) -> Sequence[tuple[bytes, bytes]]:
+        cors = self._gates.cors
+        if not cors.enabled or "origin" not in request.headers:
+            return ()
+        return cors.lines(request.headers["origin"])
+
+    def _is_preflight(self, request: Request) -> bool:
+        headers = request.headers
+        return (
+            self._gates.cors.enabled
+            and "origin" in headers
+            and "access-control-request-method" in headers
+        )
+
+    async def _preflight(self, request: Request) -> int:
+        lines = self._gates.cors.preflight(request.headers["origin"])
+        answer = begin(request, Answer(204, [*lines, (b"content-length", b"0")]))
+        await answer.send(b"", end_stream=True)
+        return 204
 
     async def fail(self, request: Request, error: Exception) -> None:
         """Answer with the failure envelope."""
@@ -109,22 +192,20 @@ class Edge:
             return
         if isinstance(error, MalformedRequest):
             last_on_connection(request)
-        refuse_body(request)
-        await _send(request, page)
-        await discard_body(request, self._linger)
+        skip_body(request)
+        await self._send(request, page)
 
+    async def _page(self, request: Request, maker: PageMaker) -> int:
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(
+                "This path doesn't take that method. It takes GET.", allowed=("GET", "HEAD")
+            )
+        page = await maker()
+        await self._send(request, page)
+        return page.status
 
-async def _own_page(request: Request, maker: PageMaker) -> int:
-    if request.method not in ("GET", "HEAD"):
-        raise MethodNotAllowed(
-            "This path doesn't take that method. It takes GET.", allowed=("GET", "HEAD")
-        )
-    page = await maker()
-    await _send(request, page)
-    return page.status
-
-
-async def _send(request: Request, page: Page) -> None:
-    lines = own_answer_lines(page.content_type, request_id_of(request), page.headers)
-    answer = begin(request, Answer(page.status, lines, len(page.body)))
-    await answer.send(page.body, end_stream=True)
+    async def _send(self, request: Request, page: Page) -> None:
+        lines = own_answer_lines(page.content_type, request_id_of(request), page.headers)
+        lines += self._origin_lines(request)
+        answer = begin(request, Answer(page.status, lines, len(page.body)))
+        await answer.send(page.body, end_stream=True)

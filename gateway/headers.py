@@ -22,6 +22,7 @@ _HOP_BY_HOP: Final = frozenset(
 _NOT_FORWARDED: Final = _HOP_BY_HOP | {
     "authorization", "x-api-key", "cookie", "forwarded", "x-client-address", "x-real-ip",
     "x-request-id", "traceparent", "tracestate", "host", "content-length", "expect",
+    "x-deadline-ms",
 }  # fmt: skip
 _NOT_FORWARDED_PREFIXES: Final = ("x-internal-", "x-user-", "x-forwarded-")
 _NOT_RETURNED: Final = frozenset(

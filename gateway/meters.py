@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from gateway.route import METHODS, Route
 from shared.telemetry import LATENCY_BUCKETS, Metrics
@@ -34,10 +36,43 @@ class RouteMeter:
         counter.inc()
         self._duration.observe(seconds)
 
-    def relayed(self, overhead: float, upstream: float) -> None:
-        """Seconds of our own until the answer's head was passed on, and those of the service."""
-        self._overhead.observe(overhead)
-        self._upstream.observe(upstream)
+    def own_part(self, seconds: float) -> None:
+        """Seconds of our own until the answer's head was passed on."""
+        self._overhead.observe(seconds)
+
+    def upstream_took(self, seconds: float) -> None:
+        """Seconds of the service, all tries together, until the answer's head."""
+        self._upstream.observe(seconds)
+
+
+class PoolCollector(Collector):
+    """What the pools count themselves, read when the page is asked for."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.read: Callable[[], Iterable[Mapping[str, Any]]] = tuple
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        retried = CounterMetricFamily("gateway_retries", "Tries made again", labels=["service"])
+        hedged = CounterMetricFamily("gateway_hedges", "Second instances asked", labels=["service"])
+        ejected = CounterMetricFamily(
+            "gateway_ejections", "Instances ejected for failing in a row", labels=["service"]
+        )
+        shed = CounterMetricFamily(
+            "gateway_shed", "Requests turned away for load", labels=["service", "priority"]
+        )
+        in_flight = GaugeMetricFamily(
+            "gateway_upstream_in_flight", "Requests that services work on", labels=["service"]
+        )
+        for pool in self.read():
+            service = [pool["service"]]
+            retried.add_metric(service, pool["retried"])
+            hedged.add_metric(service, pool["hedged"])
+            ejected.add_metric(service, pool["ejections"])
+            in_flight.add_metric(service, pool["in_flight"])
+            for priority, count in pool["shed"].items():
+                shed.add_metric([*service, priority], count)
+        return (retried, hedged, ejected, shed, in_flight)
 
 
 class Meters:
@@ -64,6 +99,13 @@ class Meters:
             ("service",),
             registry=registry,
         )
+        self.circuit = Gauge(
+            "circuit_state",
+            "0 closed, 1 half-open, 2 open",
+            ("service", "instance"),
+            registry=registry,
+        )
+        self.pools = PoolCollector(registry)
         self.instances = Gauge(
             "gateway_upstream_instances", "Known instances", ("service",), registry=registry
         )
@@ -88,6 +130,10 @@ class Meters:
     def page(self, path: str) -> RouteMeter:
         """The meter of one of the gateway's own pages."""
         return RouteMeter(self, "GET", path, "gateway")
+
+    def own(self, method: str, path: str) -> RouteMeter:
+        """The meter of one of the gateway's own routes."""
+        return RouteMeter(self, method, path, "gateway")
 
     def unmatched(self, method: str) -> RouteMeter:
         return self._unmatched.get(method) or self._unmatched["OTHER"]

@@ -59,7 +59,7 @@ class Outliers(Generic[K]):
 
     def __init__(
         self,
-        policy: OutlierPolicy = OutlierPolicy(),  # noqa: B008 - frozen
+        policy: OutlierPolicy = OutlierPolicy(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy
@@ -147,12 +147,9 @@ class Outliers(Generic[K]):
     def _ejected(self, now: float) -> list[_Member]:
         return [one for one in self._members.values() if one.until > now]
 
-
     def _look(self) -> None:
         now = self._clock()
-        sound = tuple(
-            key for key, one in self._members.items() if one.healthy and one.until <= now
-        )
+        sound = tuple(key for key, one in self._members.items() if one.healthy and one.until <= now)
         self._panicking = len(sound) < self._policy.panic * len(self._members)
         self._eligible = tuple(self._members) if self._panicking else sound
         self._valid_until = min((one.until for one in self._ejected(now)), default=float("inf"))

@@ -23,7 +23,9 @@ class PeakEwma:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._decay_s = decay_s
-        self._failure_s = failure_s  # a failure counts as at least this slow: failing fast is no merit
+        self._failure_s = (
+            failure_s  # a failure counts as at least this slow: failing fast is no merit
+        )
         self._clock = clock
         self._mean = 0.0
         self._at = clock()

@@ -55,7 +55,9 @@ class RateLimited(TooManyRequests):
         return {**self.allowance.headers(), "Retry-After": str(seconds)}
 
 
-class _Route:
+class LimitedRoute:
+    """A route's limits, compiled: what `admit` takes."""
+
     __slots__ = ("limited", "policy", "rules")
 
     def __init__(self, route: Limited, replicas: int, limited: Counter) -> None:
@@ -95,7 +97,13 @@ class RateLimiter:
         limited = Counter(
             "rate_limited", "Requests over a limit", ("route", "scope"), registry=registry
         )
-        self._routes = [_Route(route, replicas, limited) for route in routes]
+        self._replicas = replicas
+        self._limited = limited
+        self._routes = self.compiled(routes)
+
+    def compiled(self, routes: Sequence[Limited]) -> list[LimitedRoute]:
+        """What `admit` takes for each of `routes`: a new route table keeps the counts of the old."""
+        return [LimitedRoute(route, self._replicas, self._limited) for route in routes]
 
     @property
     def degraded(self) -> bool:
@@ -106,15 +114,21 @@ class RateLimiter:
         await self._questions.close()
 
     async def admit(
-        self, index: int, principal: Principal | None, address: str, cost: int = 1
+        self,
+        route: int | LimitedRoute,
+        principal: Principal | None,
+        address: str,
+        cost: int = 1,
     ) -> Allowance | None:
-        """Count a request (of `cost` units) to the route at `index`; None if nothing limits it.
+        """Count a request (of `cost` units) to a route (its place in the table, or what `compiled`
+        made of it); None if nothing limits it.
 
         `principal` None stands for a caller whose credential was refused: only limits by address
         count such a request. Raises RateLimited, or StoreUnavailable for a `closed` limit that
         can't be counted now.
         """
-        route = self._routes[index]
+        if isinstance(route, int):
+            route = self._routes[route]
         buckets = self._buckets_of(route.rules, principal, address)
         if not buckets:
             return None
@@ -163,7 +177,7 @@ def _paid_by_leases(buckets: list[Bucket], cost: int) -> bool:
     return True
 
 
-def _count_alone(route: _Route, request: LimitedRequest, now: float) -> None:
+def _count_alone(route: LimitedRoute, request: LimitedRequest, now: float) -> None:
     for bucket in request.buckets:
         if bucket.rule.limit.closed:
             raise StoreUnavailable(
@@ -177,7 +191,7 @@ def _count_alone(route: _Route, request: LimitedRequest, now: float) -> None:
 
 
 def _refused(
-    route: _Route, request: LimitedRequest, now: float, *, alone: bool = False
+    route: LimitedRoute, request: LimitedRequest, now: float, *, alone: bool = False
 ) -> RateLimited:
     """The error for the limit that lasts longest; counted."""
 
@@ -197,7 +211,7 @@ def _refused(
     )
 
 
-def _allowance(route: _Route, buckets: list[Bucket], now: float) -> Allowance:
+def _allowance(route: LimitedRoute, buckets: list[Bucket], now: float) -> Allowance:
     """Of the limit with the least left."""
     tightest, remaining = buckets[0], buckets[0].available(now)
     for bucket in buckets[1:]:

@@ -39,7 +39,9 @@ def hash_of(text: str) -> int:
 
 def score(key: int, seed: int, weight: float) -> float:
     """The instance with the highest score gets the key. `weight` is above 0."""
-    mixed = (key ^ seed) * 0xBF58476D1CE4E5B9 & _MASK  # the finaliser of splitmix64
+    mixed = key ^ seed  # mixed by the finaliser of splitmix64
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _MASK
     mixed ^= mixed >> 31
-    return -weight / math.log((mixed + 0.5) / 2.0**64) if mixed < _MASK >> 11 << 11 else math.inf
+    # 52 bits and a half: exact in a float, and never 0 or 1, whose logarithms have no use here.
+    return -weight / math.log(((mixed >> 12) + 0.5) / 2.0**52)

@@ -12,7 +12,7 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from shared.errors import Detail, MalformedRequest
+from shared.errors import Detail, MalformedRequest, NotFound
 
 _ALREADY_NORMAL: Final = re.compile(
     rb"(?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)+"
@@ -23,6 +23,14 @@ _UNRESERVED: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 )
 _REFUSED: Final = frozenset([*range(32), 127, ord("/"), ord("\\")])
+
+
+def split_target(target: bytes) -> tuple[bytes, str]:
+    """Path and query (with its '?', or '') of a request target in origin form."""
+    if target == b"*":
+        raise NotFound("OPTIONS is answered for single paths only. GET /openapi.json lists them.")
+    path, mark, query = target.partition(b"?")
+    return path, (mark + query).decode("ascii")
 
 
 def normalise(path: bytes) -> str:

@@ -5,19 +5,28 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.limit import Limit, check_shared, parse_limits
+from gateway.service_policy import ServicePolicy, parse_policy
 from shared.errors import ConfigError
-from shared.security import ALL_SCOPES
+from shared.security import ALL_SCOPES, PUBLIC, USER_ROLES
 
 DEFAULT_TIMEOUT_S: Final = 15.0
 DEFAULT_BODY_LIMIT: Final = 1 << 20
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_MAX_TIMEOUT_S: Final = 3600.0
+MAX_TIMEOUT_S: Final = 3600.0
 _MAX_BODY: Final = 1 << 30
-_KEYS: Final = frozenset({"method", "path", "scope", "timeout", "body_limit", "stream"})
+_KEYS: Final = frozenset(
+    {
+        "method", "path", "scope", "timeout", "body_limit", "stream", "per_try", "hedge",
+        "priority", "limits", "cache", "idempotent",
+    }
+)  # fmt: skip
+PRIORITIES: Final = ("interactive", "batch")
+_SETTINGS: Final = frozenset({"services", "limits"})  # tables that are no service's routes
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*|\.well-known|\{[a-z][a-z0-9_]*\}")
 _OWN: Final = frozenset({"/health", "/ready", "/metrics", "/openapi.json", "/docs"})
 
@@ -33,6 +42,12 @@ class Route:
     timeout: float = DEFAULT_TIMEOUT_S  # seconds from the request sent to the answer's head
     body_limit: int = DEFAULT_BODY_LIMIT  # bytes
     stream: bool = False
+    per_try: float | None = None  # seconds for one try of several; None: all of `timeout`
+    hedge: float | None = None  # seconds after which a second instance is asked as well
+    priority: str = "interactive"
+    limits: tuple[Limit, ...] = ()  # beside those of the caller's role
+    cache: float = 0.0  # seconds for which an answer is kept for its organisation; 0: not at all
+    idempotent: bool = True  # honour Idempotency-Key (POST)
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -48,12 +63,28 @@ class Route:
         return re.sub(r"\{[^}]*\}", "{}", self.path)
 
 
+@dataclass(frozen=True, slots=True)
+class RouteFile:
+    """All that a route file says."""
+
+    routes: tuple[Route, ...]
+    services: Mapping[str, ServicePolicy] = field(default_factory=dict)
+    limits: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict)  # by role, and `public`
+
+
 def packaged_routes() -> Path:
     return Path(__file__).with_name("routes.toml")
 
 
 def read_routes(path: Path, services: Collection[str]) -> tuple[Route, ...]:
     """The routes of a file; ConfigError that names file, route, problem and fix."""
+    return read_route_file(path, services).routes
+
+
+def read_route_file(
+    path: Path, services: Collection[str], default: ServicePolicy | None = None
+) -> RouteFile:
+    """A file as a whole. `default` is the policy of services that it says nothing of."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -62,7 +93,48 @@ def read_routes(path: Path, services: Collection[str]) -> tuple[Route, ...]:
         ) from error
     except ValueError as error:
         raise ConfigError(f"GATEWAY_ROUTES: {path} is not TOML: {error}.") from error
-    return parse_routes(document, services, source=str(path))
+    return parse_route_file(document, services, source=str(path), default=default)
+
+
+def parse_route_file(
+    document: Mapping[str, Any],
+    services: Collection[str],
+    *,
+    source: str,
+    default: ServicePolicy | None = None,
+) -> RouteFile:
+    """`document` is a parsed file: routes by service, `services` and `limits`."""
+    routes = parse_routes(document, services, source=source)
+    limits = _role_limits(document.get("limits", {}), source)
+    try:
+        check_shared([one for route in routes for one in route.limits])
+        check_shared([one for several in limits.values() for one in several])
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error.message}") from error
+    policies = {}
+    for name, item in _table(document.get("services", {}), f"{source}: [services]").items():
+        if name not in services:
+            raise ConfigError(f"{source}: [services.{name}] is not a service.")
+        base = default or ServicePolicy()
+        policies[name] = parse_policy(item, base, f"{source}: [services.{name}]")
+    return RouteFile(routes, policies, limits)
+
+
+def _role_limits(item: object, source: str) -> dict[str, tuple[Limit, ...]]:
+    label = f"{source}: [limits]"
+    known = (*USER_ROLES, PUBLIC)
+    found = {}
+    for role, texts in _table(item, label).items():
+        if role not in known:
+            raise ConfigError(f"{label}: unknown {role!r}. Known are {', '.join(known)}.")
+        found[role] = parse_limits(texts, f"{label} {role}", signed_in=role != PUBLIC)
+    return found
+
+
+def _table(item: object, label: str) -> Mapping[str, Any]:
+    if not isinstance(item, dict):
+        raise ConfigError(f"{label} must be a table.")
+    return item
 
 
 def parse_routes(
@@ -71,6 +143,8 @@ def parse_routes(
     """`document` is service → {"routes": [{method, path, scope, …}]}."""
     routes: list[Route] = []
     for service, section in document.items():
+        if service in _SETTINGS:
+            continue
         if service not in services:
             raise ConfigError(
                 f"{source}: [{service}] is not a service. Known are {', '.join(sorted(services))}; "
@@ -103,11 +177,30 @@ def _route(service: str, item: object, source: str) -> Route:
             f"{label}: unknown scope {item['scope']!r}. Known are {', '.join(sorted(ALL_SCOPES))}."
         )
     _check_path(item["path"], label)
-    _check_number(item, "timeout", _MAX_TIMEOUT_S, label)
+    _check_number(item, "timeout", MAX_TIMEOUT_S, label)
     _check_number(item, "body_limit", _MAX_BODY, label)
     if not isinstance(item.get("stream", False), bool):
         raise ConfigError(f"{label}: stream must be true or false.")
-    return Route(service=service, **item)
+    _check_times(item, label)
+    limits = parse_limits(item.get("limits", []), label, signed_in=item["scope"] != PUBLIC)
+    return Route(service=service, **{**item, "limits": limits})
+
+
+def _check_times(item: Mapping[str, Any], label: str) -> None:
+    whole = item.get("timeout", DEFAULT_TIMEOUT_S)
+    for key in ("per_try", "hedge"):
+        if key in item:
+            _check_number(item, key, whole, label)
+    if "hedge" in item and item["method"] != "GET":
+        raise ConfigError(f"{label}: only a GET may be asked of two instances. Leave out hedge.")
+    if item.get("priority", "interactive") not in PRIORITIES:
+        raise ConfigError(f"{label}: priority must be one of {', '.join(PRIORITIES)}.")
+    if "cache" in item:
+        _check_number(item, "cache", 86_400, label)
+        if item["method"] != "GET" or item.get("stream", False):
+            raise ConfigError(f"{label}: only a GET that is no stream can be cached.")
+    if not isinstance(item.get("idempotent", True), bool):
+        raise ConfigError(f"{label}: idempotent must be true or false.")
 
 
 def _check_path(path: object, label: str) -> None:

@@ -1,153 +1,95 @@
-"""The HTTP server underneath: Sanic's connection handling without its routing.
+"""The HTTP server underneath: Sanic's life cycle around our own reading and writing of HTTP.
 
-The only module that knows how Sanic is built. One function gets every request; Sanic's router,
-middleware and signals have no part in one (they cost as much as everything else together).
+With `gateway.http1`, the only module that knows how Sanic is built. One function gets every
+request; Sanic's parser, router, middleware and signals have no part in one: the first is not strict
+enough for an edge, and the others cost as much as everything else together.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from sanic import Sanic
-from sanic import exceptions as sanic_errors
 from sanic.config import Config as SanicConfig
-from sanic.http import Stage
 from sanic.request import Request
 from sanic.response import HTTPResponse
+from sanic.server import AsyncioServer
 
-from shared.errors import UpstreamTimeout
-from shared.service import translate_sanic
+from gateway.http1 import ClientConnection, Site, client_of, watch
+from gateway.http1_answer import Answer
 
-Lines = Sequence[tuple[bytes, bytes]]
-_HEAD_S: Final = 10
-_KEEP_ALIVE_S: Final = 75
-_SLACK_S: Final = 90
-_DISCARD_BYTES: Final = 64 << 20
-_FRAMING: Final = ("content-length", "transfer-encoding", "connection")
-
-
-class Answer(HTTPResponse):
-    """An answer whose headers are sent as they are given; `length` None means chunks."""
-
-    __slots__ = ("_lines",)
-
-    def __init__(self, status: int, lines: Lines, length: int | None = None) -> None:
-        super().__init__(None, status)
-        self._lines = lines
-        if length is not None and status not in (204, 304):
-            self.headers["content-length"] = str(length)
-
-    @property
-    def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
-        yield from self._lines
-        for name in _FRAMING:
-            if name in self.headers:
-                yield name.encode(), str(self.headers[name]).encode()
+__all__ = [
+    "Answer",
+    "EdgeServer",
+    "address_of",
+    "begin",
+    "begun",
+    "gone",
+    "last_on_connection",
+    "scheme_of",
+    "skip_body",
+]
 
 
 class EdgeServer(Sanic[Any, Any]):
-    """`handle(request)` answers every request; `fail(request, error)` what is no request."""
+    """A server of `site`."""
 
-    def __init__(
-        self,
-        handle: Callable[[Request], Awaitable[None]],
-        fail: Callable[[Request, Exception], Awaitable[None]],
-        *,
-        longest_answer: float,
-        body_limit: int,
-    ) -> None:
+    def __init__(self, site: Site) -> None:
         settings: SanicConfig = SanicConfig(env_prefix="LOOMA_SANIC_UNUSED_")
-        settings.REQUEST_TIMEOUT = _HEAD_S
-        settings.RESPONSE_TIMEOUT = round(longest_answer) + _SLACK_S
-        settings.KEEP_ALIVE_TIMEOUT = _KEEP_ALIVE_S
-        settings.REQUEST_MAX_SIZE = body_limit
-        settings.ACCESS_LOG = False
         settings.MOTD = False
         # It rewrites Sanic's classes for one application; tests run several in a process.
         settings.TOUCHUP = False
         super().__init__(f"gateway-{uuid4().hex[:8]}", config=settings, configure_logging=False)
-        self.ctx.handle = handle
-        self.ctx.fail = fail
+        self.ctx.site = site
         # Sanic doesn't start without a route; requests never come to it.
         self.add_route(_unreachable, "/unreachable", name="unreachable")
+        self.register_listener(_start_watching, "after_server_start")
+        self.register_listener(_stop_watching, "after_server_stop")
 
-    async def handle_request(self, request: Request) -> None:
-        stream: Any = request.stream
-        stream.upgrade_websocket = False  # asking for it would switch off Sanic's timeouts
-        await self.ctx.handle(request)
-
-    async def handle_exception(
-        self, request: Request, exception: BaseException, run_middleware: bool = True
-    ) -> None:
-        """What failed before there was a request, or in Sanic itself."""
-        del run_middleware
-        if isinstance(exception, sanic_errors.RequestCancelled) or gone(request):
-            return
-        if not isinstance(exception, Exception):
-            raise exception
-        if isinstance(exception, sanic_errors.ServiceUnavailable):  # RESPONSE_TIMEOUT
-            exception = UpstreamTimeout("The answer took too long.")
-        await self.ctx.fail(request, translate_sanic(exception))
-
-    def dispatch(self, event: str, **arguments: Any) -> Any:
-        """Signals of single requests have no listener here; looking for one costs 5 µs each."""
-        return _nothing() if event.startswith("http.") else super().dispatch(event, **arguments)
+    async def create_server(self, *arguments: Any, **options: Any) -> AsyncioServer | None:
+        """See Sanic; the connections are ours."""
+        protocol: Any = partial(ClientConnection, self.ctx.site)  # Sanic only calls it
+        server = await super().create_server(*arguments, protocol=protocol, **options)
+        assert server is not None
+        self.ctx.connections = server.connections
+        return server
 
 
 def begun(request: Request) -> bool:
     """Whether the head of an answer has been sent, so that only cutting the connection is left."""
-    stream: Any = request.stream
-    return stream is None or stream.stage is not Stage.HANDLER
+    connection = client_of(request)
+    return connection is None or connection.begun
 
 
 def gone(request: Request) -> bool:
     """Whether the client has closed its connection."""
-    transport = request.transport
-    return transport is None or transport.is_closing()
+    connection = client_of(request)
+    return connection is None or connection.transport.is_closing()
 
 
 def begin(request: Request, answer: Answer) -> Answer:
     """Make `answer` the one to `request`; its first `send` sends the head."""
-    stream: Any = request.stream
-    stream.respond(answer)
+    connection = client_of(request)
+    assert connection is not None
+    connection.begin(answer)
     return answer
 
 
 def last_on_connection(request: Request) -> None:
     """Close the connection after this answer: where the next request begins can't be known."""
-    stream: Any = request.stream
-    if stream is not None:
-        stream.keep_alive = False
+    connection = client_of(request)
+    if connection is not None:
+        connection.keep_alive = False
 
 
-def refuse_body(request: Request) -> None:
-    """Announce that the connection ends with this answer, if there is a body nobody will read."""
-    stream: Any = request.stream
-    if stream is not None and stream.request_body:
-        stream.keep_alive = False
-        if stream.expecting_continue:  # the client waits for leave to send it
-            stream.expecting_continue = False
-            stream.request_body = None
-
-
-async def discard_body(request: Request, seconds: float) -> None:
-    """Read what a refused client still sends, for a moment, so that it gets to read the answer.
-
-    Closing on unread bytes would reset the connection and take the answer with it.
-    """
-    stream: Any = request.stream
-    if stream is None or not stream.request_body:
-        return
-    stream.request_max_size = _DISCARD_BYTES
-    try:
-        async with asyncio.timeout(seconds):
-            while stream.request_body:
-                await stream.read()
-    except (TimeoutError, sanic_errors.PayloadTooLarge, sanic_errors.BadRequest):
-        stream.request_body = None
+def skip_body(request: Request) -> None:
+    """Drop a body that nobody will read; the connection ends if it isn't all there yet."""
+    connection = client_of(request)
+    if connection is not None:
+        connection.skip_body()
 
 
 def scheme_of(request: Request) -> str:
@@ -159,9 +101,14 @@ def address_of(request: Request) -> str:
     return request.conn_info.client_ip if request.conn_info is not None else ""
 
 
+async def _start_watching(app: Sanic[Any, Any]) -> None:
+    app.ctx.watching = asyncio.create_task(watch(app.ctx.connections), name="client deadlines")
+
+
+async def _stop_watching(app: Sanic[Any, Any]) -> None:
+    app.ctx.watching.cancel()
+    await asyncio.wait({app.ctx.watching})
+
+
 async def _unreachable(_request: Request) -> HTTPResponse:
     return HTTPResponse(None, 404)
-
-
-async def _nothing() -> None:
-    return None

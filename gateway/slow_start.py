@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ class SlowStartPolicy:
         """The share of its weight that an instance of this age gets, from `least` up to 1."""
         if age_s >= self.window_s:
             return 1.0
-        return max(self.least, (max(0.0, age_s) / self.window_s) ** (1.0 / self.aggression))
+        return max(self.least, math.pow(max(0.0, age_s) / self.window_s, 1.0 / self.aggression))
 
 
 class SlowStart:
@@ -27,7 +28,7 @@ class SlowStart:
 
     def __init__(
         self,
-        policy: SlowStartPolicy = SlowStartPolicy(),  # noqa: B008 - frozen
+        policy: SlowStartPolicy = SlowStartPolicy(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.breaker import Breaker
 from gateway.connection import BodySource, Connection
+from gateway.deadline import DEADLINE_HEADER, format_deadline
+from gateway.peak_ewma import PeakEwma
+from gateway.slow_start import SlowStart
 from shared.errors import UpstreamError, UpstreamUnavailable
 
 # Below the 75 s after which a service closes an idle connection: who closes first wins no race.
@@ -58,37 +63,59 @@ class _Address:
 class Upstream:
     """`open` sends a request and returns the connection with its answer; `close` takes it back."""
 
-    def __init__(self, url: str, name: str, connect_timeout: float) -> None:
+    def __init__(self, url: str, name: str, connect_timeout: float, version: str = "1") -> None:
         self.url = url
         self.name = name
+        self.version = version
         self._connect_timeout = connect_timeout
         self.in_flight = 0
         self.failed_at = float("-inf")
+        self.unreachable = False  # connecting failed the last time
+        # How it has done of late; its pool sets these to the service's policies.
+        self.run_by: object = None
+        self.base_weight = 1.0
+        self.new_breaker: Callable[[], Breaker] = Breaker
+        self.breaker = Breaker()
+        self.latency = PeakEwma()
+        self.slow_start = SlowStart()
         self._address = _Address.of(url)
         self._idle: deque[Connection] = deque()
         self._retired = False
+
+    @property
+    def weight(self) -> float:
+        """Its share of the requests, compared with the others of its pool."""
+        return self.base_weight * self.slow_start.factor
+
+    def admits(self) -> bool:
+        return self.breaker.admits()
 
     def cooling(self, now: float) -> bool:
         """Whether connecting failed a moment ago."""
         return now - self.failed_at < _COOLING_S
 
-    async def open(self, exchange: Exchange) -> Connection:
+    async def open(
+        self, exchange: Exchange, timeout: float | None = None, *, tell: bool = True
+    ) -> Connection:
         """Send `exchange` and wait for the head of its answer.
+
+        `timeout` takes the place of the exchange's own; `tell` passes it on to the service.
 
         Raises UpstreamUnavailable only if nothing was sent, so that another instance may be asked;
         UpstreamError or UpstreamTimeout (or what reading the body raised) afterwards. A kept
         connection that turns out to be closed is replaced once if the request may be repeated.
         """
         self.in_flight += 1
+        seconds = exchange.timeout if timeout is None else timeout
         try:
             connection = self._kept()
             if connection is not None:
                 try:
-                    return await self._send(connection, exchange)
+                    return await self._send(connection, exchange, seconds, tell)
                 except UpstreamError:
                     if not (connection.silent and exchange.repeatable):
                         raise
-            return await self._send(await self._connect(), exchange)
+            return await self._send(await self._connect(), exchange, seconds, tell)
         except BaseException:
             self.in_flight -= 1
             raise
@@ -126,18 +153,28 @@ class Upstream:
                 )
         except OSError as error:  # TimeoutError is one
             self.failed_at = loop.time()
+            self.unreachable = True
             raise UpstreamUnavailable("The service can't be reached.") from error
+        if self.unreachable:
+            # It has come back: what its breaker learnt while nobody was there is void.
+            self.unreachable = False
+            self.failed_at = float("-inf")
+            self.breaker = self.new_breaker()
         return connection
 
-    async def _send(self, connection: Connection, exchange: Exchange) -> Connection:
+    async def _send(
+        self, connection: Connection, exchange: Exchange, timeout: float, tell: bool
+    ) -> Connection:
         head = (
             f"{exchange.method} {exchange.target} HTTP/1.1\r\n"
             f"host: {self._address.name}\r\n{exchange.headers}"
         )
         if exchange.body is None and exchange.method in _WITH_BODY:
             head += "content-length: 0\r\n"
+        if tell:
+            head += f"{DEADLINE_HEADER}: {format_deadline(timeout)}\r\n"
         try:
-            await connection.exchange(head, exchange.body, exchange.timeout, exchange.idle)
+            await connection.exchange(head, exchange.body, timeout, exchange.idle)
         except BaseException:
             await connection.finish()
             connection.abort()

@@ -6,6 +6,7 @@ Nothing else in the platform reads the environment.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -93,6 +94,19 @@ def _upstreams(text: str) -> dict[str, tuple[str, ...]]:
             raise ValueError(f"{item!r} is not service=http://host:port")
         result.setdefault(service, []).append(url.rstrip("/"))
     return {service: tuple(urls) for service, urls in result.items()}
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != "*" and (parts.scheme not in ("http", "https") or parts.path or parts.query):
+            raise ValueError(f"{origin!r} is not an origin: scheme://host[:port], or * for all")
+    return origins
+
+
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -222,6 +236,33 @@ SETTINGS: tuple[Setting, ...] = (
         "/etc/looma/routes.toml",
     ),
     Setting(
+        "GATEWAY_WORKERS",
+        "1",
+        "processes of the gateway that share its port",
+        "4",
+        _positive,
+    ),
+    Setting(
+        "TRUSTED_PROXIES",
+        "",
+        "networks of the proxies in front, by comma: only their X-Forwarded-For is believed",
+        "10.0.0.0/8,192.168.1.7/32",
+        _networks,
+    ),
+    Setting(
+        "CORS_ORIGINS",
+        "",
+        "origins whose pages may read answers, by comma; * for all",
+        "https://crm.example.com",
+        _origins,
+    ),
+    Setting(
+        "SERVICE_VERSION",
+        "1",
+        "version under which a service announces itself, for canary shares by version",
+        "2",
+    ),
+    Setting(
         "ANALYSIS_WORKERS",
         "1",
         "processes of the enrichment service that analyse transcripts",
@@ -288,6 +329,10 @@ class Config:
     default_timezone: str
     gateway_upstreams: Mapping[str, tuple[str, ...]]
     gateway_routes: Path | None
+    gateway_workers: int
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    cors_origins: tuple[str, ...]
+    service_version: str
     analysis_workers: int
     shutdown_seconds: float
     log_level: str

@@ -33,6 +33,7 @@ from shared.errors import (
     NotFound,
     PayloadTooLarge,
     StoreUnavailable,
+    UpstreamTimeout,
     render,
 )
 from shared.home import internal_token_secret
@@ -46,6 +47,7 @@ S = TypeVar("S")
 log = structlog.get_logger()
 
 INTERNAL_TOKEN_HEADER = "x-internal-token"  # noqa: S105 - a header's name
+DEADLINE_HEADER = "x-deadline-ms"  # milliseconds that the caller still waits
 _READY_TIMEOUT_S = 2.0
 _RESTART_MAX_S = 30.0
 
@@ -250,7 +252,9 @@ class BaseAIService(Generic[S]):
             raise StoreUnavailable("The service is starting. Try again in a moment.")
         bind = structlog.contextvars.bound_contextvars
         with bind(org_id=str(principal.org_id), trace_id=_trace_id(request)):
-            data = await endpoint.handler(
+            data = await in_time(
+                request.headers.get(DEADLINE_HEADER),
+                endpoint.handler,
                 Call(
                     state=self._runtime.state,
                     principal=principal,
@@ -259,7 +263,7 @@ class BaseAIService(Generic[S]):
                     body=parse_body(endpoint.body, request.body),
                     request_id=request_id,
                     request=request,
-                )
+                ),
             )
         if isinstance(data, HTTPResponse):
             return data
@@ -306,6 +310,31 @@ def translate_sanic(error: Exception) -> Exception:
             return MalformedRequest("The request is not well-formed HTTP.")
         case _:
             return error
+
+
+async def in_time(
+    deadline: str | None, handler: Callable[[Call[S]], Awaitable[Any]], call: Call[S]
+) -> Any:
+    """What `handler` returns, unless the caller's deadline (X-Deadline-Ms) passes first.
+
+    UpstreamTimeout (504) if it has passed already, when nothing is begun, or passes meanwhile, when
+    the handler is cancelled and its transaction rolled back.
+    """
+    if deadline is None:
+        return await handler(call)
+    if not (deadline.isascii() and deadline.isdigit()):
+        raise MalformedRequest("X-Deadline-Ms is not a number of milliseconds. Send digits.")
+    if int(deadline) == 0:
+        raise UpstreamTimeout("The deadline of this request has passed; nothing was done.")
+    try:
+        async with asyncio.timeout(int(deadline) / 1000) as scope:
+            return await handler(call)
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise UpstreamTimeout(
+            "The deadline of this request passed before its work was done. Allow more time."
+        ) from None
 
 
 async def readiness(checks: Mapping[str, Check]) -> dict[str, str]:

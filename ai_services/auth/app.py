@@ -46,5 +46,7 @@ async def _open(config: Config, service: BaseAIService[Auth], stack: AsyncExitSt
     service.check("postgres", data.relational.ping)
     service.background("first start", start)
     service.background("cleaning", auth.cleaning.run)
-    service.background("registry", lambda: announce(data.cache, service.name, service.url))
+    service.background(
+        "registry", lambda: announce(data.cache, service.name, service.url, config.service_version)
+    )
     return auth

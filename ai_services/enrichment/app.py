@@ -58,7 +58,9 @@ async def _open(
     service.check("redis", data.cache.ping)
     service.background("outbox", relay.run)
     service.background("analysis", _AnalysisLoop(data, analyzer, service).run)
-    service.background("registry", lambda: announce(data.cache, service.name, service.url))
+    service.background(
+        "registry", lambda: announce(data.cache, service.name, service.url, config.service_version)
+    )
     return Enrichment(data, data_key(config))
 
 

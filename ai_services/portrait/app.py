@@ -47,5 +47,7 @@ async def _open(
     service.check("postgres", data.relational.ping)
     service.check("redis", data.cache.ping)
     service.background("outbox", relay.run)
-    service.background("registry", lambda: announce(data.cache, service.name, service.url))
+    service.background(
+        "registry", lambda: announce(data.cache, service.name, service.url, config.service_version)
+    )
     return data.relational

@@ -1,0 +1,54 @@
+"""Active health checks of every pool's instances: GET /ready (or the service's own path)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from gateway.health_checks import HealthChecks, HealthPolicy
+from gateway.pool import Pool, Pools
+from gateway.service_calls import ServiceCalls
+from gateway.upstream import Upstream
+
+_LOOK_S: Final = 1.0  # how soon a new pool is noticed
+_Member = tuple[Pool, Upstream]
+
+
+class Checks:
+    """`run_forever` beside the requests: verdicts go to the pools."""
+
+    def __init__(self, pools: Pools, calls: ServiceCalls) -> None:
+        self._pools = pools
+        self._calls = calls
+
+    async def run_forever(self) -> None:
+        running: dict[HealthPolicy, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for policy in {pool.policy.health for pool in self._pools.all()} - {None}:
+                    if policy is not None and policy not in running:
+                        running[policy] = group.create_task(self._run(policy))
+                await asyncio.sleep(_LOOK_S)
+
+    async def _run(self, policy: HealthPolicy) -> None:
+        checks: HealthChecks[_Member] = HealthChecks(
+            lambda: self._members(policy), self._probe, _tell, policy
+        )
+        await checks.run_forever()
+
+    def _members(self, policy: HealthPolicy) -> list[_Member]:
+        return [
+            (pool, one)
+            for pool in self._pools.all()
+            if pool.policy.health == policy
+            for one in pool.members()
+        ]
+
+    async def _probe(self, member: _Member) -> bool:
+        pool, upstream = member
+        status, _ = await self._calls.ask_instance(upstream, pool.service, pool.policy.health_path)
+        return status == 200
+
+
+def _tell(member: _Member, healthy: bool) -> None:
+    member[0].mark(member[1], healthy)

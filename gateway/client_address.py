@@ -1,0 +1,65 @@
+"""Whose request it is, when proxies stand in front of the gateway.
+
+Without TRUSTED_PROXIES the peer of the connection is the client. With it, X-Forwarded-For is read
+from the right, as each proxy appends whom it heard from: the first address that is no trusted
+proxy is the client's. What stands left of it, the client wrote itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.expiring_cache import ExpiringCache
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_SIZE: Final = 10_000
+
+
+class ClientAddress:
+    """`of` a request; `trusted` are the networks of the proxies in front."""
+
+    def __init__(self, trusted: Sequence[Network]) -> None:
+        self._trusted = tuple(trusted)
+        self._known: ExpiringCache[str, bool] = ExpiringCache(_SIZE)
+
+    def of(self, peer: str, forwarded: Sequence[str]) -> str:
+        """`forwarded` are the values of X-Forwarded-For; the result is an address or `peer`."""
+        if not self._trusted or not forwarded or not self._is_proxy(peer):
+            return peer
+        nearest = peer
+        for item in reversed(",".join(forwarded).split(",")):
+            address = _plain(item)
+            if address is None:
+                return nearest  # a proxy that says nothing readable: who spoke to us last
+            if not self._is_proxy(address):
+                return address
+            nearest = address
+        return nearest
+
+    def _is_proxy(self, address: str) -> bool:
+        known = self._known.get(address)
+        if known is None:
+            try:
+                parsed = ipaddress.ip_address(address)
+            except ValueError:
+                return False
+            known = any(parsed in network for network in self._trusted)
+            self._known.put(address, known, float("inf"))
+        return known
+
+
+def _plain(item: str) -> str | None:
+    """An address without port and brackets, in its usual spelling; None if it is none."""
+    text = item.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return str(mapped or parsed)

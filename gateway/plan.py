@@ -1,0 +1,96 @@
+"""The route table compiled for requests: per route, everything that a request needs of it.
+
+A plan is immutable; a reload makes a new one and swaps it as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.deadline import TimeLimits
+from gateway.hedging import HedgePolicy
+from gateway.limit import Limit
+from gateway.meters import Meters, RouteMeter
+from gateway.pool import Pool, Pools
+from gateway.rate_limit import LimitedRoute, RateLimiter
+from gateway.route import Route, RouteFile
+from gateway.route_table import RouteTable
+from gateway.shedding import Priority, Shedder
+from shared.security import PUBLIC, USER_ROLES
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """One route, ready to be used."""
+
+    route: Route
+    meter: RouteMeter
+    pool: Pool
+    shedder: Shedder
+    priority: Priority
+    times: TimeLimits
+    hedge: HedgePolicy | None
+    keyed: bool  # its service is balanced by caller
+    public: LimitedRoute | None  # limits for callers who are not known
+    by_role: Mapping[str, LimitedRoute]  # limits of the signed in; a role without any is missing
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    file: RouteFile
+    table: RouteTable
+    routes: tuple[RoutePlan, ...]
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return tuple(sorted({route.service for route in self.table.routes}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    method: str
+    path: str
+    limits: tuple[Limit, ...]
+
+
+def compile_plan(
+    file: RouteFile, table: RouteTable, meters: Meters, pools: Pools, limiter: RateLimiter
+) -> Plan:
+    metered = meters.of(table.routes)
+    return Plan(
+        file,
+        table,
+        tuple(
+            _route_plan(
+                route,
+                meter,
+                file,
+                pools.of(route.service, file.services.get(route.service)),
+                limiter,
+            )
+            for route, meter in zip(table.routes, metered, strict=True)
+        ),
+    )
+
+
+def _route_plan(
+    route: Route, meter: RouteMeter, file: RouteFile, pool: Pool, limiter: RateLimiter
+) -> RoutePlan:
+    def limited(role: str) -> LimitedRoute | None:
+        limits = route.limits + file.limits.get(role, ())
+        return limiter.compiled([_Limits(route.method, route.path, limits)])[0] if limits else None
+
+    of_roles = {role: limited(role) for role in USER_ROLES}
+    return RoutePlan(
+        route,
+        meter,
+        pool,
+        pool.streams if route.stream else pool.shedder,
+        Priority.BATCH if route.priority == "batch" else Priority.INTERACTIVE,
+        TimeLimits(route.timeout, route.per_try),
+        HedgePolicy(route.hedge) if route.hedge is not None else None,
+        pool.policy.balance == "hash",
+        limited(PUBLIC),
+        {role: one for role, one in of_roles.items() if one is not None},
+    )

@@ -1,0 +1,160 @@
+"""How many requests a service is given at once, and who is turned away first.
+
+A service has a limit of requests in flight. Batch work may use a share of it only and is refused as
+soon as all classes together fill that share; interactive requests use all of it; health requests
+have a small reserve above it. Nobody waits in line: a refusal is immediate and says when to come
+back. Long-lived streams hold their slot; count them in a limit of their own.
+
+The limit is fixed, or adapts as TCP's window does (additive increase, multiplicative decrease):
+one more for each full limit of answers while it is needed, less after a sign of overload. Latency
+gradients are of no use here: the routes of one service differ in latency by three orders.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from types import TracebackType
+from typing import Final, Self
+
+from gateway.outcome import Outcome, outcome_of_error
+from shared.errors import UpstreamUnavailable
+
+
+class Priority(IntEnum):
+    """Lower goes first."""
+
+    HEALTH = 0
+    INTERACTIVE = 1
+    BATCH = 2
+
+
+_COME_BACK_S: Final = {Priority.HEALTH: 1.0, Priority.INTERACTIVE: 1.0, Priority.BATCH: 5.0}
+
+
+@dataclass(frozen=True, slots=True)
+class SheddingPolicy:
+    limit: int = 256  # requests in flight; where an adaptive limit begins
+    batch_share: float = 0.5
+    health_reserve: int = 4
+    least: int = 8
+    most: int | None = None  # None: the limit is fixed; otherwise how far it may grow
+    shrink: float = 0.9
+    pause_s: float = 1.0  # at least between two decreases: one burst of failures is one sign
+
+    def ceiling(self, priority: Priority, limit: int) -> int:
+        """How many may be in flight, of all classes, for one of this class to be admitted."""
+        if priority is Priority.BATCH:
+            return max(1, int(limit * self.batch_share))
+        return limit + self.health_reserve if priority is Priority.HEALTH else limit
+
+
+@dataclass(frozen=True, slots=True)
+class ShedderSnapshot:
+    limit: int
+    in_flight: int
+    by_priority: dict[Priority, int]
+    shed: dict[Priority, int]
+
+
+class Slot:
+    """One admitted request; a context manager that gives its place back exactly once.
+
+    Set `outcome` when the request ended without raising; otherwise the error says what it was.
+    """
+
+    __slots__ = ("_shedder", "outcome", "priority")
+
+    def __init__(self, shedder: Shedder, priority: Priority) -> None:
+        self._shedder: Shedder | None = shedder
+        self.priority = priority
+        self.outcome = Outcome.SUCCESS
+
+    def release(self, outcome: Outcome) -> None:
+        """Further calls do nothing."""
+        shedder, self._shedder = self._shedder, None
+        if shedder is not None:
+            shedder._ended(self.priority, outcome)  # noqa: SLF001 - two halves of one thing
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.release(self.outcome if error is None else outcome_of_error(error))
+
+
+class Shedder:
+    """The concurrency limit of one service, in one event loop."""
+
+    def __init__(
+        self,
+        service: str,
+        policy: SheddingPolicy = SheddingPolicy(),
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._service = service
+        self._policy = policy
+        self._clock = clock
+        self._random = chance
+        self._limit = float(policy.limit)
+        self._in_flight = 0
+        self._by_priority = [0] * len(Priority)
+        self._shed = [0] * len(Priority)
+        self._shrunk_at = float("-inf")
+        self._resize()
+
+    def admit(self, priority: Priority) -> Slot:
+        """A slot, to be used in a `with` at once; UpstreamUnavailable with Retry-After if full."""
+        if self._in_flight >= self._ceilings[priority]:
+            self._shed[priority] += 1
+            # Spread out, so that those refused together don't come back together.
+            wait = _COME_BACK_S[priority] * (1.0 + self._random())
+            raise UpstreamUnavailable(
+                f"The service {self._service!r} is busy. Try again in a moment.",
+                retry_after=wait,
+            )
+        self._in_flight += 1
+        self._by_priority[priority] += 1
+        return Slot(self, priority)
+
+    def snapshot(self) -> ShedderSnapshot:
+        return ShedderSnapshot(
+            int(self._limit),
+            self._in_flight,
+            dict(zip(Priority, self._by_priority, strict=True)),
+            dict(zip(Priority, self._shed, strict=True)),
+        )
+
+    def _ended(self, priority: Priority, outcome: Outcome) -> None:
+        if self._policy.most is not None:
+            self._adapt(outcome, self._policy.most)
+        self._in_flight -= 1
+        self._by_priority[priority] -= 1
+
+    def _adapt(self, outcome: Outcome, most: int) -> None:
+        policy, limit = self._policy, self._limit
+        if outcome.answered:
+            if self._in_flight * 2 < limit:
+                return  # more would not be used: nothing is known about whether they fit
+            self._limit = min(limit + 1.0 / limit, float(most))
+        elif outcome is Outcome.GATEWAY_ERROR:
+            now = self._clock()
+            if now - self._shrunk_at < policy.pause_s:
+                return
+            self._shrunk_at = now
+            self._limit = max(limit * policy.shrink, float(policy.least))
+        if int(self._limit) != int(limit):
+            self._resize()
+
+    def _resize(self) -> None:
+        limit = int(self._limit)
+        self._ceilings = [self._policy.ceiling(one, limit) for one in Priority]
