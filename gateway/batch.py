@@ -1,0 +1,198 @@
+"""POST /api/v1/batch: many requests in one, each as if it had been sent alone.
+
+Every item is carried out by the injected `execute` with the caller's own identity, through the same
+path normalisation, route table, scopes, limits and metrics as any request. Ten at a time, answers in
+the order of the items, an end for all of them: what isn't done by then is 504, the others stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import uuid4
+
+import orjson
+import structlog
+from pydantic import ValidationError
+
+from gateway.batch_schemas import BatchIn, BatchItem
+from gateway.kept_answer import KeptAnswer
+from gateway.request_path import normalise
+from shared.errors import Detail, InvalidInput, UpstreamTimeout, render
+from shared.validation import invalid, parse_body
+
+BATCH_PATH: Final = "/api/v1/batch"
+CONCURRENCY: Final = 10
+DEADLINE_S: Final = 30.0
+ITEM_LIMIT: Final = 1 << 20  # bytes of an item's answer that are passed on
+TOTAL_LIMIT: Final = 8 << 20  # the same for all items together
+_SENT: Final = frozenset(
+    {"accept", "accept-language", "idempotency-key", "if-match", "if-none-match"}
+)
+_RETURNED: Final = frozenset(
+    {
+        b"content-type", b"location", b"etag", b"cache-control", b"age", b"vary", b"allow",
+        b"retry-after", b"www-authenticate", b"idempotent-replayed", b"x-request-id",
+        b"ratelimit", b"ratelimit-policy", b"ratelimit-limit", b"ratelimit-remaining",
+        b"ratelimit-reset",
+    }
+)  # fmt: skip
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class SubRequest:
+    """One item as `execute` gets it. `target`: path and query as the client wrote them, ASCII."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]  # names in lower case
+    body: bytes | None  # JSON
+    request_id: str
+
+
+# Answers, or raises a LoomaError. May be cancelled at any time; should read no more of an answer
+# than ITEM_LIMIT and one byte.
+Execute = Callable[[SubRequest], Awaitable[KeptAnswer]]
+
+
+async def run_batch(
+    body: bytes,
+    execute: Execute,
+    *,
+    deadline: float = DEADLINE_S,
+    concurrency: int = CONCURRENCY,
+) -> dict[str, Any]:
+    """The `data` of the answer (BatchOut), for orjson. `body`: that of the request.
+
+    Raises MalformedRequest or InvalidInput if the batch as a whole is wrong; a wrong item is
+    answered in its place.
+    """
+    items = parse_body(BatchIn, body).requests
+    batch = _Batch(items, execute, deadline)
+    try:
+        async with asyncio.timeout(deadline), asyncio.TaskGroup() as group:
+            numbers = iter(range(len(items)))
+            for _ in range(min(concurrency, len(items))):
+                group.create_task(batch.work(numbers))
+    except TimeoutError:
+        log.warning("batch not done in time", items=len(items), done=batch.done)
+    return {"responses": batch.answers()}
+
+
+class _Batch:
+    def __init__(self, items: Sequence[Any], execute: Execute, deadline: float) -> None:
+        self._items = items
+        self._execute = execute
+        self._deadline = deadline
+        self._answers: list[dict[str, Any] | None] = [None] * len(items)
+        self._ids = [str(uuid4()) for _ in items]
+        self._begun: set[int] = set()
+        self._room = TOTAL_LIMIT
+
+    @property
+    def done(self) -> int:
+        return sum(answer is not None for answer in self._answers)
+
+    async def work(self, numbers: Iterator[int]) -> None:
+        """Carry out items until there are none; several of these share the numbers."""
+        for number in numbers:
+            self._answers[number] = await self._answer(number)
+
+    def answers(self) -> list[dict[str, Any]]:
+        return [answer or self._late(number) for number, answer in enumerate(self._answers)]
+
+    async def _answer(self, number: int) -> dict[str, Any]:
+        request_id = self._ids[number]
+        try:
+            request = _sub_request(self._items[number], request_id)
+            self._begun.add(number)
+            answer = await self._execute(request)
+        except Exception as error:  # an edge: one item's failure is that item's answer
+            rendered = _failure(error, request_id)
+            if rendered["status"] == 500:
+                log.exception("batch item failed", request_id=request_id)
+            return rendered
+        return self._passed_on(answer)
+
+    def _passed_on(self, answer: KeptAnswer) -> dict[str, Any]:
+        headers = {
+            name.decode(): value.decode("latin-1")
+            for name, value in answer.headers
+            if name in _RETURNED
+        }
+        result: dict[str, Any] = {"status": answer.status, "headers": headers, "body": None}
+        size = len(answer.body)
+        if size > min(ITEM_LIMIT, self._room):
+            result["omitted"] = "too_large"
+            return result
+        self._room -= size
+        if answer.body:
+            try:
+                result["body"] = _readable(answer)
+            except UnicodeDecodeError:
+                result["omitted"] = "not_text"
+        return result
+
+    def _late(self, number: int) -> dict[str, Any]:
+        state = (
+            "did not end in time; it may have been carried out"
+            if number in self._begun
+            else "was not begun in time"
+        )
+        error = UpstreamTimeout(
+            f"This item {state}: a batch has {self._deadline:g} s. Send fewer items at once."
+        )
+        return _failure(error, self._ids[number])
+
+
+def _sub_request(item: Any, request_id: str) -> SubRequest:
+    """A checked item; InvalidInput or MalformedRequest for what it can't be."""
+    try:
+        parsed = BatchItem.model_validate(item)
+    except ValidationError as error:
+        raise invalid(error.errors(include_url=False), "item") from error
+    if "#" in parsed.path:
+        raise _wrong("path", "holds a '#'", "leave the fragment out")
+    if normalise(parsed.path.partition("?")[0].encode()) == BATCH_PATH:
+        raise _wrong("path", "is a batch in a batch", "put its items into this one")
+    headers = {name.lower(): value for name, value in parsed.headers.items()}
+    for name in headers:
+        if name not in _SENT:
+            raise _wrong(
+                f"headers.{name[:50]}",
+                "can't be set for one item",
+                f"leave it out; {', '.join(sorted(_SENT))} can",
+            )
+    body = None
+    if parsed.body is not None:
+        body = orjson.dumps(parsed.body)
+        headers["content-type"] = "application/json"
+    return SubRequest(parsed.method, parsed.path, tuple(headers.items()), body, request_id)
+
+
+def _readable(answer: KeptAnswer) -> Any:
+    """JSON as it came (checked: a service may say JSON and send something else), or text."""
+    if "json" in answer.header(b"content-type"):
+        try:
+            orjson.loads(answer.body)
+            return orjson.Fragment(answer.body)
+        except orjson.JSONDecodeError:
+            pass  # it is passed on as the text that it is
+    return answer.body.decode()
+
+
+def _failure(error: Exception, request_id: str) -> dict[str, Any]:
+    status, body, headers = render(error, request_id)
+    lower = {name.lower(): value for name, value in headers.items()}
+    return {
+        "status": status,
+        "headers": {"content-type": "application/json", **lower},
+        "body": body,
+    }
+
+
+def _wrong(field: str, problem: str, fix: str) -> InvalidInput:
+    return InvalidInput(f"{field} {problem}; {fix}.", details=[Detail(field, problem, fix)])
