@@ -23,8 +23,6 @@ from uuid import UUID, uuid5
 import httpx
 import orjson
 import weaviate
-from grpc import StatusCode  # type: ignore[import-untyped]  # no types published
-from grpc.aio import AioRpcError  # type: ignore[import-untyped]  # no types published
 from weaviate import exceptions
 from weaviate.classes.config import (
     Configure,
@@ -37,61 +35,18 @@ from weaviate.classes.data import DataObject
 from weaviate.classes.init import AdditionalConfig, Auth, Timeout
 from weaviate.classes.query import Filter, MetadataQuery
 
-from shared.data_access.errors import Kind, Translator
 from shared.data_access.ports import VectorHit, VectorItem
 from shared.data_access.vector_input import check_vector
-from shared.errors import StoreError, StoreUnavailable
+from shared.data_access.weaviate_errors import DRIVER_ERRORS, WEAVIATE
 
-DRIVER_ERRORS: tuple[type[BaseException], ...] = (
-    exceptions.WeaviateBaseError,
-    exceptions.WeaviateProtobufIncompatibility,
-    httpx.HTTPError,
-    httpx.StreamError,
-    AioRpcError,
-)
-_UNAVAILABLE = (
-    exceptions.WeaviateConnectionError,
-    exceptions.WeaviateStartUpError,
-    exceptions.WeaviateGRPCUnavailableError,
-    exceptions.WeaviateTimeoutError,
-    exceptions.WeaviateRetryError,
-    exceptions.WeaviateClosedClientError,
-    exceptions.AuthenticationFailedError,  # our credentials are refused: the operator's to repair
-    httpx.HTTPError,
-    httpx.StreamError,
-)
-_UNAVAILABLE_CODES = (
-    StatusCode.UNAVAILABLE,
-    StatusCode.DEADLINE_EXCEEDED,
-    StatusCode.RESOURCE_EXHAUSTED,
-    StatusCode.UNAUTHENTICATED,
-)
 _READ_SECONDS = 2.5
 _WRITE_SECONDS = 30.0
 _BATCH = 500
 _NAMESPACE = UUID("6c6f6f6d-6100-4000-8000-766563746f72")
 _ITEM_ID, _TAGS, _DOCUMENT, _LENGTH = "item_id", "tags", "document", "length"
+_VECTOR = "embedding"
 
 Scalar = str | int | float | bool
-
-
-def classify(error: BaseException) -> Kind:
-    # The client wraps gRPC errors without naming them as the cause.
-    wrapped: BaseException | None = error
-    while wrapped is not None:
-        if isinstance(wrapped, AioRpcError) and wrapped.code() in _UNAVAILABLE_CODES:
-            return StoreUnavailable
-        wrapped = wrapped.__cause__ or wrapped.__context__
-    if isinstance(error, _UNAVAILABLE):
-        return StoreUnavailable
-    if isinstance(error, exceptions.UnexpectedStatusCodeError):
-        # 401: our credentials. gRPC's codes are below 17.
-        refused = error.status_code in (401, 429) or error.status_code >= 500
-        return StoreUnavailable if refused else StoreError
-    return StoreError
-
-
-WEAVIATE = Translator("vector store", DRIVER_ERRORS, classify)
 
 
 class WeaviateVectors:
@@ -138,6 +93,7 @@ class WeaviateVectors:
         async with self._call(_READ_SECONDS):
             found = await target.query.near_vector(
                 near_vector=[float(value) for value in vector],
+                target_vector=_VECTOR,
                 limit=limit,
                 filters=filters,
                 return_metadata=MetadataQuery(distance=True),
@@ -166,9 +122,9 @@ class WeaviateVectors:
                 page = await target.query.fetch_objects(
                     filters=Filter.by_id().contains_any(wanted),
                     limit=len(wanted),
-                    include_vector=True,
+                    include_vector=[_VECTOR],
                 )
-            items = [_item(item.properties, item.vector) for item in page.objects]
+            items = [_item(item.properties, item.vector[_VECTOR]) for item in page.objects]
             found |= {item.id: item for item in items}
         return found
 
@@ -236,9 +192,10 @@ class WeaviateVectors:
                     enabled=True, auto_tenant_creation=True, auto_tenant_activation=True
                 ),
                 vector_config=Configure.Vectors.self_provided(
+                    name=_VECTOR,
                     vector_index_config=Configure.VectorIndex.hnsw(
                         distance_metric=VectorDistances.COSINE
-                    )
+                    ),
                 ),
                 properties=_schema(),
             )
@@ -249,14 +206,10 @@ class WeaviateVectors:
 
     async def _all_versions(self, org_id: UUID, collection: str) -> list[Any]:
         """The organisation's parts of the Weaviate collections of every model version."""
-        client = await self._connected()
         async with self._call(_READ_SECONDS):
-            names = [
-                name
-                for name in await client.collections.list_all(simple=True)
-                if name.startswith(_prefix(collection))
-            ]
-        parts = [await self._existing(name, org_id) for name in names]
+            names = await _class_names(self._url)
+        ours = [name for name in names if name.startswith(_prefix(collection))]
+        parts = [await self._existing(name, org_id) for name in ours]
         return [part for part in parts if part is not None]
 
     # -- connection --------------------------------------------------------------------------
@@ -306,6 +259,22 @@ def _client(url: str) -> weaviate.WeaviateAsyncClient:
     )
 
 
+async def _class_names(url: str) -> list[str]:
+    """The names of all Weaviate collections.
+
+    The client would read every collection's settings for them, and fail on one that it doesn't
+    know all of: another program's, or a newer server's.
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 8080)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    token = {"Authorization": f"Bearer {unquote(parts.password)}"} if parts.password else {}
+    async with httpx.AsyncClient(headers=token, timeout=_READ_SECONDS) as client:
+        answer = await client.get(f"{parts.scheme}://{host}:{port}/v1/schema")
+        answer.raise_for_status()
+        return [str(entry["class"]) for entry in answer.json()["classes"]]
+
+
 def _schema() -> list[Property]:
     return [
         Property(
@@ -335,7 +304,7 @@ def _object(item: VectorItem) -> DataObject[dict[str, Any], None]:
     vector = [float(value) for value in item.vector]
     return DataObject(
         uuid=_uuid(item.id),
-        vector=vector,
+        vector={_VECTOR: vector},
         properties={
             _ITEM_ID: item.id,
             _TAGS: _tags(item.properties),
@@ -345,14 +314,12 @@ def _object(item: VectorItem) -> DataObject[dict[str, Any], None]:
     )
 
 
-def _item(properties: Mapping[str, Any], vector: Any) -> VectorItem:
+def _item(properties: Mapping[str, Any], vector: Sequence[float]) -> VectorItem:
     """Weaviate may give back the direction of a vector only: bring it to its length again."""
-    values = vector["default"] if isinstance(vector, dict) else vector
-    length = math.hypot(*values)
-    scale = properties[_LENGTH] / length if length else 1.0
+    scale = properties[_LENGTH] / math.hypot(*vector)
     return VectorItem(
         properties[_ITEM_ID],
-        [value * scale for value in values],
+        [value * scale for value in vector],
         orjson.loads(properties[_DOCUMENT]),
     )
 

@@ -83,6 +83,8 @@ async def proxied(url: str) -> AsyncIterator[tuple[str, Proxy]]:
     user = parts.netloc.rpartition("@")[0]
     netloc = f"{user}@127.0.0.1:{proxy.port}" if user else f"127.0.0.1:{proxy.port}"
     try:
-        yield urlunsplit((scheme, netloc, path, "", "")), proxy
+        # Weaviate's gRPC, if named, is not proxied.
+        grpc = f"grpc={query['grpc'][0]}" if "grpc" in query else ""
+        yield urlunsplit((scheme, netloc, path, grpc, "")), proxy
     finally:
         await proxy.cut()

@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -51,8 +52,20 @@ async def has_pgvector(url: str) -> bool:
         await connection.close()
 
 
-@pytest.fixture(params=["exact", "indexed", "local", "weaviate"])
+@pytest.fixture
+async def weaviate_server() -> AsyncIterator[Any]:
+    from tests.contract.weaviate_server import WeaviateServer
+
+    server = WeaviateServer()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture(params=["exact", "indexed", "local", "protocol", "weaviate"])
 def setup(request: pytest.FixtureRequest) -> Setup:
+    if request.param == "protocol":
+        return Setup("weaviate", request.getfixturevalue("weaviate_server").url)
     if request.param == "weaviate":
         if "TEST_WEAVIATE_URL" not in os.environ:
             pytest.skip("TEST_WEAVIATE_URL is not set: http://weaviate:8080?grpc=weaviate:50051")
@@ -273,6 +286,40 @@ async def test_cancellation_in_the_middle_leaves_a_working_adapter(vectors, org)
         await asyncio.wait([task])
     await vectors.upsert(org, C, V, items)
     assert await vectors.count(org, C, V) == 300
+
+
+class TestWeaviateRefusals:
+    """What Weaviate's own errors become, and how soon."""
+
+    @pytest.mark.parametrize(
+        ("code", "expected"),
+        [
+            ("UNAVAILABLE", StoreUnavailable),
+            ("DEADLINE_EXCEEDED", StoreUnavailable),
+            ("RESOURCE_EXHAUSTED", StoreUnavailable),
+            ("UNAUTHENTICATED", StoreUnavailable),
+            ("PERMISSION_DENIED", StoreError),
+            ("UNKNOWN", StoreError),
+            ("INVALID_ARGUMENT", StoreError),
+        ],
+    )
+    async def test_kinds(self, weaviate_server, code, expected, capsys):
+        import grpc
+
+        vectors, _ = Setup("weaviate", weaviate_server.url).open()
+        org_id = uuid4()
+        try:
+            await vectors.upsert(org_id, C, V, [VectorItem("a", unit(1.0))])
+            weaviate_server.fail_with = grpc.StatusCode[code]
+            started = time.monotonic()
+            with pytest.raises(expected) as caught:
+                await vectors.search(org_id, C, V, unit(1.0))
+            assert time.monotonic() - started < 3
+            assert type(caught.value) is expected
+            assert "secret" not in caught.value.message
+        finally:
+            await vectors.close()
+        assert "secret" not in capsys.readouterr().out
 
 
 class TestPgvector:
