@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.shared.cli.test_commands import Looma
+from tests.shared.cli.looma import Looma
 
 
 def belongs_to(process: psutil.Process, home: Path) -> bool:
