@@ -48,7 +48,8 @@ for r, parts in ipairs(requests) do
   end
   allowed[r] = fits
 end
-local told = {now}
+-- As text: numbers are written with 14 digits, and the clock has more from 2028 on.
+local told = {string.format('%.0f', now)}
 for k, rule in ipairs(keys) do
   local lease = 0
   if taken[k] and rule[3] > 0 then
@@ -102,7 +103,7 @@ class SharedCounts:
         border = 1 + 2 * len(keys)
         pairs = zip(told[1:border:2], told[2:border:2], strict=True)
         return Count(
-            told[0] / _MICRO,
+            float(told[0]) / _MICRO,
             tuple((ahead / _MICRO, int(lease)) for ahead, lease in pairs),
             tuple(fits == 1 for fits in told[border:]),
         )

@@ -84,7 +84,7 @@ async def opened(
 
 def hammered(url: str, text: str, seconds: float, processes: int = 4) -> list[dict[str, Any]]:
     """What each process reports of asking for as much as it could at the same time."""
-    start = time.time() + 3
+    start = time.time() + 2
     command = [sys.executable, "-m", "tests.gateway.limit_worker", url, text, str(processes)]
     workers = [
         subprocess.Popen(
@@ -108,7 +108,7 @@ def hammered(url: str, text: str, seconds: float, processes: int = 4) -> list[di
 async def test_four_processes_let_through_what_one_would(
     redis_url: str, text: str, rate: int, burst: int
 ) -> None:
-    said = await asyncio.to_thread(hammered, redis_url, text, 2.5)
+    said = await asyncio.to_thread(hammered, redis_url, text, 2.0)
     assert not any(worker["degraded"] for worker in said)
     assert all(worker["made"] > 2 * worker["allowed"] for worker in said)
     allowed = sum(worker["allowed"] for worker in said)

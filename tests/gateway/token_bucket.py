@@ -18,10 +18,13 @@ class TokenBucket:
     def __post_init__(self) -> None:
         self.tokens = self.burst
 
-    def take(self, at: Fraction, cost: int) -> bool:
+    def fill(self, at: Fraction) -> None:
         if self.at is not None:
             self.tokens = min(self.burst, self.tokens + (at - self.at) * self.rate)
         self.at = at
+
+    def take(self, at: Fraction, cost: int) -> bool:
+        self.fill(at)
         if self.tokens < min(cost, self.burst):
             return False
         self.tokens -= cost
