@@ -16,6 +16,8 @@ from gateway.admin import Admin
 from gateway.api_keys import ApiKeys
 from gateway.background import running_beside
 from gateway.balancing import Balancer
+from gateway.batch import BATCH_PATH
+from gateway.batch_schemas import BatchIn, BatchOut
 from gateway.checks import Checks
 from gateway.client_address import ClientAddress
 from gateway.cors import Cors
@@ -24,13 +26,16 @@ from gateway.discovery import Discovery
 from gateway.edge import Edge, Gates
 from gateway.health import Health
 from gateway.http1 import Site
+from gateway.idempotency import Idempotency
 from gateway.identity import Identity
 from gateway.meters import Meters
+from gateway.own_routes import OwnCall, OwnRoute
 from gateway.page import Page, PageMaker
 from gateway.plan import compile_plan
 from gateway.pool import Pools
-from gateway.proxy import Proxy
+from gateway.proxy import Keeping, Proxy
 from gateway.rate_limit import RateLimiter
+from gateway.response_cache import ResponseCache
 from gateway.revocations import Revocations
 from gateway.route import (
     DEFAULT_BODY_LIMIT,
@@ -50,7 +55,7 @@ from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
 from shared.errors import UpstreamError
 from shared.home import internal_token_secret
-from shared.security import InternalTokens
+from shared.security import SELF, InternalTokens
 from shared.server import listen, serving
 from shared.stores import store_urls
 
@@ -146,7 +151,17 @@ class Gateway:
         )
         current: list[Edge] = []
         admin = Admin(lambda: current[0].plan, pools, limiter)
-        own = admin.routes()
+
+        async def batch(call: OwnCall) -> Any:
+            return await current[0].batch(call)
+
+        own = (
+            *admin.routes(),
+            OwnRoute(
+                "POST", BATCH_PATH, SELF, "Many requests in one", batch,
+                body_limit=DEFAULT_BODY_LIMIT, body=BatchIn, returns=BatchOut,
+            ),
+        )  # fmt: skip
         health = Health(plan.services, discovery, calls, keys, lambda: self.draining)
         descriptions = Descriptions(lambda: current[0].plan.table.routes, own, calls)
         pages: dict[str, PageMaker] = {
@@ -156,8 +171,11 @@ class Gateway:
             "/openapi.json": descriptions.openapi,
             "/docs": descriptions.docs,
         }
-        proxy = Proxy(tokens, traces, meters, self.timeouts)
-        edge = Edge(plan, pages, own, gates, proxy, meters)
+        idempotency = Idempotency(cache, meters.metrics.registry)
+        stack.push_async_callback(idempotency.close)
+        keeping = Keeping(ResponseCache(meters.metrics.registry), idempotency)
+        proxy = Proxy(tokens, traces, meters, self.timeouts, keeping)
+        edge = Edge(plan, pages, own, gates, proxy, meters, self.timeouts.stall)
         current.append(edge)
         checks = Checks(pools, calls)
         await stack.enter_async_context(

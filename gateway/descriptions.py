@@ -63,7 +63,9 @@ class Descriptions:
             await asyncio.gather(*(self._ask(service) for service in services))
             merged = merge(self._documents, routes)
             for one in self._own:
-                merged["paths"].setdefault(one.path, {})[one.method.lower()] = one.describe()
+                operation, schemas = one.describe()
+                merged["paths"].setdefault(one.path, {})[one.method.lower()] = operation
+                merged["components"]["schemas"].update(schemas)
             written = orjson.dumps(merged)
             if written != self._json:
                 self._json = written

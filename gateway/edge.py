@@ -8,22 +8,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import structlog
 from sanic.request import Request
 
 from gateway.allowance import Allowance
+from gateway.batch import SubRequest, run_batch
 from gateway.client_address import ClientAddress
 from gateway.cors import Cors
 from gateway.headers import own_answer_lines
 from gateway.identity import Identity
+from gateway.inner_request import InnerRequest
+from gateway.kept_answer import KeptAnswer
 from gateway.meters import CLIENT_GONE, Meters
 from gateway.own_routes import OwnCall, OwnRoute, enveloped
 from gateway.page import Page, PageMaker
 from gateway.plan import Plan, RoutePlan
 from gateway.proxy import Admitted, Proxy
 from gateway.rate_limit import RateLimiter
+from gateway.request_body import whole_body
 from gateway.request_path import normalise, split_target
 from gateway.server import (
     Answer,
@@ -62,12 +67,14 @@ class Edge:
         gates: Gates,
         proxy: Proxy,
         meters: Meters,
+        stall: float,
     ) -> None:
         self._plan = plan
         self._pages = {path: (maker, meters.page(path)) for path, maker in pages.items()}
         self._own = {one.path: (one, meters.own(one.method, one.path)) for one in own}
         self._gates = gates
         self._proxy = proxy
+        self._stall = stall
         self._meters = meters
 
     @property
@@ -153,7 +160,11 @@ class Edge:
         principal = await self._gates.identity.principal(request.headers)
         principal.require(route.scope)
         request_id = request_id_of(request)
-        data = await route.handler(OwnCall(request, principal, self._address(request), request_id))
+        body = b""
+        if route.body_limit:
+            body = await whole_body(request, route.body_limit, self._stall)
+        address = self._address(request)
+        data = await route.handler(OwnCall(request, principal, address, request_id, body))
         await self._send(request, enveloped(data, request_id))
         return 200
 
@@ -176,6 +187,16 @@ class Edge:
         answer = begin(request, Answer(204, [*lines, (b"content-length", b"0")]))
         await answer.send(b"", end_stream=True)
         return 204
+
+    async def batch(self, call: OwnCall) -> Any:
+        """POST /api/v1/batch: each item goes through `handle` as if it had come alone."""
+
+        async def execute(sub: SubRequest) -> KeptAnswer:
+            inner = InnerRequest(call.request, sub)
+            await self.handle(inner)
+            return inner.inner.kept()
+
+        return await run_batch(call.body, execute)
 
     async def fail(self, request: Request, error: Exception) -> None:
         """Answer with the failure envelope."""

@@ -259,6 +259,11 @@ class ClientConnection(asyncio.Protocol):
 
     # Answering.
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client has closed its connection."""
+        return self.transport.is_closing()
+
     def begin(self, answer: Answer) -> None:
         self._answer = answer
         answer.sender = self

@@ -29,7 +29,7 @@ class Answer:
     `lines` must not frame the body; that is done here.
     """
 
-    __slots__ = ("_chunked", "_left", "_lines", "begun", "ended", "length", "sender", "status")
+    __slots__ = ("_chunked", "_left", "begun", "ended", "length", "lines", "sender", "status")
 
     def __init__(self, status: int, lines: Lines, length: int | None = None) -> None:
         self.status = status
@@ -37,7 +37,7 @@ class Answer:
         self.sender: Sender  # set by whoever begins the answer
         self.begun = False
         self.ended = False
-        self._lines = lines
+        self.lines = lines
         self._chunked = False
         self._left: int | None = None  # of the announced length; None: no body goes out
 
@@ -51,7 +51,7 @@ class Answer:
         """The head and the first part. `persistent` is HTTP/1.1, which keeps connections unasked."""
         self.begun = True
         head = [_STATUS_LINES.get(self.status) or b"HTTP/1.1 %d \r\n" % self.status]
-        head += [b"%b: %b\r\n" % line for line in self._lines]
+        head += [b"%b: %b\r\n" % line for line in self.lines]
         if self.status not in _WITHOUT_BODY:
             length = len(data) if self.length is None and end else self.length
             if length is None:

@@ -36,13 +36,12 @@ class RouteMeter:
         counter.inc()
         self._duration.observe(seconds)
 
-    def own_part(self, seconds: float) -> None:
-        """Seconds of our own until the answer's head was passed on."""
-        self._overhead.observe(seconds)
-
-    def upstream_took(self, seconds: float) -> None:
-        """Seconds of the service, all tries together, until the answer's head."""
-        self._upstream.observe(seconds)
+    def relayed(self, overhead: float, upstream: float) -> None:
+        """Seconds of our own until the answer's head was passed on, and those of the service, all
+        tries together.
+        """
+        self._overhead.observe(overhead)
+        self._upstream.observe(upstream)
 
 
 class PoolCollector(Collector):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from pydantic import BaseModel
 from sanic.request import Request
 
 from gateway.page import Page
@@ -21,6 +22,7 @@ class OwnCall:
     principal: Principal
     address: str
     request_id: str
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +32,41 @@ class OwnRoute:
     scope: str
     summary: str
     handler: Callable[[OwnCall], Awaitable[Any]]  # the `data` of the envelope
-    operation: Mapping[str, Any] = field(default_factory=dict)  # more of its OpenAPI description
+    body_limit: int = 0  # bytes; 0: it takes no body
+    body: type[BaseModel] | None = None
+    returns: type[BaseModel] | None = None
+    limited: bool = True  # by the limits of the caller's role
 
-    def describe(self) -> dict[str, Any]:
-        """Its operation for the merged OpenAPI document."""
-        return {
+    def describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Its operation for the merged OpenAPI document, and the schemas that it refers to."""
+        schemas: dict[str, Any] = {}
+        operation: dict[str, Any] = {
             "summary": self.summary,
             "tags": ["gateway"],
             "operationId": f"gateway.{self.path.rpartition('/')[2]}",
             "x-scope": self.scope,
             "security": [{"bearer": []}, {"apiKey": []}],
-            "responses": {"200": {"description": "OK"}},
-            **self.operation,
+            "responses": {"200": _content(self.returns, schemas, "The answer")},
         }
+        if self.body is not None:
+            operation["requestBody"] = {**_content(self.body, schemas, ""), "required": True}
+            del operation["requestBody"]["description"]
+        return operation, schemas
+
+
+def _content(
+    model: type[BaseModel] | None, schemas: dict[str, Any], description: str
+) -> dict[str, Any]:
+    if model is None:
+        return {"description": description}
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    schemas[model.__name__] = schema
+    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": reference}},
+    }
 
 
 def enveloped(data: Any, request_id: str) -> Page:

@@ -6,6 +6,7 @@ from sanic.request import Request
 
 from gateway.http1 import ClientConnection, client_of
 from gateway.http1_body import too_large
+from gateway.inner_request import InnerConnection
 
 
 class RequestBody:
@@ -16,7 +17,11 @@ class RequestBody:
     """
 
     def __init__(
-        self, client: ClientConnection, length: int | None, limit: int, stall: float
+        self,
+        client: ClientConnection | InnerConnection,
+        length: int | None,
+        limit: int,
+        stall: float,
     ) -> None:
         self._client = client
         self._limit = limit
@@ -49,3 +54,15 @@ def body_of(request: Request, limit: int, stall: float) -> RequestBody | None:
         return None
     length = request.headers.get("content-length")
     return RequestBody(client, None if length is None else int(length), limit, stall)
+
+
+async def whole_body(request: Request, limit: int, stall: float) -> bytes:
+    """All of a request's body, b'' without one; PayloadTooLarge over `limit` bytes."""
+    body = body_of(request, limit, stall)
+    if body is None:
+        return b""
+    await body.start()
+    parts = [body.first]
+    while not body.complete and (part := await body.read()):
+        parts.append(part)
+    return b"".join(parts)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.limit import Limit, check_shared, parse_limits
+from gateway.response_cache import parse_life
 from gateway.service_policy import ServicePolicy, parse_policy
 from shared.errors import ConfigError
 from shared.security import ALL_SCOPES, PUBLIC, USER_ROLES
@@ -28,7 +29,9 @@ _KEYS: Final = frozenset(
 PRIORITIES: Final = ("interactive", "batch")
 _SETTINGS: Final = frozenset({"services", "limits"})  # tables that are no service's routes
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*|\.well-known|\{[a-z][a-z0-9_]*\}")
-_OWN: Final = frozenset({"/health", "/ready", "/metrics", "/openapi.json", "/docs"})
+_OWN: Final = frozenset(
+    {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/api/v1/batch"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Route:
     hedge: float | None = None  # seconds after which a second instance is asked as well
     priority: str = "interactive"
     limits: tuple[Limit, ...] = ()  # beside those of the caller's role
-    cache: float = 0.0  # seconds for which an answer is kept for its organisation; 0: not at all
+    cache: float = 0.0  # seconds for which an answer is kept for its caller; 0: not at all
     idempotent: bool = True  # honour Idempotency-Key (POST)
 
     @property
@@ -183,7 +186,8 @@ def _route(service: str, item: object, source: str) -> Route:
         raise ConfigError(f"{label}: stream must be true or false.")
     _check_times(item, label)
     limits = parse_limits(item.get("limits", []), label, signed_in=item["scope"] != PUBLIC)
-    return Route(service=service, **{**item, "limits": limits})
+    cache = parse_life(item["cache"], label) if "cache" in item else 0.0
+    return Route(service=service, **{**item, "limits": limits, "cache": cache})
 
 
 def _check_times(item: Mapping[str, Any], label: str) -> None:
@@ -195,10 +199,8 @@ def _check_times(item: Mapping[str, Any], label: str) -> None:
         raise ConfigError(f"{label}: only a GET may be asked of two instances. Leave out hedge.")
     if item.get("priority", "interactive") not in PRIORITIES:
         raise ConfigError(f"{label}: priority must be one of {', '.join(PRIORITIES)}.")
-    if "cache" in item:
-        _check_number(item, "cache", 86_400, label)
-        if item["method"] != "GET" or item.get("stream", False):
-            raise ConfigError(f"{label}: only a GET that is no stream can be cached.")
+    if "cache" in item and (item["method"] != "GET" or item.get("stream", False)):
+        raise ConfigError(f"{label}: only a GET that is no stream can be cached.")
     if not isinstance(item.get("idempotent", True), bool):
         raise ConfigError(f"{label}: idempotent must be true or false.")
 
@@ -214,7 +216,11 @@ def _check_path(path: object, label: str) -> None:
             )
     if len(set(names)) != len(names):
         raise ConfigError(f"{label}: a parameter's name is used twice. Rename one.")
-    if path in _OWN or path.split("/")[1] in ("internal", "{internal}"):
+    if (
+        path in _OWN
+        or path.startswith("/api/v1/gateway/")
+        or path.split("/")[1] in ("internal", "{internal}")
+    ):
         raise ConfigError(f"{label}: this path belongs to the gateway itself or is internal.")
 
 

@@ -67,7 +67,7 @@ def begun(request: Request) -> bool:
 def gone(request: Request) -> bool:
     """Whether the client has closed its connection."""
     connection = client_of(request)
-    return connection is None or connection.transport.is_closing()
+    return connection is None or connection.is_gone
 
 
 def begin(request: Request, answer: Answer) -> Answer:

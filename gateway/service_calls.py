@@ -17,7 +17,7 @@ _TIMEOUT_S: Final = 3.0
 _MAX_BODY: Final = 8 << 20
 
 
-class _Whole:
+class WholeBody:
     """A request body that is at hand as a whole."""
 
     complete = True
@@ -68,7 +68,7 @@ class ServiceCalls:
         if body is None:
             return Exchange(method, target, headers, timeout=_TIMEOUT_S)
         headers += "content-type: application/json\r\n"
-        return Exchange(method, target, headers, _Whole(orjson.dumps(body)), _TIMEOUT_S)
+        return Exchange(method, target, headers, WholeBody(orjson.dumps(body)), _TIMEOUT_S)
 
 
 async def _whole(read: Any) -> bytes:

@@ -140,8 +140,8 @@ async def test_an_answer_that_was_cut_is_counted(platform: Platform) -> None:
 
     platform.behave(dies)
     with pytest.raises(httpx.RemoteProtocolError):
-        await platform.get("/api/v1/periods")
+        await platform.get("/api/v1/portrait/summary")
     page = await metrics(platform)
     assert value(page, 'gateway_answers_cut_total{service="portrait"}') >= 1
-    labels = 'method="GET",route="/api/v1/periods",service="gateway",status="502"'
+    labels = 'method="GET",route="/api/v1/portrait/summary",service="gateway",status="502"'
     assert value(page, f"http_requests_total{{{labels}}}") >= 1
