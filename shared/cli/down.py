@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shared.config import Config
 
 _STORES_STOP_S = 90.0
+_EXIT_S = 10.0
 _STORE_FOLDERS = ("postgres", "redis", "graph")
 _OWN = (*_STORE_FOLDERS, "logs", "run", "stores.json", "stores.lock", "first-admin-password")
 
@@ -49,6 +50,8 @@ def reset(
 
 async def stop_all(config: Config) -> list[str]:
     """End the supervisor with what it runs, orphans of a killed one, and the stores; their names."""
+    import psutil
+
     from shared.cli.run_state import RunFiles, living, wait_until_free
     from shared.embedded.stores import EmbeddedStores
     from shared.errors import LoomaError
@@ -61,10 +64,12 @@ async def stop_all(config: Config) -> list[str]:
     if files.is_held() and state is not None:
         stopped.append("supervisor")
         stopped += [process.name for process in state.processes if process.pid]
-        for process in living(state)[:1]:
+        found = [process for process in living(state) if process.pid == state.pid]
+        for process in found:
             process.terminate()
-        # The gateway's drain, then the services', then the stores.
-        if not wait_until_free(files, 2 * config.shutdown_seconds + _STORES_STOP_S):
+        # The gateway's drain, then the services', then the stores, then the process itself.
+        patience = 2 * config.shutdown_seconds + _STORES_STOP_S
+        if not wait_until_free(files, patience) or psutil.wait_procs(found, _EXIT_S)[1]:
             raise LoomaError(
                 f"The supervisor (process {state.pid}) does not end. Its log is in "
                 f"{config.home / 'logs'}; end it with: kill -9 {state.pid}, then looma down again."

@@ -15,6 +15,7 @@ from shared.cli import (
     demo,
     down,
     exit_codes,
+    gateway,
     import_file,
     portrait,
     projections,
@@ -50,6 +51,7 @@ app.add_typer(access.keys, name="keys", rich_help_panel=_ACCESS)
 app.add_typer(tenants.orgs, name="orgs", rich_help_panel=_ACCESS)
 app.add_typer(tenants.users, name="users", rich_help_panel=_ACCESS)
 app.add_typer(audit.audit, name="audit", rich_help_panel=_ACCESS)
+app.add_typer(gateway.gateway, name="gateway", rich_help_panel=_UPKEEP)
 app.command(rich_help_panel=_UPKEEP)(projections.rebuild)
 app.add_typer(projections.dead_letters, name="dead-letters", rich_help_panel=_UPKEEP)
 

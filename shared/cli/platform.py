@@ -88,6 +88,7 @@ async def up(
             patience_s=config.shutdown_seconds + _STOP_MARGIN_S,
             listener=listen,
         )
+        files.write(_state(gateway_url, started, supervisor))
         which = embedded(config)
         stores = EmbeddedStores(config.home, which=which)
         watch: asyncio.Task[None] | None = None

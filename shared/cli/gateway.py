@@ -1,0 +1,62 @@
+"""`looma gateway`: what can be done to gateways that run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from shared.config import Config
+
+_ANSWERS_S = 3.0
+gateway = typer.Typer(help="Gateways that run.", no_args_is_help=True)
+
+
+@gateway.callback()
+def _group() -> None:
+    """Gateways that run."""
+
+
+@gateway.command()
+def reload() -> None:
+    """Let every gateway read its route table (GATEWAY_ROUTES) again; a wrong one changes nothing."""
+    from shared.cli import exit_codes
+    from shared.cli.console import say
+    from shared.cli.runner import run
+
+    answers = run(_reload)
+    for answer in answers:
+        if answer["ok"]:
+            say(f"Gateway {answer['gateway']}: {answer['routes']} routes.")
+        else:
+            say(f"Gateway {answer['gateway']} keeps its table: {answer['reason']}")
+    if not answers:
+        say("No gateway answered. Is one running on this Redis?")
+    if not answers or not all(answer["ok"] for answer in answers):
+        raise typer.Exit(exit_codes.FAILED)
+
+
+async def _reload(config: Config) -> list[dict[str, Any]]:
+    """What each gateway said within a few seconds."""
+    import asyncio
+
+    import orjson
+
+    from shared.data_access.cache_redis import RedisCache
+    from shared.stores import store_urls
+
+    cache = RedisCache(config.redis_url or store_urls(config, {"cache"}).redis)
+    answers: list[dict[str, Any]] = []
+    try:
+        async with cache.subscribe("gateway:reloaded") as messages:
+            await cache.publish("gateway:reload", b"")
+            try:
+                async with asyncio.timeout(_ANSWERS_S):
+                    async for message in messages:
+                        answers.append(orjson.loads(message))  # noqa: PERF401 - kept when time is up
+            except TimeoutError:
+                pass  # whoever has not answered by now does not run
+    finally:
+        await cache.close()
+    return answers
