@@ -43,7 +43,7 @@ _UNAVAILABLE = (
 )
 _UNAVAILABLE_CODES = frozenset({"Neo.ClientError.Database.DatabaseNotFound"})
 _ALREADY_THERE: Final = ("EquivalentSchemaRuleAlreadyExists", "ConstraintAlreadyExists")
-_READ_SECONDS = 2.8
+_READ_SECONDS = 2.3
 _SLOW_READ_SECONDS = 10.0
 _WRITE_SECONDS = 30.0
 _BATCH = 1000
@@ -286,10 +286,10 @@ def _driver(url: str, pool_size: int) -> AsyncDriver:
         auth=user,
         max_connection_pool_size=pool_size,
         connection_timeout=2.0,
-        connection_acquisition_timeout=2.5,
+        connection_acquisition_timeout=2.2,
         # A lost connection or a deadlock is tried again within these; a server that is down isn't
         # waited for.
-        max_transaction_retry_time=1.5,
+        max_transaction_retry_time=1.0,
         initial_retry_delay=0.05,
         liveness_check_timeout=5.0,
         # A label that no node has yet is worth a warning to Neo4j, not to us.

@@ -41,7 +41,7 @@ class Postgres:
         url: str,
         *,
         pool_size: int = 10,
-        acquire_timeout: float = 2.5,
+        acquire_timeout: float = 2.0,
         statement_timeout: float = 60.0,
         lock_timeout: float = 10.0,
         application: str = "looma",

@@ -42,7 +42,7 @@ DRIVER_ERRORS: tuple[type[BaseException], ...] = (
     elastic_transport.TransportError,
     elastic_transport.ApiError,
 )
-_READ_SECONDS = 2.5
+_READ_SECONDS = 2.3
 _WRITE_SECONDS = 30.0
 _CLEAR_SECONDS = 600.0
 _BATCH = 500

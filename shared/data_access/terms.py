@@ -2,7 +2,7 @@
 
 A run of characters of a script without spaces (Chinese, Japanese, Korean, Thai) becomes its
 overlapping pairs and its last character; any other word becomes its lower-case form, English
-words their Snowball stem. Why pairs and not a dictionary: docs/decisions/search-terms.md.
+words their Snowball stem. Why pairs and not a dictionary: docs/decisions/0001-search-terms.md.
 """
 
 from __future__ import annotations

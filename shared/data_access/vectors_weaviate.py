@@ -39,7 +39,7 @@ from shared.data_access.ports import VectorHit, VectorItem
 from shared.data_access.vector_input import check_vector
 from shared.data_access.weaviate_errors import DRIVER_ERRORS, WEAVIATE
 
-_READ_SECONDS = 2.5
+_READ_SECONDS = 2.3
 _WRITE_SECONDS = 30.0
 _BATCH = 500
 _NAMESPACE = UUID("6c6f6f6d-6100-4000-8000-766563746f72")

@@ -5,13 +5,16 @@ CREATE TABLE outbox (
     projection  text NOT NULL,                -- search / graph / vectors
     topic       text NOT NULL,
     key         text NOT NULL,                -- events of one key are applied in order
+    -- The key with its projection and organisation, as one number: looked for without statistics.
+    lane        bigint NOT NULL GENERATED ALWAYS AS
+                    (hashtextextended(projection || '/' || org_id::text || '/' || key, 0)) STORED,
     payload     jsonb NOT NULL,
     attempts    integer NOT NULL DEFAULT 0,
     not_before  timestamptz NOT NULL DEFAULT now(),
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX outbox_queue ON outbox (projection, org_id, id);
-CREATE INDEX outbox_order ON outbox (projection, org_id, key, id);
+CREATE INDEX outbox_lane ON outbox (lane, id);
 CALL protect_tenant_table('outbox');
 GRANT USAGE ON SEQUENCE outbox_id_seq TO looma_app, looma_system;
 
