@@ -1,6 +1,6 @@
 """Rate limits: how much each caller, organisation, address and route may ask for.
 
-Three ways to an answer, the cheapest first (docs/decisions/rate-limits.md has the figures):
+Three ways to an answer, the cheapest first (docs/decisions/0006-rate-limits.md has the figures):
  1. Known here. A process holds a small lease of units of large limits, and knows until when a
     limit that refused will go on to.
  2. Asked. Requests that come while a question to Redis is under way go together in the next one:

@@ -361,8 +361,7 @@ def test_documents_that_are_pointed_to_exist() -> None:
         for path in texts:
             for relative, absolute in links.findall(path.read_text()):
                 target = ROOT / absolute if absolute else path.parent / relative
-                if path.suffix == ".md" or absolute:
-                    if not target.exists():
-                        yield f"{name_of(path)}: {relative or absolute}"
+                if (path.suffix == ".md" or absolute) and not target.exists():
+                    yield f"{name_of(path)}: {relative or absolute}"
 
     assert list(missing()) == []
