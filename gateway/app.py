@@ -35,6 +35,7 @@ from gateway.plan import compile_plan
 from gateway.pool import Pools
 from gateway.proxy import Keeping, Proxy
 from gateway.rate_limit import RateLimiter
+from gateway.reload import Reload
 from gateway.response_cache import ResponseCache
 from gateway.revocations import Revocations
 from gateway.route import (
@@ -162,7 +163,9 @@ class Gateway:
                 body_limit=DEFAULT_BODY_LIMIT, body=BatchIn, returns=BatchOut,
             ),
         )  # fmt: skip
-        health = Health(plan.services, discovery, calls, keys, lambda: self.draining)
+        health = Health(
+            lambda: current[0].plan.services, discovery, calls, keys, lambda: self.draining
+        )
         descriptions = Descriptions(lambda: current[0].plan.table.routes, own, calls)
         pages: dict[str, PageMaker] = {
             "/health": health.health,
@@ -178,11 +181,20 @@ class Gateway:
         edge = Edge(plan, pages, own, gates, proxy, meters, self.timeouts.stall)
         current.append(edge)
         checks = Checks(pools, calls)
+
+        def use() -> int:
+            file, table = self.read()
+            edge.use(compile_plan(file, table, meters, pools, limiter))
+            return len(table.routes)
+
+        reload = Reload(cache, use)
+        stack.enter_context(reload.on_signal())
         await stack.enter_async_context(
             running_beside(
                 {
                     "discovery": discovery.refresh_forever,
                     "health checks": checks.run_forever,
+                    "reload": reload.listen_forever,
                     "signing keys": keys.renew_forever,
                     "revocations by poll": revocations.poll_forever,
                     "revocations by message": revocations.listen_forever,

@@ -29,13 +29,13 @@ _KEPT_S: Final = 1.0  # anybody may ask; the services are not asked for each
 class Health:
     def __init__(
         self,
-        services: Collection[str],
+        services: Callable[[], Collection[str]],
         discovery: Discovery,
         calls: ServiceCalls,
         keys: SigningKeys,
         draining: Callable[[], bool],
     ) -> None:
-        self._services = sorted(services)
+        self._services = services
         self._discovery = discovery
         self._calls = calls
         self._keys = keys
@@ -63,8 +63,9 @@ class Health:
         return json_page(body, 503, (("Retry-After", "2"),))
 
     async def _look(self) -> dict[str, Any]:
-        looked = await asyncio.gather(*(self._service(name) for name in self._services))
-        services = dict(zip(self._services, looked, strict=True))
+        names = sorted(self._services())
+        looked = await asyncio.gather(*(self._service(name) for name in names))
+        services = dict(zip(names, looked, strict=True))
         return {
             "status": overall([service["status"] for service in services.values()]),
             "service": "gateway",

@@ -22,6 +22,7 @@ from sanic.request import Request
 from gateway.http1_answer import Answer
 from gateway.http1_body import BodyReader, ChunkedBody, LengthBody, NoBody
 from gateway.http1_head import MAX_HEAD, Head, check_beginning, parse_head
+from gateway.inner_request import InnerConnection
 from gateway.timeouts import Timeouts
 from shared.errors import LoomaError, RequestTimeout, UpstreamTimeout
 
@@ -69,10 +70,10 @@ class ClientRequest(Request):
         self._ctx = None
 
 
-def client_of(request: Request) -> ClientConnection | None:
-    """The connection of a request; None once the request is over."""
+def client_of(request: Request) -> ClientConnection | InnerConnection | None:
+    """The connection that a request came on; None once the request is over."""
     connection: Any = request.stream  # Sanic's type is its own reader's
-    return connection if isinstance(connection, ClientConnection) else None
+    return connection if isinstance(connection, ClientConnection | InnerConnection) else None
 
 
 class ClientConnection(asyncio.Protocol):
@@ -221,8 +222,13 @@ class ClientConnection(asyncio.Protocol):
         return b""
 
     def skip_body(self) -> None:
-        """Drop a body that nobody will read; the connection ends if it isn't all there yet."""
-        if not self._body.done:
+        """Drop a body that nobody will read; the connection ends if it isn't all there yet.
+
+        It ends, too, after a client that asked for leave to send its body: it may never do so.
+        """
+        if self._expecting:
+            self.keep_alive = False
+        elif not self._body.done:
             try:
                 self._body.take(self._buffer)
             except LoomaError:
