@@ -112,6 +112,15 @@ def revoke(
 def rotate() -> None:
     """Sign access tokens with a new key from now on; tokens that live are good until they end."""
     from shared.cli.console import say
+    from shared.cli.runner import run
 
-    kid = _run(None, lambda auth, _me: auth.signer.rotate())
-    say(f"Signing with {kid} now.")
+    say(f"Signing with {run(_rotate)} now.")
+
+
+async def _rotate(config: Config) -> str:
+    from ai_services.auth.service import open_auth
+    from shared.cli.opened import opened
+
+    async with opened(config, {"relational", "cache"}) as data:
+        with open_auth(config, data.relational, data.cache) as auth:
+            return await auth.signer.rotate()

@@ -203,6 +203,7 @@ def test_keys_and_users_are_shown_once_and_listed(looma: Looma) -> None:
     assert secret not in str(key)
     looma("keys", "revoke", key["key_id"])
     assert looma.json("keys", "list")[0]["revoked_at"]
+    looma("keys", "rotate")
 
     password = looma("users", "create", "ann@example.com", "--role", "admin").strip()
     assert len(password) >= 12
