@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-from neo4j import (
+from shared.data_access.bolt_driver import (
     AsyncDriver,
     AsyncGraphDatabase,
     AsyncManagedTransaction,
@@ -26,7 +26,6 @@ from neo4j import (
     NotificationMinimumSeverity,
     exceptions,
 )
-
 from shared.data_access.cypher import Scalar, check_properties, cypher, is_name, own_properties
 from shared.data_access.errors import Kind, Translator
 from shared.data_access.graph_upsert import EdgeBatch, NodeBatch, run

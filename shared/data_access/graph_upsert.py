@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from neo4j import AsyncManagedTransaction
-
+from shared.data_access.bolt_driver import AsyncManagedTransaction
 from shared.data_access.cypher import Scalar, cypher
 from shared.data_access.ports import Edge
 

@@ -108,6 +108,17 @@ asyncio.run(main())
     assert run_python(code).splitlines() == ["[]", "['redis']"]
 
 
+def test_the_graph_port_loads_no_array_libraries_and_leaves_them_usable():
+    code = """
+import sys
+import shared.data_access.graph_bolt
+print([name for name in ("numpy", "pandas", "pyarrow") if name in sys.modules])
+import pyarrow
+print(pyarrow.array([1]).to_pylist())
+"""
+    assert run_python(code).splitlines() == ["[]", "[1]"]
+
+
 @pytest.mark.parametrize(
     ("client", "setting"), [("weaviate", "VECTOR_URL"), ("elasticsearch", "SEARCH_URL")]
 )
