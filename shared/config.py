@@ -389,7 +389,7 @@ def env_example() -> str:
     """The text of `env.example`."""
     lines = [
         "# Every setting of Looma AI with its default. A line that is commented out has none:",
-        "# the example shows the form. Copy to .env or set in the process's environment.",
+        "# the example shows the form. Set them in the environment of the processes.",
     ]
     for setting in SETTINGS:
         lines += ["", f"# {setting.meaning}"]
