@@ -1,5 +1,38 @@
+import asyncio
+import sys
+from functools import partial
+
 from gateway.app import create_gateway
-from shared.process import main
+from gateway.workers import Workers, worker_number
+from shared.config import Config
+from shared.errors import ConfigError
+from shared.process import EXIT_CONFIG, main
+from shared.telemetry import configure_logging
+
+
+def start() -> None:
+    """One gateway process, or with GATEWAY_WORKERS above 1 the parent of several."""
+    worker = worker_number(sys.argv[1:])
+    if worker is not None:
+        main("gateway", partial(create_gateway, worker=worker))
+        return
+    try:
+        config = Config.from_env()
+        if config.gateway_workers == 1:
+            main("gateway", create_gateway)
+            return
+        create_gateway(config)  # a wrong setting is told once, not by every worker
+        configure_logging("gateway", config)
+        code = asyncio.run(_supervise(config))
+    except ConfigError as error:
+        sys.stderr.write(f"looma gateway: {error.message}\n")
+        raise SystemExit(EXIT_CONFIG) from None
+    raise SystemExit(code)
+
+
+async def _supervise(config: Config) -> int:
+    return await Workers(config).run()
+
 
 if __name__ == "__main__":
-    main("gateway", create_gateway)
+    start()

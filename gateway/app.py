@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -52,6 +52,8 @@ from gateway.service_policy import ServicePolicy
 from gateway.signing_keys import SigningKeys
 from gateway.timeouts import Timeouts
 from gateway.tracing import Traces
+from gateway.worker_metrics import WorkerMetrics
+from gateway.workers import stop_with_parent
 from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
 from shared.errors import UpstreamError
@@ -66,13 +68,18 @@ log = structlog.get_logger()
 
 
 def create_gateway(
-    config: Config, timeouts: Timeouts | None = None, policy: ServicePolicy | None = None
+    config: Config,
+    timeouts: Timeouts | None = None,
+    policy: ServicePolicy | None = None,
+    *,
+    worker: int | None = None,
 ) -> Gateway:
     """The gateway of this configuration; ConfigError for a wrong route table.
 
-    `policy` is how services are treated that the route table says nothing of.
+    `policy` is how services are treated that the route table says nothing of; `worker` is the
+    number of this process if it shares its port with others.
     """
-    return Gateway(config, timeouts or Timeouts(), policy or ServicePolicy())
+    return Gateway(config, timeouts or Timeouts(), policy or ServicePolicy(), worker)
 
 
 class Gateway:
@@ -80,8 +87,11 @@ class Gateway:
 
     name = "gateway"
 
-    def __init__(self, config: Config, timeouts: Timeouts, policy: ServicePolicy) -> None:
+    def __init__(
+        self, config: Config, timeouts: Timeouts, policy: ServicePolicy, worker: int | None
+    ) -> None:
         self.config = config
+        self.worker = worker
         self.timeouts = timeouts
         self.policy = policy
         self.meters = Meters()
@@ -100,7 +110,12 @@ class Gateway:
     async def running(self, host: str | None = None, port: int | None = None) -> AsyncIterator[str]:
         """Serve inside the block; yields the base URL. Port 0 takes a free one."""
         host = host or self.config.bind_host
-        sock = listen(host, self.config.gateway_port if port is None else port, "GATEWAY_PORT")
+        sock = listen(
+            host,
+            self.config.gateway_port if port is None else port,
+            "GATEWAY_PORT",
+            shared=self.worker is not None,
+        )
         url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{sock.getsockname()[1]}"  # noqa: S104 - compared, not bound
         self.draining = False
         async with AsyncExitStack() as stack:
@@ -167,10 +182,18 @@ class Gateway:
             lambda: current[0].plan.services, discovery, calls, keys, lambda: self.draining
         )
         descriptions = Descriptions(lambda: current[0].plan.table.routes, own, calls)
+        metrics = partial(self._metrics, pools, keys, revocations)
+        others: WorkerMetrics | None = None
+        work = dict[str, Callable[[], Awaitable[None]]]()
+        if self.worker is not None:
+            folder = config.home / "run" / f"gateway-{config.gateway_port}"
+            others = WorkerMetrics(folder, self.worker, metrics)
+            work["metrics for the other workers"] = others.write_forever
+            stop_with_parent()
         pages: dict[str, PageMaker] = {
             "/health": health.health,
             "/ready": health.ready,
-            "/metrics": partial(self._metrics_page, pools, keys, revocations),
+            "/metrics": partial(self._metrics_page, metrics, others),
             "/openapi.json": descriptions.openapi,
             "/docs": descriptions.docs,
         }
@@ -192,6 +215,7 @@ class Gateway:
         await stack.enter_async_context(
             running_beside(
                 {
+                    **work,
                     "discovery": discovery.refresh_forever,
                     "health checks": checks.run_forever,
                     "reload": reload.listen_forever,
@@ -207,9 +231,11 @@ class Gateway:
         config = self.config
         return AccessTokens(keys, issuer=config.token_issuer, audience=config.token_audience)
 
-    async def _metrics_page(
-        self, pools: Pools, keys: SigningKeys, revocations: Revocations
-    ) -> Page:
+    async def _metrics_page(self, own: Callable[[], bytes], others: WorkerMetrics | None) -> Page:
+        page = own() if others is None else others.page()
+        return Page(page, content_type=CONTENT_TYPE_LATEST)
+
+    def _metrics(self, pools: Pools, keys: SigningKeys, revocations: Revocations) -> bytes:
         meters = self.meters
         meters.circuit.clear()  # instances that are gone
         for pool in pools.all():
@@ -219,7 +245,7 @@ class Gateway:
                 meters.circuit.labels(pool.service, one.name).set(one.breaker.state)
         meters.signing_keys_age.set(-1 if keys.age is None else keys.age)
         meters.revocations_age.set(-1 if revocations.age is None else revocations.age)
-        return Page(generate_latest(meters.metrics.registry), content_type=CONTENT_TYPE_LATEST)
+        return generate_latest(meters.metrics.registry)
 
 
 async def _jwks(calls: ServiceCalls) -> Any:

@@ -19,12 +19,18 @@ from shared.errors import ConfigError
 log = structlog.get_logger()
 
 
-def listen(host: str, port: int, setting: str) -> socket.socket:
-    """A bound, listening socket; ConfigError that names `setting` if the port is taken."""
+def listen(host: str, port: int, setting: str, *, shared: bool = False) -> socket.socket:
+    """A bound, listening socket; ConfigError that names `setting` if the port is taken.
+
+    `shared`: other processes of the same user listen on the port as well, and the kernel spreads
+    connections over them.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
         sock.listen(1024)
         sock.setblocking(False)
