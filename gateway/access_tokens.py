@@ -24,7 +24,7 @@ from shared.security import USER_ROLES, Principal
 LEEWAY_S: Final = 30
 _MAX_TOKEN: Final = 4096
 _MAX_KID: Final = 256
-_REQUIRED: Final = ("exp", "iss", "aud", "nbf", "sub", "org")
+_REQUIRED: Final = ("exp", "iss", "aud", "nbf", "sub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,11 @@ class Verified:
 
 
 class AccessTokens:
-    """Verifies tokens of one issuer for one audience."""
+    """Verifies tokens of one issuer for one audience.
+
+    `principal` tells from verified claims whom a token speaks for, or raises Unauthenticated.
+    `begins` is the claim that tells since when a token is valid.
+    """
 
     def __init__(
         self,
@@ -44,8 +48,15 @@ class AccessTokens:
         *,
         issuer: str,
         audience: str,
+        principal: Callable[[Mapping[str, Any]], Principal] | None = None,
+        begins: str = "nbf",
+        longest: float = float("inf"),
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._principal = principal or own_principal
+        self._required = [begins if name == "nbf" else name for name in _REQUIRED]
+        self._begins = begins
+        self._longest = longest  # seconds that a token may still have to live
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
@@ -56,14 +67,19 @@ class AccessTokens:
         header = _header(token)
         key = await self._keys.find(header["kid"])
         if key is None or header["alg"] != key.algorithm:
-            raise _refused("is signed by a key that is not the issuer's")
+            raise refused("is signed by a key that is not the issuer's")
         claims = self._claims(token, key)
         now = self._clock()
         if not now < claims["exp"] + LEEWAY_S:
-            raise _refused("has expired")
-        if claims["nbf"] > now + LEEWAY_S:
-            raise _refused("is not valid yet")
-        return Verified(_principal(claims), float(claims["exp"]))
+            raise refused("has expired")
+        if claims["exp"] > now + self._longest + LEEWAY_S:
+            raise refused("lives longer than is accepted here")
+        if any(claims[name] > now + LEEWAY_S for name in self._starts(claims)):
+            raise refused("is not valid yet")
+        return Verified(self._principal(claims), float(claims["exp"]))
+
+    def _starts(self, claims: Mapping[str, Any]) -> set[str]:
+        return {self._begins, "nbf"} & claims.keys()
 
     def _claims(self, token: str, key: VerificationKey) -> dict[str, Any]:
         try:
@@ -74,7 +90,7 @@ class AccessTokens:
                 audience=self._audience,
                 issuer=self._issuer,
                 options={
-                    "require": list(_REQUIRED),
+                    "require": self._required,
                     # Compared above with the injected clock.
                     "verify_exp": False,
                     "verify_nbf": False,
@@ -82,26 +98,28 @@ class AccessTokens:
                 },
             )
         except (jwt.PyJWTError, ValueError) as error:
-            raise _refused("is not valid here") from error
-        if not all(_is_time(claims[name]) for name in ("exp", "nbf")):
-            raise _refused("names no times")
+            raise refused("is not valid here") from error
+        if not all(_is_time(claims[name]) for name in ("exp", *self._starts(claims))):
+            raise refused("names no times")
         return claims
 
 
 def _header(token: str) -> Mapping[str, str]:
     """The checked header: `alg` and `kid` are strings, `crit` is absent."""
     if len(token) > _MAX_TOKEN:
-        raise _refused("is too long")
+        raise refused("is too long")
+    if "=" in token:  # padding is optional to decoders: one token would have many spellings
+        raise refused("is not a JSON Web Token")
     encoded = token.partition(".")[0]
     try:
         header = orjson.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
     except (binascii.Error, ValueError):
-        raise _refused("is not a JSON Web Token") from None
+        raise refused("is not a JSON Web Token") from None
     if not isinstance(header, dict) or "crit" in header:
-        raise _refused("has a header that is not understood here")
+        raise refused("has a header that is not understood here")
     kid, algorithm = header.get("kid"), header.get("alg")
     if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KID or not isinstance(algorithm, str):
-        raise _refused("names no key")
+        raise refused("names no key")
     return {"kid": kid, "alg": algorithm}
 
 
@@ -109,7 +127,8 @@ def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e11
 
 
-def _principal(claims: Mapping[str, Any]) -> Principal:
+def own_principal(claims: Mapping[str, Any]) -> Principal:
+    """Whom a token of the auth service speaks for; Unauthenticated if nobody."""
     try:
         role, session, subject = claims["role"], claims.get("sid", ""), claims["sub"]
         if role not in USER_ROLES or not isinstance(session, str):
@@ -119,8 +138,9 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
         UUID(subject.removeprefix("user:"))
         return Principal(UUID(claims["org"]), subject, role, "user", session)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise _refused("names nobody") from error
+        raise refused("names nobody") from error
 
 
-def _refused(problem: str) -> Unauthenticated:
+def refused(problem: str) -> Unauthenticated:
+    """The answer to a token that opens nothing."""
     return Unauthenticated(f"The access token {problem}. Sign in again.")

@@ -18,6 +18,7 @@ from shared.errors import UpstreamError, UpstreamTimeout
 
 _HEAD_LIMIT: Final = 65_536
 _HIGH_WATER: Final = 65_536
+_VERSIONS: Final = frozenset({"1.1", "1.0"})
 
 
 class BodySource(Protocol):
@@ -277,20 +278,27 @@ class Connection(asyncio.Protocol):
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
+        status, version = self._parser.get_status_code(), self._parser.get_http_version()
+        if version not in _VERSIONS or not 100 <= status < 600 or self._is_too_long():
+            self._fail(UpstreamError("The service sent an answer that is not HTTP/1.1."))
+            return
         if self._done or status < 200:  # 100 Continue, 103 Early Hints
             return
         for name, value in self.headers:
             if name == b"content-length":
                 self.length = int(value)
             elif name == b"transfer-encoding":
-                self._chunked = True
-                if value.lower() != b"chunked":
+                if self._chunked or version != "1.1" or value.lower() != b"chunked":
                     self._fail(UpstreamError("The service sent an unknown transfer coding."))
+                self._chunked = True
         if status in (204, 304):
             self.length = 0
         self.status = status
         self._head_done = True
+
+    def _is_too_long(self) -> bool:
+        """Whether the head has too many bytes; what came with it may belong to the body."""
+        return self._head_size > _HEAD_LIMIT < sum(len(n) + len(v) for n, v in self.headers)
 
     def on_body(self, data: bytes) -> None:
         if not self._done:
