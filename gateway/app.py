@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -28,6 +29,7 @@ from gateway.health import Health
 from gateway.http1 import Site
 from gateway.idempotency import Idempotency
 from gateway.identity import Identity
+from gateway.issuer_file import read_issuers
 from gateway.meters import Meters
 from gateway.own_routes import OwnCall, OwnRoute
 from gateway.page import Page, PageMaker
@@ -51,6 +53,7 @@ from gateway.service_calls import ServiceCalls
 from gateway.service_policy import ServicePolicy
 from gateway.signing_keys import SigningKeys
 from gateway.timeouts import Timeouts
+from gateway.token_issuers import open_issuers
 from gateway.tracing import Traces
 from gateway.worker_metrics import WorkerMetrics
 from gateway.workers import stop_with_parent
@@ -97,6 +100,7 @@ class Gateway:
         self.meters = Meters()
         self.draining = False
         self.file, self.table = self.read()
+        self.issuers = read_issuers(config.gateway_issuers, config.token_issuer)
 
     def read(self) -> tuple[RouteFile, RouteTable]:
         """The route table as it stands in its file now; ConfigError if it is wrong."""
@@ -124,7 +128,7 @@ class Gateway:
             server = EdgeServer(
                 Site(
                     edge.handle,
-                    edge.fail,
+                    edge.refuse,
                     self.timeouts,
                     DEFAULT_BODY_LIMIT,
                     MAX_TIMEOUT_S + _SLACK_S,
@@ -137,6 +141,7 @@ class Gateway:
             finally:
                 self.draining = True
                 log.info("draining")
+                await asyncio.sleep(self.config.drain_delay_seconds)
 
     async def _open(self, stack: AsyncExitStack) -> Edge:
         config, meters = self.config, self.meters
@@ -148,6 +153,7 @@ class Gateway:
         calls = ServiceCalls(discovery, Balancer(), tokens)
         keys = SigningKeys(partial(_jwks, calls))
         stack.callback(keys.close)
+        tokens_of = await open_issuers(stack, self._access_tokens(keys), self.issuers)
         revocations = Revocations(calls, cache)
         api_keys = ApiKeys(calls)
         stack.callback(api_keys.close)
@@ -160,7 +166,7 @@ class Gateway:
         exported = config.otlp_endpoint is not None
         traces = Traces(trace.get_tracer("looma.gateway") if exported else None)
         gates = Gates(
-            Identity(self._access_tokens(keys), api_keys, revocations),
+            Identity(tokens_of, api_keys, revocations),
             limiter,
             ClientAddress(config.trusted_proxies),
             Cors(config.cors_origins),
@@ -220,6 +226,7 @@ class Gateway:
                     "health checks": checks.run_forever,
                     "reload": reload.listen_forever,
                     "signing keys": keys.renew_forever,
+                    **tokens_of.renewals,
                     "revocations by poll": revocations.poll_forever,
                     "revocations by message": revocations.listen_forever,
                 }

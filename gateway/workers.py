@@ -52,7 +52,9 @@ class Workers:
             ]
             await self._stopping.wait()
             self._tell(signal.SIGTERM)
-            _, late = await asyncio.wait(keepers, timeout=self._config.shutdown_seconds + _SLACK_S)
+            config = self._config
+            patience = config.drain_delay_seconds + config.shutdown_seconds + _SLACK_S
+            _, late = await asyncio.wait(keepers, timeout=patience)
             if late:
                 self._tell(signal.SIGKILL)
                 await asyncio.wait(late)

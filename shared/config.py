@@ -51,6 +51,13 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _pause(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 3600:
+        raise ValueError("must be a number of seconds from 0 to 3600")
+    return number
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in choices:
@@ -236,6 +243,13 @@ SETTINGS: tuple[Setting, ...] = (
         "/etc/looma/routes.toml",
     ),
     Setting(
+        "GATEWAY_ISSUERS",
+        None,
+        "identity providers of organisations whose tokens are taken beside our own: docs/identity.md",
+        "/etc/looma/issuers.toml",
+        Path,
+    ),
+    Setting(
         "GATEWAY_WORKERS",
         "1",
         "processes of the gateway that share its port",
@@ -275,6 +289,13 @@ SETTINGS: tuple[Setting, ...] = (
         "longest time that work in flight has to finish after SIGTERM",
         "30",
         _seconds,
+    ),
+    Setting(
+        "DRAIN_DELAY_SECONDS",
+        "0",
+        "time after SIGTERM in which /ready is 503 and requests are still taken, so that whoever balances load looks elsewhere first",
+        "5",
+        _pause,
     ),
     Setting(
         "LOG_LEVEL",
@@ -329,12 +350,14 @@ class Config:
     default_timezone: str
     gateway_upstreams: Mapping[str, tuple[str, ...]]
     gateway_routes: Path | None
+    gateway_issuers: Path | None
     gateway_workers: int
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     cors_origins: tuple[str, ...]
     service_version: str
     analysis_workers: int
     shutdown_seconds: float
+    drain_delay_seconds: float
     log_level: str
     log_format: str
     otlp_endpoint: str | None

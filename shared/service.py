@@ -166,6 +166,8 @@ class BaseAIService(Generic[S]):
                 for task in self._runtime.tasks:
                     task.cancel()
                 await asyncio.gather(*self._runtime.tasks, return_exceptions=True)
+                # Out of the registry now; gateways that don't know yet are still answered.
+                await asyncio.sleep(self.config.drain_delay_seconds)
 
     async def _keep_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         delay = 0.5

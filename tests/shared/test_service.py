@@ -250,3 +250,37 @@ async def test_a_taken_port_is_one_clear_line(config) -> None:
         with pytest.raises(ConfigError, match=f"PORTRAIT_PORT: port {port} .* is taken"):
             async with service(config, State()).running(port=port):
                 pass
+
+
+async def test_work_ends_with_its_callers_deadline(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def endless(_call: Call[State]) -> str:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.set()
+        return "never"
+
+    async def started(_service: BaseAIService[State], _stack: AsyncExitStack) -> State:
+        return State()
+
+    config = Config.from_env({"LOOMA_HOME": str(tmp_path), "INTERNAL_TOKEN_SECRET": SECRET})
+    service = BaseAIService(
+        "portrait",
+        config,
+        endpoints=[Endpoint("GET", "/endless", endless, "self", "Never ends")],
+        open_state=started,
+    )
+    token = InternalTokens(SECRET.encode()).mint(ADMIN, "portrait")
+    async with service.running(port=0) as url, httpx.AsyncClient(base_url=url) as client:
+
+        async def status(deadline: str) -> int:
+            headers = {"X-Internal-Token": token, "X-Deadline-Ms": deadline}
+            return (await client.get("/endless", headers=headers)).status_code
+
+        assert await status("0") == 504
+        assert not ended.is_set()
+        assert await status("100") == 504
+        assert ended.is_set()
+        assert await status("soon") == 400
