@@ -11,7 +11,7 @@ The budget of a service keeps retries from multiplying an outage. Two conditions
 
 The window alone would let a service that was well a moment ago double the first requests of an
 outage. An outage earns nothing, so that of its requests at most `reserve` are repeated: of any 100
-or more, at most a fifth (docs/decisions/retry-budget.md).
+or more, at most a fifth (docs/decisions/0009-retry-budget.md).
 """
 
 from __future__ import annotations

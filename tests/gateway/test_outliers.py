@@ -154,11 +154,9 @@ def test_health_checks_take_out_as_many_as_they_like_until_the_panic() -> None:
     outliers = pool(4, FakeClock())
     outliers.mark(0, healthy=False)
     outliers.mark(1, healthy=False)
-    assert outliers.eligible() == (2, 3)
-    assert not outliers.panicking
+    assert (outliers.eligible(), outliers.panicking) == ((2, 3), False)
     outliers.mark(2, healthy=False)
-    assert outliers.eligible() == (0, 1, 2, 3)
-    assert outliers.panicking
+    assert (outliers.eligible(), outliers.panicking) == ((0, 1, 2, 3), True)
     outliers.mark(0, healthy=True)
     assert outliers.eligible() == (0, 3)
 
