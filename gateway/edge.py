@@ -184,7 +184,7 @@ class Edge:
 
     async def _preflight(self, request: Request) -> int:
         lines = self._gates.cors.preflight(request.headers["origin"])
-        answer = begin(request, Answer(204, [*lines, (b"content-length", b"0")]))
+        answer = begin(request, Answer(204, lines))
         await answer.send(b"", end_stream=True)
         return 204
 
@@ -215,6 +215,13 @@ class Edge:
             last_on_connection(request)
         skip_body(request)
         await self._send(request, page)
+
+    async def refuse(self, request: Request, error: LoomaError) -> None:
+        """Answer what never became a request, and count it."""
+        started = time.perf_counter()
+        await self.fail(request, error)
+        meter = self._meters.unmatched(request.method)
+        meter.answered(error.status, time.perf_counter() - started)
 
     async def _page(self, request: Request, maker: PageMaker) -> int:
         if request.method not in ("GET", "HEAD"):
