@@ -53,3 +53,4 @@ def test_it_can_begin_again() -> None:
 
 def test_without_a_window_there_is_no_slow_start() -> None:
     assert SlowStart(SlowStartPolicy(window_s=0), FakeClock()).factor == 1
+    assert SlowStartPolicy(window_s=0).factor(-1) == 1
