@@ -36,7 +36,7 @@ _COLLECTED: Final = 32 << 20  # bytes of an answer to a request with an Idempote
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that makes every field dearer, on every request
 class Admitted:
     """A request that is routed, authenticated, authorised and within its limits."""
 

@@ -17,7 +17,7 @@ class SlowStartPolicy:
     def factor(self, age_s: float) -> float:
         """The share of its weight that an instance of this age gets, from `least` up to 1."""
         age_s = max(0.0, age_s)
-        if age_s >= self.window_s:
+        if age_s >= self.window_s or not self.window_s:
             return 1.0
         return max(self.least, math.pow(age_s / self.window_s, 1.0 / self.aggression))
 

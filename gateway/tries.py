@@ -40,7 +40,7 @@ class Answered:
         await self.upstream.close(self.connection)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that makes every field dearer, on every request
 class Patience:
     """What a request may take. `deadline` None: its body is still coming, only tries are timed."""
 

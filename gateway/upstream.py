@@ -25,7 +25,7 @@ _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that makes every field dearer, on every request
 class Exchange:
     """A request as it goes to an instance, whichever that is."""
 
