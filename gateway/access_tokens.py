@@ -22,7 +22,7 @@ from shared.errors import Unauthenticated
 from shared.security import USER_ROLES, Principal
 
 LEEWAY_S: Final = 30
-_MAX_TOKEN: Final = 4096
+MAX_TOKEN: Final = 4096
 _MAX_KID: Final = 256
 _REQUIRED: Final = ("exp", "iss", "aud", "nbf", "sub")
 
@@ -51,12 +51,14 @@ class AccessTokens:
         principal: Callable[[Mapping[str, Any]], Principal] | None = None,
         begins: str = "nbf",
         longest: float = float("inf"),
+        max_length: int = MAX_TOKEN,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._principal = principal or own_principal
         self._required = [begins if name == "nbf" else name for name in _REQUIRED]
         self._begins = begins
         self._longest = longest  # seconds that a token may still have to live
+        self._max_length = max_length
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
@@ -64,6 +66,8 @@ class AccessTokens:
 
     async def verify(self, token: str) -> Verified:
         """Unauthenticated for a bad token; UpstreamUnavailable if no key can be had to tell."""
+        if len(token) > self._max_length:
+            raise refused("is too long")
         header = _header(token)
         key = await self._keys.find(header["kid"])
         if key is None or header["alg"] != key.algorithm:
@@ -97,7 +101,7 @@ class AccessTokens:
                     "verify_iat": False,
                 },
             )
-        except (jwt.PyJWTError, ValueError) as error:
+        except (jwt.PyJWTError, RecursionError, ValueError) as error:
             raise refused("is not valid here") from error
         if not all(_is_time(claims[name]) for name in ("exp", *self._starts(claims))):
             raise refused("names no times")
@@ -106,8 +110,6 @@ class AccessTokens:
 
 def _header(token: str) -> Mapping[str, str]:
     """The checked header: `alg` and `kid` are strings, `crit` is absent."""
-    if len(token) > _MAX_TOKEN:
-        raise refused("is too long")
     if "=" in token:  # padding is optional to decoders: one token would have many spellings
         raise refused("is not a JSON Web Token")
     encoded = token.partition(".")[0]

@@ -1,6 +1,7 @@
 """API keys: the auth service is asked by hash, its answer kept for at most 30 s.
 
-The key itself goes nowhere. An unknown key is remembered for 5 s, so that a client that repeats
+The key itself goes nowhere. It is looked up by its SHA-256 here and in the auth service: how long
+that takes says nothing about a key, as nobody can choose the hash. An unknown key is remembered for 5 s, so that a client that repeats
 itself doesn't reach the auth service each time.
 """
 

@@ -14,10 +14,10 @@ from typing import Final
 
 from sanic.compat import Header
 
-from gateway.access_tokens import AccessTokens
 from gateway.api_keys import ApiKeys
 from gateway.expiring_cache import ExpiringCache
 from gateway.revocations import Revocations
+from gateway.token_issuers import TokenIssuers
 from shared.errors import Unauthenticated
 from shared.security import ANONYMOUS, Principal
 
@@ -30,7 +30,7 @@ _KEY: Final = re.compile(r"[!-~]{8,512}")
 class Identity:
     def __init__(
         self,
-        tokens: AccessTokens,
+        tokens: TokenIssuers,
         keys: ApiKeys,
         revocations: Revocations,
         clock: Callable[[], float] = time.time,

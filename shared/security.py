@@ -47,7 +47,11 @@ NO_ORG: Final = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The verified caller. `subject` is `user:<uuid>`, `key:<uuid>`, `service:<name>` or `anonymous`."""
+    """The verified caller.
+
+    `subject` is `user:<uuid>`, `external:<prefix>:<sub>` (signed in by the organisation's own
+    identity provider), `key:<uuid>`, `service:<name>` or `anonymous`.
+    """
 
     org_id: UUID
     subject: str
