@@ -22,6 +22,13 @@ _ROUTES: Final = (
     f'method = "POST", path = "{ROOT}/small"',
     f'method = "GET", path = "{ROOT}/stream", stream = true',
 )
+# Counted on every request as in production, reached by none.
+_LIMITS: Final = """[limits]
+analyst = [
+    "analysts: principal 1000000/s burst 1000000",
+    "all: organisation 1000000/s burst 1000000",
+]
+"""
 
 
 def start_redis(host: Host) -> str:
@@ -61,4 +68,4 @@ def start(
 
 def _table(routes: Sequence[str]) -> str:
     lines = "".join(f'    {{ {route}, scope = "portrait:read" }},\n' for route in routes)
-    return f"[benchmark]\nroutes = [\n{lines}]\n"
+    return f"{_LIMITS}\n[benchmark]\nroutes = [\n{lines}]\n"
