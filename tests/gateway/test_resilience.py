@@ -328,7 +328,9 @@ async def rolling_restarts(home: Path, redis_at: str, times: int) -> None:
     wires = [Wire(echo, url=f"http://127.0.0.1:{port}") for port in ports]
     statuses: Counter[int] = Counter()
     done = asyncio.Event()
-    async with gateway_before(home, wires, REDIS_URL=redis_at) as client:
+    # Checks as much faster than the default as these restarts are faster than real ones.
+    checks = "health = { interval_s = 0.1 }\n"
+    async with gateway_before(home, wires, checks, REDIS_URL=redis_at) as client:
 
         async def load(worker: int) -> None:
             number = 0
