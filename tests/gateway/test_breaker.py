@@ -202,6 +202,18 @@ def test_three_answered_probes_close(answer: Outcome) -> None:
     assert breaker.state is CLOSED
 
 
+def test_a_closed_breaker_has_forgotten_what_opened_it() -> None:
+    clock = FakeClock()
+    breaker = Breaker(BreakerPolicy(open_s=1.0), clock, never)
+    once(breaker, *[BAD, OK] * 10)
+    assert breaker.state is OPEN
+    clock.advance(1)
+    once(breaker, OK, OK, OK)
+    assert (breaker.state, breaker.snapshot().requests) == (CLOSED, 0)
+    once(breaker, *[BAD, OK] * 9)
+    assert breaker.state is CLOSED
+
+
 def test_one_failed_probe_opens_again() -> None:
     clock = FakeClock()
     breaker = half_open(clock)

@@ -122,6 +122,24 @@ def test_two_different_ones_are_drawn(pool: list[Member], chances: list[float]) 
             assert picked.in_flight / picked.weight < worst  # the busiest never wins
 
 
+@pytest.mark.parametrize("weights", [(0.6, 2.4), (0.9, 0.3, 2.5)])
+def test_a_rounding_does_not_draw_the_same_one_twice(weights: tuple[float, ...]) -> None:
+    pool = members(*weights)
+    pool[-1].in_flight = 1
+    last = 1.0 - 2.0**-53
+    assert LeastRequest(iter([last, last]).__next__).pick(pool) is pool[-2]
+
+
+@pytest.mark.parametrize("busy", [0, 1, 2, 3])
+def test_what_the_busiest_does_not_get_is_shared_by_weight(busy: int) -> None:
+    pool = members(4, 1, 3, 2)
+    pool[busy].in_flight = 100
+    left = sum(one.weight for one in pool) - pool[busy].weight
+    expected = [0 if one is pool[busy] else one.weight / left for one in pool]
+    seen = shares(LeastRequest(random.Random(1).random), pool)
+    assert seen == pytest.approx(expected, abs=0.015)
+
+
 def run_queue(picker: Picker, pool: list[Member], requests: int, busy: int, seed: int) -> None:
     """Keep `busy` requests in flight; those that end are random ones."""
     source, running = random.Random(seed), []
