@@ -393,7 +393,7 @@ def may_be_forwarded(data: bytes) -> Counter[tuple[str, str, bytes]]:
 
 
 @settings(
-    max_examples=250, deadline=None, derandomize=True,
+    max_examples=120, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(batch=st.lists(mutated(), min_size=10, max_size=20))
