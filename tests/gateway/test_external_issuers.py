@@ -91,14 +91,17 @@ class Federation:
 
 
 @asynccontextmanager
-async def federation_in(home: Path, redis_at: str) -> AsyncIterator[Federation]:
+async def federation_in(home: Path, redis_at: str, **settings: str) -> AsyncIterator[Federation]:
+    """A gateway that takes tokens of two organisations' issuers beside ours."""
     acme, beta = Provider("acme", ACME), Provider("beta", BETA)
     await acme.wire.start()
     await beta.wire.start()
     path = home / "issuers.toml"
     path.write_text(acme.entry() + beta.entry())
     try:
-        async with platform_in(home, REDIS_URL=redis_at, GATEWAY_ISSUERS=str(path)) as platform:
+        async with platform_in(
+            home, REDIS_URL=redis_at, GATEWAY_ISSUERS=str(path), **settings
+        ) as platform:
             yield Federation(platform, acme, beta)
     finally:
         await acme.wire.stop()
