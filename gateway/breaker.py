@@ -11,7 +11,8 @@ probe counts for closing even if it is a 4xx: otherwise a service that is asked 
 only would never come back. A cancelled probe gives its place back.
 
 One event loop owns a breaker; no method waits, so that each is atomic. Requests are told apart by
-tickets, which are integers: an outcome that comes after the state has changed is ignored.
+tickets, which are integers: an outcome that comes after the state has changed is ignored, and so is
+a ticket of the breaker that stood here before.
 """
 
 from __future__ import annotations
@@ -89,11 +90,13 @@ class Breaker:
         self._random = chance
         self._counts = RollingCounts(2, policy.window_s)
         self._state = CircuitState.CLOSED
-        self._epoch = 1  # how many states there have been: tickets of earlier ones are void
+        # Counts the states: tickets of earlier ones are void. Where it begins is left to chance, so
+        # that those of another breaker are, too.
+        self._epoch = 1 + int(chance() * (1 << 40))
         self._consecutive = 0
         self._opened = 0
         self._until = 0.0
-        self._probes = 0
+        self._probes: list[Ticket] = []  # in flight, `policy.probes` at most
         self._passed = 0
 
     @property
@@ -107,7 +110,7 @@ class Breaker:
         """Whether `acquire` would admit now; changes nothing."""
         if self._state is CircuitState.CLOSED:
             return True
-        if self._probes >= self._policy.probes:
+        if len(self._probes) >= self._policy.probes:
             return False
         return self._state is CircuitState.HALF_OPEN or self._clock() >= self._until
 
@@ -119,14 +122,16 @@ class Breaker:
             return REFUSED
         if self._state is CircuitState.OPEN:
             self._enter(CircuitState.HALF_OPEN)
-        self._probes += 1
-        return Ticket(-self._epoch)
+        probe = Ticket(-self._epoch)
+        self._probes.append(probe)
+        return probe
 
     def release(self, ticket: Ticket, outcome: Outcome) -> None:
         if ticket < 0:
-            self._probes -= 1  # also for a probe of an earlier state: it was in flight until now
-            if ticket == -self._epoch:
-                self._probed(outcome)
+            if ticket in self._probes:
+                self._probes.remove(ticket)  # of an earlier state, too: it was in flight until now
+                if ticket == -self._epoch:
+                    self._probed(outcome)
         elif ticket == self._epoch:
             self._count(outcome)
 
@@ -142,7 +147,7 @@ class Breaker:
             consecutive=self._consecutive,
             opened=self._opened,
             retry_in=max(0.0, self._until - now) if opened else 0.0,
-            probes=self._probes,
+            probes=len(self._probes),
             passed=self._passed,
         )
 

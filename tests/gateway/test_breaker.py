@@ -252,6 +252,22 @@ def test_outcomes_of_requests_from_before_are_ignored() -> None:
     assert (breaker.state, breaker.snapshot().requests) == (CLOSED, 0)
 
 
+def test_tickets_of_the_breaker_that_stood_here_before_are_void() -> None:
+    clock, chances = FakeClock(), random.Random(3).random
+    old, new = (Breaker(BreakerPolicy(jitter=0), clock, chances) for _ in range(2))
+    early = old.acquire()
+    for breaker in (old, new):
+        once(breaker, *[BAD] * 5)
+    clock.advance(30)
+    probes = [old.acquire() for _ in range(3)]
+    assert new.acquire()
+    before = new.snapshot()
+    for ticket in (early, *probes):
+        new.release(ticket, BAD)
+    assert new.snapshot() == before
+    assert [bool(new.acquire()) for _ in range(3)] == [True, True, False]
+
+
 def test_a_refusal_needs_no_release_but_may_have_one() -> None:
     breaker = opened(FakeClock())
     before = breaker.snapshot()
