@@ -131,7 +131,9 @@ def _table_rows(block: bytes, org_id: UUID) -> Any:
 
     import polars as pl
 
-    frame = pl.read_csv(block, has_header=False, new_columns=list(STAGING_COLUMNS), infer_schema=False)
+    frame = pl.read_csv(
+        block, has_header=False, new_columns=list(STAGING_COLUMNS), infer_schema=False
+    )
     frame = frame.drop("turns")
     frame = frame.insert_column(0, frame["started_at"].str.slice(0, 10).alias("call_date"))
     frame = frame.insert_column(0, pl.Series("org_id", [str(org_id)] * frame.height))
@@ -144,7 +146,9 @@ def analyzer_rate(star: Path) -> float:
     with gzip.open(star) as file:
         dialogues = [msgspec.json.decode(line) for line in file]
     transcripts = [
-        to_turns([t for t in d["turns"] if t["role"] != "agent_api"]) for d in dialogues if d["turns"]
+        to_turns([t for t in d["turns"] if t["role"] != "agent_api"])
+        for d in dialogues
+        if d["turns"]
     ]
     started = time.process_time()
     for turns in transcripts:
@@ -194,9 +198,11 @@ class Platform:
         rss = pss = 0
         for process in psutil.process_iter():
             try:
-                if process.environ().get("LOOMA_HOME") != home and not any(
-                    home in argument for argument in process.cmdline()
-                ) and not _descends(process, home):
+                if (
+                    process.environ().get("LOOMA_HOME") != home
+                    and not any(home in argument for argument in process.cmdline())
+                    and not _descends(process, home)
+                ):
                     continue
                 info = process.memory_full_info()
             except (psutil.NoSuchProcess, psutil.AccessDenied):
