@@ -236,15 +236,15 @@ async def test_a_reload_takes_the_new_table_or_keeps_the_old(
     assert path is not None
     cache = RedisCache(redis_at)
 
-    async def reload() -> dict[str, object]:
+    async def reloaded(ok: bool) -> None:
+        """Channels know no databases: the gateways of other tests answer as well."""
         async with cache.subscribe("gateway:reloaded") as told:
             await cache.publish("gateway:reload", b"")
             async with asyncio.timeout(5):
                 async for message in told:
-                    said: dict[str, object] = orjson.loads(message)
-                    if said.get("routes") != 24 or not said["ok"]:
-                        return said
-        raise AssertionError
+                    said = orjson.loads(message)
+                    if said["ok"] is ok and said.get("routes", 5) == 5:
+                        return
 
     async def listening() -> bool:
         return (await gated.client.get("/ready")).status_code == 200
@@ -252,12 +252,11 @@ async def test_a_reload_takes_the_new_table_or_keeps_the_old(
     await until(listening, 5)
     await asyncio.sleep(0.2)
     path.write_text(ROUTES.replace('path = "/open"', 'path = "/opened"'))
-    assert (await reload())["ok"] is True
+    await reloaded(True)
     assert (await gated.client.get("/opened")).status_code == 200
     assert (await gated.client.get("/open")).status_code == 404
     path.write_text("nonsense")
-    told = await reload()
-    assert told["ok"] is False
+    await reloaded(False)
     assert (await gated.client.get("/opened")).status_code == 200
     await cache.close()
 

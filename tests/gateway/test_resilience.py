@@ -31,6 +31,7 @@ routes = [
   { method = "GET", path = "/batch", scope = "public", priority = "batch" },
 ]
 """
+CIRCUIT = r'circuit_state\{instance="static-1",service="enrichment"\}'
 QUIET = "slow_start = { window_s = 0 }\n"
 NO_BREAKER = "breaker = { consecutive = 100000, requests = 100000 }\n"
 
@@ -95,10 +96,16 @@ async def test_a_breaker_opens_under_a_thousand_calls_and_closes_again(
         await client.get("/it/1")
         got = await asyncio.gather(*(client.get(f"/it/{n}") for n in range(1000)))
         assert {one.status_code for one in got} == {503}
+
+        async def is_open() -> bool:
+            await client.get("/it/1")
+            return await metric(client, CIRCUIT) == 2
+
+        async def is_half_open() -> bool:
+            return await metric(client, CIRCUIT) == 1
+
+        await until(is_open, 10)
         reached = len(wire.requests)
-        assert (
-            await metric(client, r'circuit_state\{instance="static-1",service="enrichment"\}') == 2
-        )
         refused = await client.get("/it/1")
         assert (refused.status_code, refused.json()["error"]) == (503, "upstream_unavailable")
         assert int(refused.headers["retry-after"]) >= 1
@@ -110,7 +117,7 @@ async def test_a_breaker_opens_under_a_thousand_calls_and_closes_again(
             await echo(received, writer)
 
         wire.behaviour = recovering
-        await asyncio.sleep(0.7)
+        await until(is_half_open, 10)
         wire.requests.clear()
         calls = [asyncio.create_task(client.get(f"/it/{n}", timeout=20)) for n in range(1000)]
 
@@ -123,9 +130,7 @@ async def test_a_breaker_opens_under_a_thousand_calls_and_closes_again(
         statuses = Counter([(await call).status_code for call in calls])
         assert statuses == {200: 3, 503: 997}
         assert (await client.get("/it/1")).status_code == 200
-        assert (
-            await metric(client, r'circuit_state\{instance="static-1",service="enrichment"\}') == 0
-        )
+        assert await metric(client, CIRCUIT) == 0
 
 
 async def test_retries_add_a_fifth_at_most_to_a_full_outage(tmp_path: Path, redis_at: str) -> None:
