@@ -110,14 +110,14 @@ async def drip(writer: asyncio.StreamWriter, data: bytes, pause: float) -> None:
 
 
 async def rest(reader: asyncio.StreamReader, seconds: float = 5) -> bytes:
-    received = b""
+    parts = []
     async with asyncio.timeout(seconds):
         try:
             while part := await reader.read(1 << 18):
-                received += part
+                parts.append(part)
         except ConnectionError:
             pass
-    return received
+    return b"".join(parts)
 
 
 async def dripped(platform: Platform, at_once: bytes, slowly: bytes) -> tuple[list[Answer], float]:
