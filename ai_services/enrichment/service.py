@@ -142,12 +142,15 @@ class Enrichment:
         )
 
     async def rejects(self, org_id: UUID, import_id: str, after: int, limit: int) -> RejectPage:
+        missing = NotFound("There is no such import in your organisation.")
         try:
             known = UUID(import_id)
         except ValueError:
-            raise NotFound("There is no such import in your organisation.") from None
+            raise missing from None
         async with self._db.tenant(org_id, readonly=True) as tx:
             rows = await store.rejects(tx, org_id, known, after, limit + 1)
+            if not rows and not await store.has_import(tx, org_id, known):
+                raise missing
         shown = rows[:limit]
         more = len(rows) > limit
         return RejectPage(

@@ -209,6 +209,14 @@ async def rejects(
     )  # fmt: skip
 
 
+async def has_import(tx: Transaction, org_id: UUID, import_id: UUID) -> bool:
+    found: bool = await tx.fetchval(
+        "SELECT EXISTS (SELECT FROM import_run WHERE org_id = $1 AND import_id = $2)",
+        org_id, import_id,
+    )  # fmt: skip
+    return found
+
+
 # Analysis.
 
 

@@ -91,7 +91,7 @@ class Federation:
 
 
 @asynccontextmanager
-async def federation_in(home: Path, redis_at: str, **settings: str) -> AsyncIterator[Federation]:
+async def federation_in(home: Path, redis_at: str, trusted: str = "") -> AsyncIterator[Federation]:
     """A gateway that takes tokens of two organisations' issuers beside ours."""
     acme, beta = Provider("acme", ACME), Provider("beta", BETA)
     await acme.wire.start()
@@ -100,7 +100,7 @@ async def federation_in(home: Path, redis_at: str, **settings: str) -> AsyncIter
     path.write_text(acme.entry() + beta.entry())
     try:
         async with platform_in(
-            home, REDIS_URL=redis_at, GATEWAY_ISSUERS=str(path), **settings
+            home, REDIS_URL=redis_at, GATEWAY_ISSUERS=str(path), TRUSTED_PROXIES=trusted
         ) as platform:
             yield Federation(platform, acme, beta)
     finally:

@@ -64,7 +64,7 @@ async def federation(
 ) -> AsyncIterator[Federation]:
     """A gateway with another issuer beside ours, where one session has ended."""
     home = tmp_path_factory.mktemp("access")
-    async with federation_in(home, redis_at, TRUSTED_PROXIES="127.0.0.1/32") as running:
+    async with federation_in(home, redis_at, trusted="127.0.0.1/32") as running:
         platform = running.platform
         platform.auth.revoke(f"session:{ENDED}")
 
