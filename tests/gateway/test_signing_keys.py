@@ -6,11 +6,14 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from gateway.signing_keys import SigningKeys, parse_jwks
 from shared.errors import UpstreamError, UpstreamUnavailable
-from tests.gateway.issuer import Signer
+from tests.gateway.issuer import Signer, b64
 
 KEY = Signer.ed25519("one")
 NEXT = Signer.ed25519("two")
@@ -123,8 +126,12 @@ async def test_an_unknown_key_during_an_outage_is_no_verdict() -> None:
     await keys.find("one")
     source.down = True
     source.now += 20
-    with pytest.raises(UpstreamUnavailable):
-        await keys.find("two")
+    for _ in range(5):  # asked for once; nobody is told no by who could not ask
+        with pytest.raises(UpstreamUnavailable):
+            await keys.find("two")
+        source.now += 1.5
+    assert source.asked == 2
+    assert await keys.find("one")
 
 
 def test_only_public_keys_for_signatures_are_taken() -> None:
@@ -145,6 +152,38 @@ def test_only_public_keys_for_signatures_are_taken() -> None:
     }
     found = parse_jwks(document)
     assert {kid: key.algorithm for kid, key in found.items()} == {"one": "EdDSA", "strong": "RS256"}
+
+
+def test_a_key_verifies_one_algorithm_that_its_issuer_has() -> None:
+    unnamed = {name: value for name, value in Signer.rsa("any").jwk().items() if name != "alg"}
+    curve = ec.generate_private_key(ec.SECP256R1()).public_key()
+    point = {**orjson.loads(ECAlgorithm.to_jwk(curve)), "kid": "point"}
+    document = {"keys": [unnamed, {**unnamed, "kid": "pss", "alg": "PS256"}, point, KEY.jwk()]}
+    found = parse_jwks(document, ["RS384", "ES256"])
+    assert {kid: key.algorithm for kid, key in found.items()} == {"any": "RS384", "point": "ES256"}
+    found = parse_jwks(document, ["PS256", "EdDSA"])
+    assert {kid: key.algorithm for kid, key in found.items()} == {
+        "any": "PS256", "pss": "PS256", "one": "EdDSA",
+    }  # fmt: skip
+
+
+def test_keys_that_only_do_harm_are_left_out() -> None:
+    private = orjson.loads(RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048)))
+    slow = Signer.rsa("slow").jwk()
+    document = {
+        "keys": [
+            {**private, "kid": "private", "alg": "RS256"},
+            {**slow, "n": b64(b"\xff" * 1100)},
+            {**slow, "kid": "exponent", "e": b64(b"\x01" * 200)},
+            {**slow, "kid": "empty", "n": ""},
+            {**slow, "kid": "list", "n": [1]},
+            {**slow, "kid": "null", "e": None},
+            {**slow, "kid": "signs", "key_ops": ["sign"]},
+            {**slow, "kid": "operations", "key_ops": 5},
+            {**slow, "kid": "good", "key_ops": ["verify"]},
+        ]
+    }
+    assert set(parse_jwks(document)) == {"good"}
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"keys": 5}, {"data": {"keys": []}}])
