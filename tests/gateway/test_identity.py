@@ -70,6 +70,7 @@ class Door:
 steps = st.one_of(
     st.tuples(st.just("use"), st.integers(0, 5)),
     st.tuples(st.just("wait"), st.floats(0, 400)),
+    st.tuples(st.just("near the end"), st.integers(0, 5)),
     st.tuples(st.just("end"), st.integers(0, 2)),
 )
 
@@ -92,6 +93,12 @@ def test_a_token_opens_exactly_while_it_lives_and_its_session_does(
         for kind, value in steps:
             if kind == "wait":
                 door.now += value
+            elif kind == "near the end":
+                door.now = max(door.now, START + lives[value] + LEEWAY_S - 1)
+                assert await door.opens(minted[value]) == (
+                    door.now < START + lives[value] + LEEWAY_S and SESSIONS[value % 3] not in ended
+                )
+                door.now += 1
             elif kind == "end":
                 ended.add(SESSIONS[value])
                 ends = datetime.fromtimestamp(door.now + 960, UTC).isoformat()
@@ -105,6 +112,15 @@ def test_a_token_opens_exactly_while_it_lives_and_its_session_does(
         await door.cache.close()
 
     asyncio.run(run())
+
+
+async def test_a_verified_token_ends_with_its_time() -> None:
+    door = Door()
+    token = door.auth.signers[0].sign(claims(nbf=int(START), exp=int(START) + 60))
+    for after, good in ((0, True), (59.9, True), (60, True), (89.9, True), (90, False)):
+        door.now = START + after
+        assert await door.opens(token) == good, after
+    await door.cache.close()
 
 
 @settings(max_examples=60, deadline=None)
