@@ -34,6 +34,12 @@ def signed(signer: Signer, payload: dict[str, Any]) -> str:
     return f"{text}.{b64(signer.private.sign(text.encode()))}"
 
 
+def nested(auth: FakeAuth, depth: int) -> str:
+    """A header that a parser which calls itself may choke on."""
+    head = b'{"alg":"EdDSA","kid":"key-1","x":' + b"[" * depth + b"]" * depth + b"}"
+    return f"{b64(head)}.{auth.token().partition('.')[2]}"
+
+
 def spoiled(token: str) -> str:
     head, payload, signature = token.split(".")
     return f"{head}.{payload}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
@@ -111,6 +117,9 @@ ABUSES: dict[str, Callable[[FakeAuth], str]] = {
     "two parts": lambda a: "a.b",
     "five parts": lambda a: "a.b.c.d.e",
     "no JSON": lambda a: f"{b64(b'nonsense')}.x.y",
+    "header nested deeply": lambda a: nested(a, 1020),
+    "header nested more deeply": lambda a: nested(a, 960),
+    "header nested too deeply": lambda a: nested(a, 1400),
     "header a list": lambda a: f"{b64(b'[]')}.x.y",
     "deep header": lambda a: f"{b64(b'[' * 3000)}.x.y",
     "empty parts": lambda a: "..",
