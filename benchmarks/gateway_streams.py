@@ -6,6 +6,7 @@ import asyncio
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -14,6 +15,7 @@ import uvloop
 from benchmarks.gateway_host import NotMeasured
 from benchmarks.rivals.upstream import EVENT
 
+_STATUS: Final = b"HTTP/1.1 200 "
 _AT_ONCE: Final = 200
 _SETTLE_S: Final = 2.0
 _OPEN_S: Final = 60.0
@@ -34,27 +36,31 @@ class _Crowd:
     """The clients together: how many got how many events."""
 
     def __init__(self) -> None:
-        self.events = 0
-        self.lost = 0
+        self._events = 0
         self._wanted = 0
-        self._reached = asyncio.Event()
+        self._trouble = ""
+        self._news = asyncio.Event()
 
     def heard(self, events: int) -> None:
-        self.events += events
-        if self.events >= self._wanted:
-            self._reached.set()
+        self._events += events
+        if self._events >= self._wanted:
+            self._news.set()
+
+    def lost(self, trouble: str) -> None:
+        self._trouble = self._trouble or trouble
+        self._news.set()
 
     async def reach(self, events: int, seconds: float) -> None:
+        """Until so many events came in all; NotMeasured when a stream ends or time runs out."""
         self._wanted = events
-        self._reached.clear()
-        if self.events < events:
-            try:
-                await asyncio.wait_for(self._reached.wait(), seconds)
-            except TimeoutError:
-                raise NotMeasured(
-                    f"{self.events} of {events} events came within {seconds:g} s, "
-                    f"{self.lost} streams were cut"
-                ) from None
+        self._news.clear()
+        if self._events < events and not self._trouble:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), seconds)
+        if self._trouble or self._events < events:
+            raise NotMeasured(
+                f"{self._events} of {events} events came: {self._trouble or f'{seconds:g} s passed'}"
+            )
 
 
 class _Stream(asyncio.Protocol):
@@ -62,18 +68,23 @@ class _Stream(asyncio.Protocol):
         self._crowd = crowd
         self._request = request
         self._rest = b""
+        self._begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast("asyncio.Transport", transport).write(self._request)
 
     def data_received(self, data: bytes) -> None:
         data = self._rest + data
+        if not self._begun and len(data) >= len(_STATUS):
+            self._begun = True
+            if not data.startswith(_STATUS):
+                self._crowd.lost(f"a stream was answered {data[:40].decode('latin-1')!r}")
         self._crowd.heard(data.count(EVENT))
         self._rest = data[data.rfind(EVENT) + len(EVENT) :] if EVENT in data else data
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self._crowd.lost += 1
+        self._crowd.lost("a stream was cut")
 
 
 def hold(

@@ -23,11 +23,14 @@ _ROUTES: Final = (
     f'method = "GET", path = "{ROOT}/stream", stream = true',
 )
 # Counted on every request as in production, reached by none.
-_LIMITS: Final = """[limits]
+_POLICIES: Final = """[limits]
 analyst = [
     "analysts: principal 1000000/s burst 1000000",
     "all: organisation 1000000/s burst 1000000",
 ]
+
+[services.benchmark]
+streams = { limit = 100000 }
 """
 
 
@@ -68,4 +71,4 @@ def start(
 
 def _table(routes: Sequence[str]) -> str:
     lines = "".join(f'    {{ {route}, scope = "portrait:read" }},\n' for route in routes)
-    return f"{_LIMITS}\n[benchmark]\nroutes = [\n{lines}]\n"
+    return f"{_POLICIES}\n[benchmark]\nroutes = [\n{lines}]\n"
