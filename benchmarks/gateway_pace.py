@@ -58,7 +58,8 @@ class _Client:
         if not blank:
             return False
         if not head.startswith(b"HTTP/1.1 200"):
-            raise NotMeasured(f"a paced request was answered {head[:40].decode('latin-1')}")
+            line = head.partition(b"\r")[0].decode("latin-1")
+            raise NotMeasured(f"a paced request was answered {line}")
         length = head.lower().partition(b"content-length:")[2].partition(b"\r")[0]
         return len(body) >= int(length)
 

@@ -78,7 +78,8 @@ class _Stream(asyncio.Protocol):
         if not self._begun and len(data) >= len(_STATUS):
             self._begun = True
             if not data.startswith(_STATUS):
-                self._crowd.lost(f"a stream was answered {data[:40].decode('latin-1')!r}")
+                line = data.partition(b"\r")[0].decode("latin-1")
+                self._crowd.lost(f"a stream was answered {line}")
         self._crowd.heard(data.count(EVENT))
         self._rest = data[data.rfind(EVENT) + len(EVENT) :] if EVENT in data else data
 
