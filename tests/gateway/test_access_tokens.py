@@ -57,7 +57,7 @@ NOW = int(time.time())
 
 ABUSES: dict[str, Callable[[FakeAuth], str]] = {
     "expired": lambda a: a.token(exp=NOW - 60),
-    "not yet": lambda a: a.token(nbf=NOW + 120),
+    "not yet": lambda a: a.token(nbf=int(time.time()) + 120),
     "foreign issuer": lambda a: a.token(iss="evil"),
     "issuer with a tail": lambda a: a.token(iss="looma.evil.example"),
     "issuer as a list": lambda a: signed(a.signers[0], claims(iss=["looma"])),
