@@ -114,8 +114,10 @@ class Wrk:
         if done.returncode != 0:
             raise NotMeasured(f"wrk failed: {(done.stderr or done.stdout).decode()[-300:].strip()}")
         told = orjson.loads(done.stdout.strip().splitlines()[-1])
-        if told["failed"] or not told["requests"]:
+        if told["failed"]:
             raise NotMeasured(f"{told['failed']} of {told['requests']} requests failed at {url}")
+        if not told["requests"]:
+            raise NotMeasured(f"nothing was answered within {seconds} s at {url}")
         taken = told["us"] / 1e6
         return Load(
             rps=told["requests"] / taken,
