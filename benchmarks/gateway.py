@@ -93,6 +93,8 @@ def throughput(arena: Arena) -> None:
             figures.update(_row(name, Load.median([load for load, _ in loads])))
             figures.update(_cpu_row(name, loads))
     figures["other_load_cores"] = round(others.cores(), 2)
+    if not runs["gateway"]:
+        raise NotMeasured("without the gateway there are no ratios")
     for name in _RATIOS:
         rival = figures.get(f"{name}_rps")
         figures[f"ratio_{name}"] = round(figures["gateway_rps"] / rival, 3) if rival else None
@@ -118,7 +120,7 @@ def latency(arena: Arena) -> None:
 def half_load(arena: Arena) -> None:
     """The latency that users see while half of the capacity is in use."""
     if "gateway_rps" not in arena.figures:
-        raise NotMeasured("the gateway's maximum is not known")
+        raise NotMeasured("half of an unknown maximum is unknown")
     rate = arena.figures["gateway_rps"] / 2
     request, seconds = arena.request(SMALL), arena.plan.paced_seconds
     alone = pace(arena.upstream.port, request, rate=rate, seconds=seconds)
