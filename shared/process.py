@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -19,6 +20,7 @@ from shared.server import wait_for_signal
 from shared.telemetry import configure_logging, configure_tracing
 
 EXIT_CONFIG = 2
+_MOST_FILES = 1 << 20
 log = structlog.get_logger()
 
 
@@ -37,10 +39,19 @@ def main(name: str, create: Callable[[Config], Process]) -> None:
     try:
         config = Config.from_env()
         configure_logging(name, config)
+        _allow_many_connections()
         uvloop.run(_serve(create(config), config))
     except ConfigError as error:
         sys.stderr.write(f"looma {name}: {error.message}\n")
         raise SystemExit(EXIT_CONFIG) from None
+
+
+def _allow_many_connections() -> None:
+    """Use all the open files that the system grants; the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    granted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < granted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
 
 
 async def _serve(process: Process, config: Config) -> None:

@@ -361,8 +361,10 @@ def request_id_of(request: Request) -> str:
     known = getattr(request.ctx, "request_id", None)
     if known is not None:
         return str(known)
+    given = request.headers.get("x-request-id")
     try:
-        request_id = str(UUID(request.headers.get("x-request-id", "")))
+        # Most requests bring none: an exception for each of them would cost more than the id.
+        request_id = str(uuid4() if given is None else UUID(given))
     except ValueError:
         request_id = str(uuid4())
     request.ctx.request_id = request_id
