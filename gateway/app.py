@@ -26,7 +26,6 @@ from gateway.descriptions import Descriptions
 from gateway.discovery import Discovery
 from gateway.edge import Edge, Gates
 from gateway.health import Health
-from gateway.http1 import Site
 from gateway.idempotency import Idempotency
 from gateway.identity import Identity
 from gateway.issuer_file import read_issuers
@@ -52,6 +51,7 @@ from gateway.server import EdgeServer
 from gateway.service_calls import ServiceCalls
 from gateway.service_policy import ServicePolicy
 from gateway.signing_keys import SigningKeys
+from gateway.site import Site
 from gateway.timeouts import Timeouts
 from gateway.token_issuers import open_issuers
 from gateway.tracing import Traces

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, cast
 
@@ -23,7 +21,7 @@ from gateway.http1_answer import Answer
 from gateway.http1_body import BodyReader, ChunkedBody, LengthBody, NoBody
 from gateway.http1_head import MAX_HEAD, Head, check_beginning, parse_head
 from gateway.inner_request import InnerConnection
-from gateway.timeouts import Timeouts
+from gateway.site import ClientRequest, Site
 from shared.errors import LoomaError, RequestTimeout, UpstreamTimeout
 
 MAX_REQUESTS: Final = 10_000  # on one connection; its memory can't grow for ever
@@ -38,36 +36,6 @@ log = structlog.get_logger()
 
 class ClientGone(asyncio.CancelledError):
     """The client has closed its connection: whatever is done for it ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What the connections serve.
-
-    `handle` answers a request; raising after the answer's head is sent cuts the connection.
-    `refuse` answers what never became a request.
-    """
-
-    handle: Callable[[Request], Awaitable[None]]
-    refuse: Callable[[Request, LoomaError], Awaitable[None]]
-    timeouts: Timeouts
-    body_limit: int  # bytes, unless whoever reads a body says otherwise
-    patience: float  # seconds until an answer begins, while nothing of the request comes
-
-
-class ClientRequest(Request):
-    """A request; what Sanic prepares for its router, forms and cookies is left out."""
-
-    # Sanic's own constructor parses the target once more and fills twenty fields.
-    def __init__(self, head: Head, connection: ClientConnection) -> None:
-        self.method = head.method
-        self.raw_url = head.target.encode("ascii")
-        self.version = f"1.{head.minor}"
-        self.headers = head.headers
-        self.conn_info = connection.conn_info
-        self.transport = cast("Any", connection.transport)
-        self.stream = cast("Any", connection)
-        self._ctx = None
 
 
 def client_of(request: Request) -> ClientConnection | InnerConnection | None:
@@ -103,6 +71,7 @@ class ClientConnection(asyncio.Protocol):
         self.write_by = math.inf
         self._idle = True
         self._late = False
+        self._stopping = False
         self._lingers_until = 0.0
         self._discarded = 0
         self._served = 0
@@ -112,7 +81,8 @@ class ClientConnection(asyncio.Protocol):
         self._head = head
         self._answer: Answer | None = None
         self._expecting = head.expects_continue
-        self.keep_alive = head.keep_alive and self._served + 1 < MAX_REQUESTS
+        more = self._served + 1 < MAX_REQUESTS and not self._stopping
+        self.keep_alive = head.keep_alive and more
         self._body: BodyReader = _NO_BODY
         self._received = 0  # bytes of the body
         self._waited = 0.0  # seconds for the body
@@ -142,14 +112,16 @@ class ClientConnection(asyncio.Protocol):
             head = parse_head(await self._next_head())
         except LoomaError as error:
             self._begin(_NO_HEAD)
-            await self._site.refuse(ClientRequest(_NO_HEAD, self), error)
+            await self._site.refuse(self._request(_NO_HEAD), error)
             return False
         self._begin(head)
-        request = ClientRequest(head, self)
+        request = self._request(head)
         self.write_by = monotonic() + self._site.patience
         try:
             await self._site.handle(request)
         except LoomaError:  # told already; the answer had begun and stays unfinished
+            if self._writing_paused:  # by a client that takes nothing of it
+                self.abort()
             return False
         except asyncio.CancelledError:
             await self._give_up(request)
@@ -160,6 +132,9 @@ class ClientConnection(asyncio.Protocol):
         self._served += 1
         answered = self._answer is not None and self._answer.ended
         return answered and self.keep_alive and self._body.done
+
+    def _request(self, head: Head) -> ClientRequest:
+        return ClientRequest(head, self, self.transport, self.conn_info)
 
     async def _give_up(self, request: Request) -> None:
         """Answer 504 if it was not the client who ended the request."""
@@ -364,10 +339,12 @@ class ClientConnection(asyncio.Protocol):
             )
 
     def close_if_idle(self) -> bool:
-        """Close the connection unless a request is being read or answered."""
+        """Close the connection; if a request is being read or answered, after that."""
         if self._idle or self._lingers_until:
             self.transport.close()
             return True
+        self._stopping = True
+        self.keep_alive = False
         return False
 
     def abort(self) -> None:

@@ -18,8 +18,9 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 from sanic.server import AsyncioServer
 
-from gateway.http1 import ClientConnection, Site, client_of, watch
+from gateway.http1 import ClientConnection, client_of, watch
 from gateway.http1_answer import Answer
+from gateway.site import Site
 
 __all__ = [
     "Answer",

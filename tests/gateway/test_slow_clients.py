@@ -6,7 +6,8 @@ import asyncio
 import resource
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -348,6 +349,26 @@ async def test_a_client_that_half_closes_after_a_bad_request_gets_no_second_answ
         got = await rest(reader)
     assert got.count(b"HTTP/1.1 ") <= 1
     assert hasty.enrichment.requests == []
+
+
+async def test_a_stop_tells_clients_that_this_was_the_last_answer(
+    tmp_path: Path, redis_at: str
+) -> None:
+    routes = tmp_path / "routes.toml"
+    routes.write_text(ROUTES)
+
+    async def slowly(received: Received, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        await echo(received, writer)
+
+    async with AsyncExitStack() as clients:
+        async with platform_in(tmp_path, REDIS_URL=redis_at, GATEWAY_ROUTES=str(routes)) as own:
+            own.behave(slowly)
+            reader, writer = await clients.enter_async_context(connected(own))
+            writer.write(GET + GET)
+            await asyncio.sleep(0.1)
+        got = answers_in(await rest(reader))
+    assert [(one.status, one.header("connection")) for one in got] == [(200, "close")]
 
 
 # Many.
