@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import jwt
 import orjson
@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.gateway.wire import Received, Wire, json_answer
 
-ORG = UUID(int=7)
-USER = UUID(int=42)
+# New for each run: limits that an earlier one used up stay in Redis for a minute.
+ORG = uuid4()
+USER = uuid4()
 
 
 def b64(raw: bytes) -> str:
