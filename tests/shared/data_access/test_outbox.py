@@ -259,7 +259,7 @@ async def test_a_database_that_goes_away_is_waited_for(database_url, ledger):
             async with running(relay_of(db, ledger, measure_every=0.01)):
                 await emit(direct, org, ("a", 1))
                 # Committed, not only applied: what a cut leaves uncommitted comes again.
-                while await waiting(direct):
+                while await waiting(direct):  # noqa: ASYNC110 - what is waited for tells nobody
                     await asyncio.sleep(0.01)
                 await proxy.cut()
                 await emit(direct, org, ("a", 2))
