@@ -4,16 +4,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := gateway ai_services shared benchmarks tests
+COMPILED := $(VENV)/.compiled
+SOURCES := setup.py gateway ai_services shared benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset test test-all lint fmt bench lock
+.PHONY: help setup compile uncompiled up down reset test test-all lint fmt bench lock
 
 help: ## this list
 	@echo "Usage: make TARGET"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  \1\t\2/' | expand -t 14
 
-setup: $(STAMP) ## the virtual environment .venv with everything in requirements.txt
+setup: $(STAMP) $(COMPILED) ## the virtual environment .venv with everything, the gateway compiled
 
 $(STAMP): pyproject.toml requirements.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -23,6 +24,19 @@ $(STAMP): pyproject.toml requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $(STAMP)
+
+# Without a C compiler the gateway runs from its sources and says so; everything else is the same.
+$(COMPILED): $(STAMP) setup.py $(wildcard gateway/*.py shared/*.py)
+	@$(BIN)/python setup.py compile_hot_path
+	@touch $(COMPILED)
+
+compile: $(STAMP) ## compile the gateway's hot path, if its sources have changed
+	@$(BIN)/python setup.py compile_hot_path
+	@touch $(COMPILED)
+
+uncompiled: $(STAMP) ## run the gateway from its sources, until `make compile`
+	@rm -f gateway/*.so gateway/compiled_sources.txt
+	@touch $(COMPILED)
 
 up: setup ## start everything with demo data; Ctrl-C stops it
 	@$(BIN)/looma up --demo $(ARGS)

@@ -3,7 +3,8 @@ import sys
 from functools import partial
 
 from gateway.app import create_gateway
-from gateway.workers import Workers, worker_number
+from gateway.worker_place import worker_place
+from gateway.workers import Workers
 from shared.config import Config
 from shared.errors import ConfigError
 from shared.process import EXIT_CONFIG, main
@@ -12,7 +13,7 @@ from shared.telemetry import configure_logging
 
 def start() -> None:
     """One gateway process, or with GATEWAY_WORKERS above 1 the parent of several."""
-    worker = worker_number(sys.argv[1:])
+    worker = worker_place(sys.argv[1:])
     if worker is not None:
         main("gateway", partial(create_gateway, worker=worker))
         return

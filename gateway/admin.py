@@ -1,11 +1,20 @@
-"""What operators see of the gateway: its routes, its pools, its limits (scope gateway:admin)."""
+"""What operators see of the gateway: its routes, its pools, its limits (scope gateway:admin).
+
+With several workers, the one that is asked asks the others: `workers` says how many there should be
+and how many were heard in time.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
+import orjson
+
+from gateway.inquiries import Inquiries
 from gateway.limit import Limit
+from gateway.overview import together
 from gateway.own_routes import OwnCall, OwnRoute
 from gateway.plan import Plan
 from gateway.pool import Pools
@@ -13,15 +22,29 @@ from gateway.rate_limit import RateLimiter
 from gateway.route import Route
 
 SCOPE: Final = "gateway:admin"
+_ROUTES: Final = "routes"
+_POOLS: Final = "pools"
+_LIMITS: Final = "limits"
 
 
 class Admin:
-    """Read-only views of one gateway process."""
+    """Read-only views of all workers; of this process alone without `others`."""
 
-    def __init__(self, plan: Callable[[], Plan], pools: Pools, limiter: RateLimiter) -> None:
+    def __init__(
+        self,
+        plan: Callable[[], Plan],
+        pools: Pools,
+        limiter: RateLimiter,
+        others: Inquiries | None = None,
+    ) -> None:
         self._plan = plan
         self._pools = pools
         self._limiter = limiter
+        self._others = others
+        if others is not None:
+            others.answer(_ROUTES, lambda: orjson.dumps(self._table_mark()))
+            others.answer(_POOLS, lambda: orjson.dumps(self._snapshots()))
+            others.answer(_LIMITS, lambda: orjson.dumps(self._limiter.degraded))
 
     def routes(self) -> tuple[OwnRoute, ...]:
         return (
@@ -37,15 +60,23 @@ class Admin:
         )
 
     async def _routes(self, _call: OwnCall) -> Any:
-        return {"routes": [_route(route) for route in self._plan().table.routes]}
+        marks, workers = await self._all(_ROUTES, self._table_mark())
+        return {
+            "routes": self._table(),
+            # Fewer than were heard: a worker has not taken the table that is shown, or a newer one.
+            "workers": {**workers, "same_table": marks.count(marks[0])},
+        }
 
     async def _upstreams(self, _call: OwnCall) -> Any:
-        return {"services": [pool.snapshot() for pool in self._pools.all()]}
+        snapshots, workers = await self._all(_POOLS, self._snapshots())
+        return {"services": together(snapshots), "workers": workers}
 
     async def _limits(self, _call: OwnCall) -> Any:
         plan = self._plan()
+        alone, workers = await self._all(_LIMITS, self._limiter.degraded)
         return {
-            "counted": "by this process alone" if self._limiter.degraded else "together",
+            "counted": "by each process alone" if any(alone) else "together",
+            "workers": {**workers, "alone": sum(alone)},
             "roles": {
                 role: [_limit(one) for one in limits] for role, limits in plan.file.limits.items()
             },
@@ -60,6 +91,23 @@ class Admin:
             ],
         }
 
+    async def _all(self, question: str, own: Any) -> tuple[list[Any], dict[str, int]]:
+        """The answers of all workers that were heard, this one's first, and how many those are."""
+        if self._others is None:
+            return [own], {"known": 1, "heard": 1}
+        said = await self._others.ask(question)
+        answers = [own, *(orjson.loads(said[number]) for number in sorted(said))]
+        return answers, {"known": self._others.workers, "heard": len(answers)}
+
+    def _table(self) -> list[dict[str, Any]]:
+        return [_route(route) for route in self._plan().table.routes]
+
+    def _table_mark(self) -> str:
+        return hashlib.sha256(orjson.dumps(self._table())).hexdigest()
+
+    def _snapshots(self) -> list[dict[str, Any]]:
+        return [pool.snapshot() for pool in self._pools.all()]
+
 
 def _route(route: Route) -> dict[str, Any]:
     return {
@@ -72,6 +120,7 @@ def _route(route: Route) -> dict[str, Any]:
         "hedge_s": route.hedge,
         "body_limit": route.body_limit,
         "stream": route.stream,
+        "websocket": route.websocket,
         "priority": route.priority,
         "cache_s": route.cache,
         "idempotent": route.idempotent,

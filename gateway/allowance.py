@@ -7,10 +7,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
 class Allowance:
     """The tightest of a request's limits after that request.
 
@@ -18,27 +16,35 @@ class Allowance:
     `retry_after`, as Retry-After must not come before it.
     """
 
-    name: str
-    policy: bytes  # RateLimit-Policy of all limits of the route
-    limit: int
-    remaining: int
-    reset: float
-    retry_after: float | None = None  # None: allowed
+    def __init__(
+        self,
+        name: str,
+        policy: bytes,
+        limit: int,
+        remaining: int,
+        reset: float,
+        retry_after: float | None = None,
+    ) -> None:
+        self.name = name
+        self.policy = policy  # RateLimit-Policy of all limits of the route
+        self.limit = limit
+        self.remaining = remaining
+        self.reset = reset
+        self.retry_after = retry_after  # None: allowed
 
     @property
     def allowed(self) -> bool:
         return self.retry_after is None
 
-    def lines(self) -> list[tuple[bytes, bytes]]:
-        """The headers for an answer."""
-        reset = math.ceil(self.reset)
-        return [
-            (b"ratelimit-policy", self.policy),
-            (b"ratelimit", b'"%b";r=%d;t=%d' % (self.name.encode(), self.remaining, reset)),
-            (b"ratelimit-limit", b"%d" % self.limit),
-            (b"ratelimit-remaining", b"%d" % self.remaining),
-            (b"ratelimit-reset", b"%d" % reset),
-        ]
+    def block(self) -> bytes:
+        """The header lines of an answer, as they go out."""
+        left, limit, reset = self.remaining, self.limit, math.ceil(self.reset)
+        return (
+            b'ratelimit-policy: %b\r\nratelimit: "%b";r=%d;t=%d\r\nratelimit-limit: %d\r\n'
+            b"ratelimit-remaining: %d\r\nratelimit-reset: %d\r\n"
+            % (self.policy, self.name.encode(), left, reset, limit, left, reset)
+        )
 
     def headers(self) -> dict[str, str]:
-        return {name.decode().title(): value.decode() for name, value in self.lines()}
+        lines = self.block().decode().split("\r\n")[:-1]
+        return {name.title(): value for name, _, value in (line.partition(": ") for line in lines)}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from socket import gethostname
 from typing import Any, Final
 
 import structlog
 from opentelemetry import trace
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
 
 from gateway.access_tokens import AccessTokens
 from gateway.admin import Admin
@@ -21,15 +23,19 @@ from gateway.batch import BATCH_PATH
 from gateway.batch_schemas import BatchIn, BatchOut
 from gateway.checks import Checks
 from gateway.client_address import ClientAddress
+from gateway.compiled import check_sources, is_compiled
 from gateway.cors import Cors
 from gateway.descriptions import Descriptions
 from gateway.discovery import Discovery
 from gateway.edge import Edge, Gates
+from gateway.gateway_count import SERVICE as GATEWAYS
+from gateway.gateway_count import GatewayCount
 from gateway.health import Health
 from gateway.idempotency import Idempotency
 from gateway.identity import Identity
 from gateway.issuer_file import read_issuers
 from gateway.meters import Meters
+from gateway.metrics_text import families_of, rendered
 from gateway.own_routes import OwnCall, OwnRoute
 from gateway.page import Page, PageMaker
 from gateway.plan import compile_plan
@@ -50,17 +56,20 @@ from gateway.route_table import RouteTable
 from gateway.server import EdgeServer
 from gateway.service_calls import ServiceCalls
 from gateway.service_policy import ServicePolicy
+from gateway.siblings import Siblings
 from gateway.signing_keys import SigningKeys
 from gateway.site import Site
 from gateway.timeouts import Timeouts
 from gateway.token_issuers import open_issuers
 from gateway.tracing import Traces
-from gateway.worker_metrics import WorkerMetrics
+from gateway.websocket_relay import WebSocketRelay
+from gateway.worker_place import WorkerPlace
 from gateway.workers import stop_with_parent
 from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
 from shared.errors import UpstreamError
 from shared.home import internal_token_secret
+from shared.registry import announce
 from shared.security import SELF, InternalTokens
 from shared.server import listen, serving
 from shared.stores import store_urls
@@ -75,13 +84,14 @@ def create_gateway(
     timeouts: Timeouts | None = None,
     policy: ServicePolicy | None = None,
     *,
-    worker: int | None = None,
+    worker: WorkerPlace | None = None,
 ) -> Gateway:
     """The gateway of this configuration; ConfigError for a wrong route table.
 
     `policy` is how services are treated that the route table says nothing of; `worker` is the
-    number of this process if it shares its port with others.
+    place of this process if it shares its port with others.
     """
+    check_sources()
     return Gateway(config, timeouts or Timeouts(), policy or ServicePolicy(), worker)
 
 
@@ -91,7 +101,7 @@ class Gateway:
     name = "gateway"
 
     def __init__(
-        self, config: Config, timeouts: Timeouts, policy: ServicePolicy, worker: int | None
+        self, config: Config, timeouts: Timeouts, policy: ServicePolicy, worker: WorkerPlace | None
     ) -> None:
         self.config = config
         self.worker = worker
@@ -125,21 +135,20 @@ class Gateway:
         async with AsyncExitStack() as stack:
             stack.callback(sock.close)
             edge = await self._open(stack)
-            server = EdgeServer(
-                Site(
-                    edge.handle,
-                    edge.refuse,
-                    self.timeouts,
-                    DEFAULT_BODY_LIMIT,
-                    MAX_TIMEOUT_S + _SLACK_S,
-                )
+            site = Site(
+                edge.handle,
+                edge.refuse,
+                self.timeouts,
+                DEFAULT_BODY_LIMIT,
+                MAX_TIMEOUT_S + _SLACK_S,
             )
+            server = EdgeServer(site)
             await stack.enter_async_context(serving(server, sock, self.config.shutdown_seconds))
-            log.info("serving", url=url, routes=len(edge.plan.routes))
+            log.info("serving", url=url, routes=len(edge.plan.routes), compiled=is_compiled())
             try:
                 yield url
             finally:
-                self.draining = True
+                self.draining = site.closing = True
                 log.info("draining")
                 await asyncio.sleep(self.config.drain_delay_seconds)
 
@@ -157,10 +166,12 @@ class Gateway:
         revocations = Revocations(calls, cache)
         api_keys = ApiKeys(calls)
         stack.callback(api_keys.close)
-        limiter = RateLimiter((), cache, meters.metrics.registry, replicas=config.gateway_workers)
+        replicas = config.gateway_replicas * config.gateway_workers
+        limiter = RateLimiter((), cache, meters.registry, replicas=replicas)
         stack.push_async_callback(limiter.close)
         await discovery.refresh()
-        pools = Pools(discovery, self.policy)
+        place = self.worker
+        pools = Pools(discovery, self.policy, None if place is None else place.share)
         plan = compile_plan(self.file, self.table, meters, pools, limiter)
         meters.pools.read = lambda: [pool.snapshot() for pool in pools.all()]
         exported = config.otlp_endpoint is not None
@@ -171,8 +182,18 @@ class Gateway:
             ClientAddress(config.trusted_proxies),
             Cors(config.cors_origins),
         )
+        metrics = partial(self._metrics, pools, keys, revocations)
+        work = dict[str, Callable[[], Awaitable[None]]]()
+        siblings: Siblings | None = None
+        if place is not None:
+            siblings = Siblings(place, pools, metrics)
+            stack.callback(siblings.close)
+            work["metrics for the other workers"] = siblings.metrics.write_forever
+            work["news for the other workers"] = siblings.gossip_forever
+            stop_with_parent()
         current: list[Edge] = []
-        admin = Admin(lambda: current[0].plan, pools, limiter)
+        others = None if siblings is None else siblings.inquiries
+        admin = Admin(lambda: current[0].plan, pools, limiter, others)
 
         async def batch(call: OwnCall) -> Any:
             return await current[0].batch(call)
@@ -188,34 +209,37 @@ class Gateway:
             lambda: current[0].plan.services, discovery, calls, keys, lambda: self.draining
         )
         descriptions = Descriptions(lambda: current[0].plan.table.routes, own, calls)
-        metrics = partial(self._metrics, pools, keys, revocations)
-        others: WorkerMetrics | None = None
-        work = dict[str, Callable[[], Awaitable[None]]]()
-        if self.worker is not None:
-            folder = config.home / "run" / f"gateway-{config.gateway_port}"
-            others = WorkerMetrics(folder, self.worker, metrics)
-            work["metrics for the other workers"] = others.write_forever
-            stop_with_parent()
         pages: dict[str, PageMaker] = {
             "/health": health.health,
             "/ready": health.ready,
-            "/metrics": partial(self._metrics_page, metrics, others),
+            "/metrics": partial(self._metrics_page, metrics, siblings),
             "/openapi.json": descriptions.openapi,
             "/docs": descriptions.docs,
         }
-        idempotency = Idempotency(cache, meters.metrics.registry)
+        idempotency = Idempotency(cache, meters.registry)
         stack.push_async_callback(idempotency.close)
-        keeping = Keeping(ResponseCache(meters.metrics.registry), idempotency)
+        keeping = Keeping(ResponseCache(meters.registry), idempotency)
         proxy = Proxy(tokens, traces, meters, self.timeouts, keeping)
-        edge = Edge(plan, pages, own, gates, proxy, meters, self.timeouts.stall)
+        sockets = WebSocketRelay(proxy, gates.identity, gates.cors, meters, self.timeouts)
+        edge = Edge(plan, pages, own, gates, proxy, sockets, meters, self.timeouts.stall)
         current.append(edge)
-        checks = Checks(pools, calls)
+        mine = None
+        if siblings is not None:
+            await siblings.learn()
+            gossip = siblings.gossip
+            mine = lambda: gossip.checks  # noqa: E731 - what it says changes
+        checks = Checks(pools, calls, mine)
 
         def use() -> int:
             file, table = self.read()
             edge.use(compile_plan(file, table, meters, pools, limiter))
             return len(table.routes)
 
+        def reckon_with(gateways: int) -> None:
+            limiter.replicas = gateways
+            edge.use(compile_plan(edge.plan.file, edge.plan.table, meters, pools, limiter))
+
+        count = GatewayCount(replicas)
         reload = Reload(cache, use)
         stack.enter_context(reload.on_signal())
         await stack.enter_async_context(
@@ -223,6 +247,10 @@ class Gateway:
                 {
                     **work,
                     "discovery": discovery.refresh_forever,
+                    "announcement": partial(self._announce, cache),
+                    "other gateways": partial(
+                        count.follow_forever, lambda: discovery.gateways, reckon_with
+                    ),
                     "health checks": checks.run_forever,
                     "reload": reload.listen_forever,
                     "signing keys": keys.renew_forever,
@@ -234,15 +262,26 @@ class Gateway:
         )
         return edge
 
+    async def _announce(self, cache: RedisCache) -> None:
+        config = self.config
+        url = f"http://{config.advertise_host}:{config.gateway_port}"
+        number = 0 if self.worker is None else self.worker.number
+        identity = f"{gethostname()}:{config.gateway_port}:{number}"
+        await announce(cache, GATEWAYS, url, config.service_version, identity)
+
     def _access_tokens(self, keys: SigningKeys) -> AccessTokens:
         config = self.config
         return AccessTokens(keys, issuer=config.token_issuer, audience=config.token_audience)
 
-    async def _metrics_page(self, own: Callable[[], bytes], others: WorkerMetrics | None) -> Page:
-        page = own() if others is None else others.page()
+    async def _metrics_page(
+        self, own: Callable[[], Iterable[Metric]], siblings: Siblings | None
+    ) -> Page:
+        page = rendered(families_of(own())) if siblings is None else await siblings.metrics.page()
         return Page(page, content_type=CONTENT_TYPE_LATEST)
 
-    def _metrics(self, pools: Pools, keys: SigningKeys, revocations: Revocations) -> bytes:
+    def _metrics(
+        self, pools: Pools, keys: SigningKeys, revocations: Revocations
+    ) -> Iterable[Metric]:
         meters = self.meters
         meters.circuit.clear()  # instances that are gone
         for pool in pools.all():
@@ -252,7 +291,7 @@ class Gateway:
                 meters.circuit.labels(pool.service, one.name).set(one.breaker.state)
         meters.signing_keys_age.set(-1 if keys.age is None else keys.age)
         meters.revocations_age.set(-1 if revocations.age is None else revocations.age)
-        return generate_latest(meters.metrics.registry)
+        return meters.registry.collect()
 
 
 async def _jwks(calls: ServiceCalls) -> Any:

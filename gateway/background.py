@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -13,6 +13,7 @@ import structlog
 from shared.errors import LoomaError
 
 _FIRST_S: Final = 0.5
+_AGAIN_S: Final = 0.5  # between two cancellations of what goes on
 _LONGEST_S: Final = 30.0
 log = structlog.get_logger()
 
@@ -27,9 +28,16 @@ async def running_beside(work: Mapping[str, Callable[[], Awaitable[None]]]) -> A
     try:
         yield
     finally:
-        for task in tasks:
+        await _end(tasks)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: a driver may take one cancellation for an error of its own."""
+    running = set(tasks)
+    while running:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, running = await asyncio.wait(running, timeout=_AGAIN_S)
 
 
 async def _keep_running(name: str, function: Callable[[], Awaitable[None]]) -> None:

@@ -10,6 +10,9 @@ In the closed state, the client's errors and cancelled requests don't count at a
 probe counts for closing even if it is a 4xx: otherwise a service that is asked for the wrong things
 only would never come back. A cancelled probe gives its place back.
 
+Several processes may ask the same instance: a breaker tells `changed` what it decided itself, and
+`follow` and `credit` take over what another process's decided. How they agree is told in gossip.py.
+
 One event loop owns a breaker; no method waits, so that each is atomic. Requests are told apart by
 tickets, which are integers: an outcome that comes after the state has changed is ignored, and so is
 a ticket of the breaker that stood here before.
@@ -38,6 +41,10 @@ class CircuitState(IntEnum):
     CLOSED = 0
     HALF_OPEN = 1
     OPEN = 2
+
+
+_CLOSED: Final = CircuitState.CLOSED  # members of an enumeration are dear to look up
+_SUCCESS: Final = Outcome.SUCCESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +82,8 @@ class Breaker:
     """`acquire` before a try, `release` with its outcome after it, once for every ticket."""
 
     __slots__ = (
-        "_clock", "_consecutive", "_counts", "_epoch", "_opened", "_passed", "_policy", "_probes",
-        "_random", "_state", "_until",
+        "_changed", "_clock", "_consecutive", "_counts", "_elsewhere", "_epoch", "_opened", "_passed",
+        "_policy", "_probes", "_random", "_state", "_until",
     )  # fmt: skip
 
     def __init__(
@@ -84,8 +91,10 @@ class Breaker:
         policy: BreakerPolicy = BreakerPolicy(),
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        changed: Callable[[], None] | None = None,
     ) -> None:
         self._policy = policy
+        self._changed = changed  # called after each change of state, each answered probe
         self._clock = clock
         self._random = chance
         self._counts = RollingCounts(2, policy.window_s)
@@ -98,6 +107,7 @@ class Breaker:
         self._until = 0.0
         self._probes: list[Ticket] = []  # in flight, `policy.probes` at most
         self._passed = 0
+        self._elsewhere = 0  # probes of this half-open time that other processes saw answered
 
     @property
     def state(self) -> CircuitState:
@@ -108,7 +118,7 @@ class Breaker:
 
     def admits(self) -> bool:
         """Whether `acquire` would admit now; changes nothing."""
-        if self._state is CircuitState.CLOSED:
+        if self._state is _CLOSED:
             return True
         if len(self._probes) >= self._policy.probes:
             return False
@@ -116,7 +126,7 @@ class Breaker:
 
     def acquire(self) -> Ticket:
         """REFUSED, or a ticket that must be released."""
-        if self._state is CircuitState.CLOSED:
+        if self._state is _CLOSED:
             return Ticket(self._epoch)
         if not self.admits():
             return REFUSED
@@ -151,8 +161,30 @@ class Breaker:
             passed=self._passed,
         )
 
+    def told(self) -> tuple[float, int, int]:
+        """Open until when (0.0: closed), how often in a row, and how many probes were answered."""
+        if self._state is CircuitState.CLOSED:
+            return 0.0, 0, 0
+        return self._until, self._opened, self._passed
+
+    def follow(self, until: float, opened: int) -> None:
+        """Be open until then, or closed if that is 0, as another process's breaker decided."""
+        self._elsewhere = 0
+        if until > 0.0:
+            self._opened = opened
+            self._until = min(until, self._clock() + self._policy.longest_s)
+            self._enter(CircuitState.OPEN)
+        elif self._state is not CircuitState.CLOSED:
+            self._close()
+
+    def credit(self, passed: int) -> None:
+        """So many probes of this half-open time were answered elsewhere, in all."""
+        self._elsewhere = passed
+        if self._state is not CircuitState.CLOSED and self._passed_enough():
+            self._close()
+
     def _count(self, outcome: Outcome) -> None:
-        if outcome is Outcome.SUCCESS:
+        if outcome is _SUCCESS:
             self._consecutive = 0
         elif outcome.failed:
             self._consecutive += 1
@@ -173,14 +205,27 @@ class Breaker:
             self._open()
         elif outcome.answered:
             self._passed += 1
-            if self._passed >= self._policy.closing:
-                self._opened = 0
-                self._enter(CircuitState.CLOSED)
+            if self._passed_enough():
+                self._close()
+            self._tell()
+
+    def _passed_enough(self) -> bool:
+        return self._passed + self._elsewhere >= self._policy.closing
+
+    def _close(self) -> None:
+        self._opened = self._elsewhere = 0
+        self._enter(CircuitState.CLOSED)
 
     def _open(self) -> None:
         self._opened += 1
+        self._elsewhere = 0
         self._until = self._clock() + self._policy.open_for(self._opened, self._random())
         self._enter(CircuitState.OPEN)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._changed is not None:
+            self._changed()
 
     def _enter(self, state: CircuitState) -> None:
         self._state = state

@@ -1,8 +1,12 @@
-"""Active health checks of every pool's instances: GET /ready (or the service's own path)."""
+"""Active health checks of every pool's instances: GET /ready (or the service's own path).
+
+Of several workers, one makes them for all: `mine` says whether it is this one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from gateway.health_checks import HealthChecks, HealthPolicy
@@ -17,7 +21,10 @@ _Member = tuple[Pool, Upstream]
 class Checks:
     """`run_forever` beside the requests: verdicts go to the pools."""
 
-    def __init__(self, pools: Pools, calls: ServiceCalls) -> None:
+    def __init__(
+        self, pools: Pools, calls: ServiceCalls, mine: Callable[[], bool] | None = None
+    ) -> None:
+        self._mine = mine
         self._pools = pools
         self._calls = calls
 
@@ -32,11 +39,13 @@ class Checks:
 
     async def _run(self, policy: HealthPolicy) -> None:
         checks: HealthChecks[_Member] = HealthChecks(
-            lambda: self._members(policy), self._probe, _tell, policy
+            lambda: self._members(policy), self._probe, _tell, policy, known=_known
         )
         await checks.run_forever()
 
     def _members(self, policy: HealthPolicy) -> list[_Member]:
+        if self._mine is not None and not self._mine():
+            return []
         return [
             (pool, one)
             for pool in self._pools.all()
@@ -47,7 +56,13 @@ class Checks:
     async def _probe(self, member: _Member) -> bool:
         pool, upstream = member
         status, _ = await self._calls.ask_instance(upstream, pool.service, pool.policy.health_path)
+        if status == 200:
+            pool.passed(upstream)
         return status == 200
+
+
+def _known(member: _Member) -> bool:
+    return member[0].healthy(member[1])
 
 
 def _tell(member: _Member, healthy: bool) -> None:

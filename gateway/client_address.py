@@ -1,8 +1,9 @@
-"""Whose request it is, when proxies stand in front of the gateway.
+"""Whose request it is and how it came, when proxies stand in front of the gateway.
 
 Without TRUSTED_PROXIES the peer of the connection is the client. With it, X-Forwarded-For is read
 from the right, as each proxy appends whom it heard from: the first address that is no trusted
-proxy is the client's. What stands left of it, the client wrote itself.
+proxy is the client's. What stands left of it, the client wrote itself. X-Forwarded-Proto has no
+such order: it is believed if the peer is a trusted proxy and says one thing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gateway.expiring_cache import ExpiringCache
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SIZE: Final = 10_000
+_SCHEMES: Final = ("http", "https")
 
 
 class ClientAddress:
@@ -22,6 +24,7 @@ class ClientAddress:
 
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._trusted = tuple(trusted)
+        self.trusting = bool(trusted)
         self._known: ExpiringCache[str, bool] = ExpiringCache(_SIZE)
 
     def of(self, peer: str, forwarded: Sequence[str]) -> str:
@@ -38,6 +41,15 @@ class ClientAddress:
             nearest = address
         return nearest
 
+    def scheme(self, peer: str, forwarded: Sequence[str]) -> str:
+        """What a trusted proxy says of the client's connection: 'http', 'https', or '' for nothing.
+
+        `forwarded` are the values of X-Forwarded-Proto.
+        """
+        if len(forwarded) == 1 and forwarded[0] in _SCHEMES and self._is_proxy(peer):
+            return forwarded[0]
+        return ""
+
     def _is_proxy(self, address: str) -> bool:
         known = self._known.get(address)
         if known is None:
@@ -45,7 +57,9 @@ class ClientAddress:
                 parsed = ipaddress.ip_address(address)
             except ValueError:
                 return False
-            known = any(parsed in network for network in self._trusted)
+            # A socket for both IPs shows IPv4 peers in this form.
+            plain = getattr(parsed, "ipv4_mapped", None) or parsed
+            known = any(plain in network for network in self._trusted)
             self._known.put(address, known, float("inf"))
         return known
 

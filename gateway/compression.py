@@ -80,7 +80,7 @@ class Gzip:
     """One body, part by part.
 
     `flushing`: every part leaves at once, as streams need it, at some cost in size. Otherwise
-    `feed` may return b'' for now.
+    `feed` keeps what is too little to be compressed well, and returns b'' then.
     """
 
     def __init__(self, *, flushing: bool) -> None:

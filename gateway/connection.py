@@ -9,11 +9,14 @@ kernel takes no more.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import math
+from time import monotonic
 from typing import Final, Protocol, cast
 
 import httptools
 
+from gateway.handover import HandedOver
+from gateway.time_limit import within
 from shared.errors import UpstreamError, UpstreamTimeout
 
 _HEAD_LIMIT: Final = 65_536
@@ -33,8 +36,12 @@ class BodySource(Protocol):
     async def read(self) -> bytes: ...
 
 
-class Connection(asyncio.Protocol):
-    """`exchange`, then `read` until b'', then `finish`. An error ends the connection."""
+class Connection:
+    """`exchange`, then `read` until b'', then `finish`. An error ends the connection.
+
+    It is an asyncio.Protocol by its methods; deriving from that class would cost it its compiled
+    form.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -43,14 +50,19 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._waiter: asyncio.Future[None] | None = None
+        # One timer follows the deadlines of all exchanges, as few of them are ever reached.
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._due = math.inf  # by the monotonic clock
         self._upload: asyncio.Task[None] | None = None
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._busy = False
         self._paused = False
+        self.upgrading = False  # the request asks to leave HTTP
         self.closed = False
         self._hung_up = False
         self.idle_since = 0.0
+        self._chunked = False
         self._begin()
 
     def _begin(self) -> None:
@@ -98,10 +110,26 @@ class Connection(asyncio.Protocol):
                 self._write(encoded)
                 self._upload = self._loop.create_task(self._send(body, timeout, idle))
         while not self._head_done and self._failure is None:
-            await self._wait()
+            waiter = self._waiter = self._loop.create_future()
+            try:
+                await waiter
+            finally:
+                self._waiter = None
         if self._failure is not None:
             raise self._failure
-        self._deadline(None)
+        self._due = math.inf
+
+    def at_hand(self) -> bytes:
+        """What has come of the body and was not read yet."""
+        if not self._chunks:
+            return b""
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered = 0
+        if self._paused and not self.closed:
+            self._paused = False
+            self._socket.resume_reading()
+        return data
 
     async def read(self, idle: float) -> bytes:
         """What has come of the body, b'' at its end; UpstreamError if it ends too early.
@@ -115,14 +143,8 @@ class Connection(asyncio.Protocol):
                 raise self._failure
             self._deadline(idle)
             await self._wait()
-        self._deadline(None)
-        data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._buffered = 0
-        if self._paused and not self.closed:
-            self._paused = False
-            self._socket.resume_reading()
-        return data
+        self._due = math.inf
+        return self.at_hand()
 
     @property
     def waiting(self) -> bool:
@@ -139,27 +161,43 @@ class Connection(asyncio.Protocol):
         """Whether the peer closed the connection without a byte of an answer."""
         return self._hung_up and self._head_size == 0
 
-    async def finish(self) -> bool:
-        """End the exchange; whether the connection may carry another one."""
-        self._deadline(None)
-        if self._upload is not None:
-            if not self._upload.done():
-                self._upload.cancel()
-            # The source must not be read any more once this returns.
-            await asyncio.gather(self._upload, return_exceptions=True)
+    @property
+    def sending(self) -> bool:
+        """Whether the request's body may still be read: `stop_sending` before `finish`."""
+        return self._upload is not None
+
+    async def stop_sending(self) -> None:
+        """Once this returns, the source of the body isn't read any more."""
+        upload = self._upload
+        if upload is not None:
+            if not upload.done():
+                upload.cancel()
+            await asyncio.gather(upload, return_exceptions=True)
             self._upload = None
+
+    def finish(self) -> bool:
+        """End the exchange; whether the connection may carry another one."""
+        self._due = math.inf
         self._busy = False
         # What was not read must not become the beginning of the next answer.
-        whole = self.exhausted and self._sent and not self._paused
+        whole = self._done and not self._chunks and self._sent and not self._paused
         if whole and self._keep_alive and not self.closed:
-            self.idle_since = self._loop.time()
+            self.idle_since = monotonic()
             return True
         self.abort()
         return False
 
     def abort(self) -> None:
         self.closed = True
+        self._stop_timer()
         self._socket.abort()
+
+    def hand_over(self) -> HandedOver:
+        """The connection itself, after an answer of 101: what comes on it is no HTTP any more."""
+        self._due = math.inf
+        self._stop_timer()
+        self.closed = True
+        return HandedOver(self._socket, b"".join(self._chunks), not self._writable.is_set())
 
     # Sending.
 
@@ -192,8 +230,7 @@ class Connection(asyncio.Protocol):
         if self._writable.is_set():
             return
         try:
-            async with asyncio.timeout(idle):
-                await self._writable.wait()
+            await within(idle, self._writable.wait())
         except TimeoutError:
             raise UpstreamTimeout("The service stopped taking the request.") from None
 
@@ -210,10 +247,33 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _deadline(self, seconds: float | None) -> None:
+    def _deadline(self, seconds: float) -> None:
+        self._due = due = monotonic() + seconds
+        if self._timer_at > due:
+            self._stop_timer()
+            self._start_timer(due, seconds)
+
+    def _start_timer(self, due: float, seconds: float) -> None:
+        self._timer_at = due
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self._late)
+        self._timer = None
+        self._timer_at = math.inf
+
+    def _look(self) -> None:
+        """The timer's end: perhaps that of a deadline, which may have moved."""
+        self._timer = None
+        self._timer_at = math.inf
+        due = self._due
+        left = due - monotonic()
+        if left <= 0:
+            self._due = math.inf
+            self._late()
+        elif due != math.inf:
+            self._start_timer(due, left)
 
     def _late(self) -> None:
         what = "paused too long" if self._head_done else "did not answer in time"
@@ -232,6 +292,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._busy or self._done:
+            if self.status == 101:
+                self._take(data)
+                return
             self._keep_alive = False  # nobody asked for these bytes
             self.abort()
             return
@@ -239,20 +302,38 @@ class Connection(asyncio.Protocol):
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except httptools.HttpParserUpgrade as end:
+            if self.status != 101:
+                self._fail(UpstreamError("The service sent an answer that is not HTTP."))
+                return
+            self._take(data[end.args[0] :])
+        except httptools.HttpParserError:
             self._fail(UpstreamError("The service sent an answer that is not HTTP."))
             return
         if not self._head_done and self._head_size > _HEAD_LIMIT:
             self._fail(UpstreamError("The service sent a head without end."))
             return
+        self._pause_if_full()
+        self._wake()
+
+    def _take(self, data: bytes) -> None:
+        """Keep what follows a 101 for whoever the connection is handed over to."""
+        self._chunks.append(data)
+        self._buffered += len(data)
+        self._pause_if_full()
+
+    def _pause_if_full(self) -> None:
         if self._buffered > _HIGH_WATER and not self.closed and not self._paused:
             self._paused = True
             self._socket.pause_reading()
-        self._wake()
+
+    def eof_received(self) -> None:
+        """Let the transport close: services don't close one half only."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._hung_up = not self.closed
         self.closed = True
+        self._stop_timer()
         self._writable.set()
         framed = self.length is not None or self._chunked
         if self._head_done and not self._done and not framed and exc is None:
@@ -282,7 +363,8 @@ class Connection(asyncio.Protocol):
         if version not in _VERSIONS or not 100 <= status < 600 or self._is_too_long():
             self._fail(UpstreamError("The service sent an answer that is not HTTP/1.1."))
             return
-        if self._done or status < 200:  # 100 Continue, 103 Early Hints
+        switched = status == 101 and self.upgrading and version == "1.1"
+        if self._done or (status < 200 and not switched):  # 100 Continue, 103 Early Hints
             return
         for name, value in self.headers:
             if name == b"content-length":
@@ -310,4 +392,4 @@ class Connection(asyncio.Protocol):
             self.headers.clear()
         elif not self._done:
             self._done = True
-            self._keep_alive = self._parser.should_keep_alive()
+            self._keep_alive = self._parser.should_keep_alive() and not self.upgrading

@@ -35,49 +35,36 @@ def format_deadline(left: float) -> str:
     return str(min(max(0, int(left * 1000.0)), 999_999_999))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Deadline:
-    """A moment on the monotonic clock. The earlier of two is `min(a, b)`."""
-
-    at: float
-
-    @classmethod
-    def after(cls, seconds: float, now: float) -> Deadline:
-        return cls(now + seconds)
-
-    def left(self, now: float) -> float:
-        """Seconds, 0 if it has passed."""
-        return max(0.0, self.at - now)
-
-    def passed(self, now: float) -> bool:
-        return now >= self.at
-
-
-@dataclass(frozen=True, slots=True)
 class TryTime:
     """What one try gets. If it was cut short, that it came too late is not the instance's fault."""
 
-    seconds: float
-    cut_short: bool
+    def __init__(self, seconds: float, cut_short: bool) -> None:
+        self.seconds = seconds
+        self.cut_short = cut_short
 
 
 @dataclass(frozen=True, slots=True)
 class TimeLimits:
-    """Of a route, in seconds."""
+    """Of a route, in seconds. A deadline is a moment on the monotonic clock."""
 
     total: float
     per_try: float | None = None  # None: all that is left
 
-    def begin(self, now: float, asked: float | None = None) -> Deadline:
-        """The deadline of a request; `asked` is what its header says (seconds)."""
-        return Deadline.after(self.total if asked is None else min(self.total, asked), now)
+    @property
+    def longest_try(self) -> float:
+        return self.total if self.per_try is None else min(self.total, self.per_try)
 
-    def try_time(self, deadline: Deadline, now: float) -> TryTime:
+    def begin(self, now: float, asked: float | None = None) -> float:
+        """The deadline of a request; `asked` is what its header says (seconds)."""
+        return now + (self.total if asked is None or asked > self.total else asked)
+
+    def try_time(self, deadline: float, now: float) -> TryTime:
         """0 seconds if the deadline has passed.
 
         A try that gets less than half of what the route alone would give a first one is
         `cut_short`: a caller who waits 1 ms must not open breakers.
         """
-        whole = self.total if self.per_try is None else min(self.total, self.per_try)
-        left = deadline.left(now)
-        return TryTime(min(whole, left), cut_short=left < whole / 2)
+        longest, left = self.longest_try, deadline - now
+        if left >= longest:
+            return TryTime(longest, cut_short=False)
+        return TryTime(max(0.0, left), cut_short=left < longest / 2)

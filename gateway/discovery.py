@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from gateway.gateway_count import SERVICE
 from gateway.timeouts import Timeouts
 from gateway.upstream import Upstream
 from shared.data_access.ports import Cache
@@ -40,7 +41,9 @@ class Discovery:
         }
         self._registered: dict[str, tuple[Upstream, ...]] = {}
         self._seen_at: dict[str, float] = {}
+        self._replaced: set[tuple[str, str]] = set()  # address and id of those whose place is taken
         self._all: dict[str, tuple[Upstream, ...]] = dict(self._static)
+        self.gateways = 0  # of those in the registry, as it was read last
         self.registry = "not read yet"  # 'up', or what is wrong with it
 
     def of(self, service: str) -> tuple[Upstream, ...]:
@@ -65,6 +68,7 @@ class Discovery:
             self._note("an entry of the registry is not readable")
             return
         self._note("up")
+        self.gateways = len(found.pop(SERVICE, ()))
         self._take(found, asyncio.get_running_loop().time())
 
     def close(self) -> None:
@@ -79,11 +83,11 @@ class Discovery:
 
     def _take(self, found: Mapping[str, Sequence[Instance]], now: float) -> None:
         registered: dict[str, tuple[Upstream, ...]] = {}
+        written_now = {(str(one.url), str(one.id)) for all_ in found.values() for one in all_}
+        self._replaced &= written_now
         for service in {*found, *self._registered}:
             known = {upstream.url: upstream for upstream in self._registered.get(service, ())}
-            # A process that came back at its address may still stand there twice.
-            # str(): what stands in Redis is not checked when it is read.
-            written = {str(one.url): one for one in found.get(service, ())}
+            written = self._by_address(found.get(service, ()), known)
             current = {url: one for url, one in written.items() if _usable(url)}
             if current:
                 self._seen_at[service] = now
@@ -98,6 +102,23 @@ class Discovery:
                 gone.retire()
         self._registered = registered
         self._all = {service: self._merged(service) for service in {*self._static, *registered}}
+
+    def _by_address(
+        self, found: Sequence[Instance], known: Mapping[str, Upstream]
+    ) -> dict[str, Instance]:
+        """One process for each address. One that was killed and came back stands there twice until
+
+        its old entry expires: the one that was not there before is the one that lives.
+        """
+        chosen: dict[str, Instance] = {}
+        # str(): what stands in Redis is not checked when it is read.
+        for url in dict.fromkeys(str(one.url) for one in found):
+            here = [one for one in found if str(one.url) == url]
+            alive = [one for one in here if (url, str(one.id)) not in self._replaced] or here
+            new = [one for one in alive if not _same(known.get(url), one)]
+            chosen[url] = new[-1] if new else alive[-1]
+            self._replaced |= {(url, str(one.id)) for one in here if one is not chosen[url]}
+        return chosen
 
     def _upstream(self, url: str, one: Instance) -> Upstream:
         return Upstream(url, str(one.id)[:8], self._timeouts.connect, str(one.version))

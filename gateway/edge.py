@@ -8,19 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
-from sanic.request import Request
 
-from gateway.allowance import Allowance
 from gateway.batch import SubRequest, run_batch
 from gateway.client_address import ClientAddress
 from gateway.cors import Cors
+from gateway.fields import Fields
 from gateway.headers import own_answer_lines
+from gateway.http1_answer import Answer
 from gateway.identity import Identity
-from gateway.inner_request import InnerRequest
+from gateway.inner_request import inner_request
 from gateway.kept_answer import KeptAnswer
 from gateway.meters import CLIENT_GONE, Meters
 from gateway.own_routes import OwnCall, OwnRoute, enveloped
@@ -28,21 +28,15 @@ from gateway.page import Page, PageMaker
 from gateway.plan import Plan, RoutePlan
 from gateway.proxy import Admitted, Proxy
 from gateway.rate_limit import RateLimiter
+from gateway.request import Client, GatewayRequest
 from gateway.request_body import whole_body
 from gateway.request_path import normalise, split_target
-from gateway.server import (
-    Answer,
-    address_of,
-    begin,
-    begun,
-    gone,
-    last_on_connection,
-    skip_body,
-)
+from gateway.websocket_handshake import Handshake
+from gateway.websocket_relay import WebSocketRelay
 from shared.errors import LoomaError, MalformedRequest, MethodNotAllowed, Unauthenticated, render
-from shared.security import ANONYMOUS, PUBLIC, Principal
-from shared.service import request_id_of
+from shared.security import PUBLIC
 
+_NO_FAILURE: Final[Exception | None] = None
 log = structlog.get_logger()
 
 
@@ -66,6 +60,7 @@ class Edge:
         own: Sequence[OwnRoute],
         gates: Gates,
         proxy: Proxy,
+        sockets: WebSocketRelay,
         meters: Meters,
         stall: float,
     ) -> None:
@@ -74,6 +69,7 @@ class Edge:
         self._own = {one.path: (one, meters.own(one.method, one.path)) for one in own}
         self._gates = gates
         self._proxy = proxy
+        self._sockets = sockets
         self._stall = stall
         self._meters = meters
 
@@ -85,12 +81,12 @@ class Edge:
         """Requests that come from now on follow `plan`; those under way end as they began."""
         self._plan = plan
 
-    async def handle(self, request: Request) -> None:
+    async def handle(self, request: GatewayRequest) -> None:
         started = time.perf_counter()
         meter = self._meters.unmatched(request.method)
-        status = CLIENT_GONE
+        status, failure = CLIENT_GONE, _NO_FAILURE
         try:
-            raw, query = split_target(request.raw_url)
+            raw, query = split_target(request.target)
             path = normalise(raw)
             if path in self._pages:
                 maker, meter = self._pages[path]
@@ -105,76 +101,98 @@ class Edge:
                 one = plan.routes[plan.table.find(request.method, path)]
                 meter = one.meter
                 status = await self._forward(request, one, path + query, started)
-        except Exception as error:  # the edge: rendered, or re-raised to cut the connection
+        except Exception as error:  # noqa: BLE001 - the edge: rendered, or raised again to cut it off
             status = error.status if isinstance(error, LoomaError) else 500
-            if begun(request):
-                raise
-            await self.fail(request, error)
+            failure = error
+        except BaseException:
+            meter.answered(status, time.perf_counter() - started)
+            raise
+        try:
+            if failure is not None:
+                if request.client is None or request.client.begun:
+                    raise failure
+                await self.fail(request, failure)
         finally:
             meter.answered(status, time.perf_counter() - started)
 
-    async def _forward(self, request: Request, plan: RoutePlan, target: str, started: float) -> int:
-        address = self._address(request)
-        principal, allowance = await self._admit(request, plan, address)
-        request_id = request_id_of(request)
-        return await self._proxy.relay(
-            Admitted(
-                request, plan, principal, address, target, request_id, started, allowance,
-                self._origin_lines(request),
-            )
-        )  # fmt: skip
+    async def _forward(
+        self, request: GatewayRequest, plan: RoutePlan, target: str, started: float
+    ) -> int:
+        gates, route = self._gates, plan.route
+        client, headers = request.client, request.headers
+        assert client is not None
+        address = client.address
+        if gates.addresses.trusting:
+            address = gates.addresses.of(address, headers.getall("x-forwarded-for"))
+        handshake: Handshake | None = None
+        if route.websocket:
+            handshake = self._sockets.read(request)
+            headers = request.headers
+        caller = gates.identity.anonymous
+        limited = plan.public
+        if route.scope != PUBLIC:
+            refusal = _NO_FAILURE
+            try:
+                caller = gates.identity.known(headers) or await gates.identity.caller(headers)
+                caller.require(route.scope)
+            except Unauthenticated as error:
+                refusal = error
+            if refusal is not None:
+                if limited is not None:  # guessing credentials costs as much as any public route
+                    await gates.limiter.admit(limited, None, address)
+                raise refusal
+            limited = plan.by_role.get(caller.role)
+        more = self._origin_lines(request)
+        if limited is not None:
+            buckets = gates.limiter.buckets(limited, caller, address)
+            allowance = gates.limiter.known(limited, buckets)
+            if allowance is None and buckets:
+                allowance = await gates.limiter.ask(limited, buckets)
+            if allowance is not None:
+                more = allowance.block() + more
+        scheme = self._scheme(client, headers)
+        call = Admitted(request, plan, caller, address, scheme, target, started, more)
+        if handshake is not None:
+            return await self._sockets.open(call, handshake)
+        return await self._proxy.relay(call)
 
-    async def _admit(
-        self, request: Request, plan: RoutePlan, address: str
-    ) -> tuple[Principal, Allowance | None]:
-        """Who calls and what is left of the limits; raises for who may not."""
-        gates, scope = self._gates, plan.route.scope
-        if scope == PUBLIC:
-            limited = plan.public
-            if limited is None:
-                return ANONYMOUS, None
-            return ANONYMOUS, await gates.limiter.admit(limited, ANONYMOUS, address)
-        try:
-            principal = await gates.identity.principal(request.headers)
-            principal.require(scope)
-        except Unauthenticated:
-            if plan.public is not None:  # guessing credentials costs as much as any public route
-                await gates.limiter.admit(plan.public, None, address)
-            raise
-        limited = plan.by_role.get(principal.role)
-        if limited is None:
-            return principal, None
-        return principal, await gates.limiter.admit(limited, principal, address)
+    def _address(self, request: GatewayRequest) -> str:
+        client, addresses = request.client, self._gates.addresses
+        assert client is not None
+        return addresses.of(client.address, request.headers.getall("x-forwarded-for"))
 
-    def _address(self, request: Request) -> str:
-        return self._gates.addresses.of(
-            address_of(request), request.headers.getall("x-forwarded-for", ())
-        )
+    def _scheme(self, client: Client, headers: Fields) -> str:
+        """That of our own socket, unless a trusted proxy says which its client used."""
+        addresses = self._gates.addresses
+        if addresses.trusting and "x-forwarded-proto" in headers:
+            told = addresses.scheme(client.address, headers.getall("x-forwarded-proto"))
+            if told:
+                return told
+        return "https" if client.secure else "http"
 
-    async def _answer_own(self, request: Request, route: OwnRoute) -> int:
+    async def _answer_own(self, request: GatewayRequest, route: OwnRoute) -> int:
         if request.method != route.method:
             raise MethodNotAllowed(
                 f"This path doesn't take that method. It takes {route.method}.",
                 allowed=(route.method,),
             )
-        principal = await self._gates.identity.principal(request.headers)
-        principal.require(route.scope)
-        request_id = request_id_of(request)
+        caller = await self._gates.identity.caller(request.headers)
+        caller.require(route.scope)
         body = b""
         if route.body_limit:
             body = await whole_body(request, route.body_limit, self._stall)
         address = self._address(request)
-        data = await route.handler(OwnCall(request, principal, address, request_id, body))
-        await self._send(request, enveloped(data, request_id))
+        data = await route.handler(OwnCall(request, caller.principal, address, request.id, body))
+        await self._send(request, enveloped(data, request.id))
         return 200
 
-    def _origin_lines(self, request: Request) -> Sequence[tuple[bytes, bytes]]:
-        cors = self._gates.cors
-        if not cors.enabled or "origin" not in request.headers:
-            return ()
-        return cors.lines(request.headers["origin"])
+    def _origin_lines(self, request: GatewayRequest) -> bytes:
+        cors, headers = self._gates.cors, request.headers
+        if not cors.enabled or "origin" not in headers:
+            return b""
+        return b"".join(b"%b: %b\r\n" % line for line in cors.lines(headers["origin"]))
 
-    def _is_preflight(self, request: Request) -> bool:
+    def _is_preflight(self, request: GatewayRequest) -> bool:
         headers = request.headers
         return (
             self._gates.cors.enabled
@@ -182,48 +200,49 @@ class Edge:
             and "access-control-request-method" in headers
         )
 
-    async def _preflight(self, request: Request) -> int:
-        lines = self._gates.cors.preflight(request.headers["origin"])
-        answer = begin(request, Answer(204, lines))
-        await answer.send(b"", end_stream=True)
+    async def _preflight(self, request: GatewayRequest) -> int:
+        client = request.client
+        assert client is not None
+        client.begin(Answer(204, self._gates.cors.preflight(request.headers["origin"])))
+        await client.send(b"", end=True)
         return 204
 
     async def batch(self, call: OwnCall) -> Any:
         """POST /api/v1/batch: each item goes through `handle` as if it had come alone."""
 
         async def execute(sub: SubRequest) -> KeptAnswer:
-            inner = InnerRequest(call.request, sub)
-            await self.handle(inner)
-            return inner.inner.kept()
+            request, client = inner_request(call.request, sub)
+            await self.handle(request)
+            return client.kept()
 
         return await run_batch(call.body, execute)
 
-    async def fail(self, request: Request, error: Exception) -> None:
+    async def fail(self, request: GatewayRequest, error: Exception) -> None:
         """Answer with the failure envelope."""
-        request_id = request_id_of(request)
         if not isinstance(error, LoomaError):
-            log.error("unexpected error", exc_info=error, request_id=request_id)
+            log.error("unexpected error", exc_info=error, request_id=request.id)
         elif error.status >= 500:
             log.warning(
-                "request failed", error=error.name, reason=error.message, request_id=request_id
+                "request failed", error=error.name, reason=error.message, request_id=request.id
             )
-        status, body, headers = render(error, request_id)
+        status, body, headers = render(error, request.id)
         page = Page(orjson.dumps(body), status=status, headers=tuple(headers.items()))
-        if gone(request):
+        client = request.client
+        if client is None or client.is_gone:
             return
         if isinstance(error, MalformedRequest):
-            last_on_connection(request)
-        skip_body(request)
+            client.keep_alive = False  # where the next request begins can't be known
+        client.skip_body()
         await self._send(request, page)
 
-    async def refuse(self, request: Request, error: LoomaError) -> None:
+    async def refuse(self, request: GatewayRequest, error: LoomaError) -> None:
         """Answer what never became a request, and count it."""
         started = time.perf_counter()
         await self.fail(request, error)
         meter = self._meters.unmatched(request.method)
         meter.answered(error.status, time.perf_counter() - started)
 
-    async def _page(self, request: Request, maker: PageMaker) -> int:
+    async def _page(self, request: GatewayRequest, maker: PageMaker) -> int:
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(
                 "This path doesn't take that method. It takes GET.", allowed=("GET", "HEAD")
@@ -232,8 +251,9 @@ class Edge:
         await self._send(request, page)
         return page.status
 
-    async def _send(self, request: Request, page: Page) -> None:
-        lines = own_answer_lines(page.content_type, request_id_of(request), page.headers)
-        lines += self._origin_lines(request)
-        answer = begin(request, Answer(page.status, lines, len(page.body)))
-        await answer.send(page.body, end_stream=True)
+    async def _send(self, request: GatewayRequest, page: Page) -> None:
+        client = request.client
+        assert client is not None
+        lines = own_answer_lines(page.content_type, request.id, page.headers)
+        client.begin(Answer(page.status, lines, len(page.body), self._origin_lines(request)))
+        await client.send(page.body, end=True)

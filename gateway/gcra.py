@@ -8,7 +8,6 @@ again. A request of cost n is allowed if, moved n intervals later, it stays with
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from gateway.limit import Limit
@@ -24,8 +23,6 @@ class Rule:
     out yet: 1% of the burst in all.
     """
 
-    __slots__ = ("alone", "burst", "id", "interval", "lease", "limit", "room", "room_alone")
-
     def __init__(self, limit: Limit, identity: str, share: int) -> None:
         self.limit = limit
         self.id = identity
@@ -39,17 +36,26 @@ class Rule:
         self.room_alone = max(self.room, self.alone * _ROUNDING)
 
 
-@dataclass(slots=True)
 class Bucket:
     """One key. `tat` is never later than the shared one (in seconds of the process's clock), so
     what is over the limit by it is over the limit.
     """
 
-    rule: Rule
-    key: str
-    tat: float = NEVER
-    leased: int = 0  # units taken from the shared count and not given out yet
-    asleep_until: float = NEVER  # before that, asking again would bring too little
+    def __init__(self, rule: Rule, key: str) -> None:
+        self.rule = rule
+        self.key = key
+        self.tat = NEVER
+        self.leased = 0  # units taken from the shared count and not given out yet
+        self.asleep_until = NEVER  # before that, asking again would bring too little
+        self.used = True  # since it was last looked for something to forget
+        self.forgotten = False  # another one counts for the key now
+
+    def follow(self, rule: Rule) -> None:
+        """Count by another rule from now on: another route's of that name, or a new route table's."""
+        if rule.limit != self.rule.limit:
+            self.leased = 0
+            self.asleep_until = NEVER
+        self.rule = rule
 
     def available(self, now: float) -> int:
         """Units that may still be given out now, as far as is known here."""
@@ -89,7 +95,7 @@ class Bucket:
         rule = self.rule
         if self.tat <= now:
             return 0.0
-        need = min(cost * rule.alone, rule.room_alone)
+        need = min(cost * rule.alone, rule.room_alone / _ROUNDING)
         return max(0.0, self.tat + need - now - rule.room_alone)
 
     def spend_alone(self, now: float, cost: int) -> None:

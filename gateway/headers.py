@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from sanic.compat import Header
+from gateway.fields import Fields
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -32,6 +32,8 @@ _NOT_RETURNED: Final = frozenset(
         "x-content-type-options", "x-frame-options", "referrer-policy",
     }
 )  # fmt: skip
+# What is left of a limit is the gateway's to say: two answers to that would contradict each other.
+_NOT_RETURNED_PREFIXES: Final = (b"x-internal-", b"ratelimit", b"x-ratelimit", b"x-rate-limit")
 _HARMLESS_CONNECTION: Final = frozenset({"", "keep-alive", "close"})
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
@@ -47,56 +49,75 @@ _API_POLICY: Final = (
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 
-def forwarded_lines(headers: Header) -> list[str]:
-    """The client's headers that go on to a service, each as a whole line."""
-    named = _named_by_connection(headers.getall("connection", ()))
-    return [
-        f"{name}: {value}\r\n"
-        for name, value in headers.items()
-        if name not in _NOT_FORWARDED
-        and "_" not in name
-        and name not in named
-        and not name.startswith(_NOT_FORWARDED_PREFIXES)
-    ]
+def _block(*lines: tuple[bytes, bytes]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % line for line in lines)
 
 
-def own_lines(
-    *, token: str, request_id: str, trace: str, address: str, scheme: str, host: str
-) -> str:
+# What an answer gets besides its own headers, by which of these it has itself.
+_PLAIN: Final = _block(_API_POLICY, _NO_STORE, *SECURITY_HEADERS)
+_CACHED: Final = _block(_API_POLICY, *SECURITY_HEADERS)
+_WITH_POLICY: Final = _block(_NO_STORE, *SECURITY_HEADERS)
+_WITH_POLICY_CACHED: Final = _block(*SECURITY_HEADERS)
+_NOTHING: Final[frozenset[str]] = frozenset()
+
+
+def forwarded_block(headers: Fields) -> str:
+    """The client's headers that go on to a service, as lines."""
+    block = headers.forwarded
+    if block is None:
+        named = _named_by_connection(headers.getall("connection"))
+        block = headers.forwarded = "".join(
+            [
+                f"{name}: {value}\r\n"
+                for name, value in headers.items()
+                if name not in _NOT_FORWARDED
+                and "_" not in name
+                and name not in named
+                and not name.startswith(_NOT_FORWARDED_PREFIXES)
+            ]
+        )
+    return block
+
+
+def own_lines(token: str, request_id: str, trace: str, address: str, scheme: str, host: str) -> str:
     """What the gateway itself says about a request. `trace` is a block of lines of its own."""
-    shown = host if _HOST.fullmatch(host) else ""
+    # A host that is none, as one with obs-text, is not passed on.
+    shown = f"x-forwarded-host: {host}\r\n" if host and _HOST.fullmatch(host) else ""
     return (
-        f"x-internal-token: {token}\r\n"
-        f"x-request-id: {request_id}\r\n"
-        f"{trace}"
-        f"x-client-address: {address}\r\n"
-        f"x-forwarded-for: {address}\r\n"
-        f"x-forwarded-proto: {scheme}\r\n" + (f"x-forwarded-host: {shown}\r\n" if shown else "")
+        f"x-internal-token: {token}\r\nx-request-id: {request_id}\r\n{trace}"
+        f"x-client-address: {address}\r\nx-forwarded-for: {address}\r\n"
+        f"x-forwarded-proto: {scheme}\r\n{shown}"
     )
 
 
-def returned_lines(
+def returned(
     headers: Sequence[tuple[bytes, bytes]], request_id: bytes
-) -> list[tuple[bytes, bytes]]:
-    """A service's headers that go back to the client, with the gateway's own."""
-    named = _named_by_connection(
-        value.decode("latin-1") for name, value in headers if name == b"connection"
-    )
-    lines = [
-        (name, value)
-        for name, value in headers
-        if name not in _NOT_RETURNED
-        and not name.startswith(b"x-internal-")
-        and (not named or name.decode("latin-1") not in named)
-    ]
-    present = {name for name, _ in lines}
-    if b"content-security-policy" not in present:
-        lines.append(_API_POLICY)
-    if b"cache-control" not in present:
-        lines.append(_NO_STORE)
-    lines += SECURITY_HEADERS
-    lines.append((b"x-request-id", request_id))
-    return lines
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """A service's headers that go back to the client, and the gateway's own beside them as they
+    go out.
+    """
+    lines: list[tuple[bytes, bytes]] = []
+    has_policy = has_cache_control = False
+    named: frozenset[str] = _NOTHING
+    for line in headers:
+        name = line[0]
+        if name in _NOT_RETURNED:
+            if name == b"connection":
+                named |= _named_by_connection((line[1].decode("latin-1"),))
+        elif not name.startswith(_NOT_RETURNED_PREFIXES):
+            lines.append(line)
+    if named:
+        lines = [line for line in lines if line[0].decode("latin-1") not in named]
+    for line in lines:
+        if line[0] == b"content-security-policy":
+            has_policy = True
+        elif line[0] == b"cache-control":
+            has_cache_control = True
+    if has_policy:
+        own = _WITH_POLICY_CACHED if has_cache_control else _WITH_POLICY
+    else:
+        own = _CACHED if has_cache_control else _PLAIN
+    return lines, b"%bx-request-id: %b\r\n" % (own, request_id)
 
 
 def own_answer_lines(

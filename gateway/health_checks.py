@@ -111,7 +111,10 @@ class HealthChecks(Generic[K]):
         policy: HealthPolicy = HealthPolicy(),
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        known: Callable[[K], bool] | None = None,
     ) -> None:
+        """`known` is the verdict that a new member begins with; healthy without it."""
+        self._known = known
         self._members = members
         self._probe = probe
         self._tell = changed
@@ -141,7 +144,10 @@ class HealthChecks(Generic[K]):
     def _keep(self, schedule: ProbeSchedule[K]) -> None:
         members = tuple(self._members())
         schedule.keep(members, self._clock())
-        self._verdicts = {one: self._verdicts.get(one) or Verdict() for one in members}
+        self._verdicts = {one: self._verdicts.get(one) or self._first(one) for one in members}
+
+    def _first(self, member: K) -> Verdict:
+        return Verdict() if self._known is None else Verdict(self._known(member))
 
     async def _check(self, member: K, schedule: ProbeSchedule[K], slots: asyncio.Semaphore) -> None:
         try:

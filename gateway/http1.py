@@ -13,24 +13,26 @@ from time import monotonic
 from typing import Any, Final, cast
 
 import structlog
-from sanic.compat import Header
 from sanic.models.server_types import ConnInfo
-from sanic.request import Request
 
+from gateway.fields import Fields
+from gateway.handover import HandedOver, Successor
 from gateway.http1_answer import Answer
 from gateway.http1_body import BodyReader, ChunkedBody, LengthBody, NoBody
 from gateway.http1_head import MAX_HEAD, Head, check_beginning, parse_head
-from gateway.inner_request import InnerConnection
-from gateway.site import ClientRequest, Site
+from gateway.request import Client, GatewayRequest
+from gateway.site import Site
 from shared.errors import LoomaError, RequestTimeout, UpstreamTimeout
 
 MAX_REQUESTS: Final = 10_000  # on one connection; its memory can't grow for ever
+TASK: Final = "client connection"  # the name of its task
 _HIGH_WATER: Final = 65_536
 _MAX_DISCARDED: Final = 64 << 20
 _LOOKS_S: Final = 0.2  # between two looks at the deadlines
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_BODY: Final = NoBody()
-_NO_HEAD: Final = Head("NONE", "*", "1", Header(), 0, False, False, False)
+_NO_HEAD: Final = Head("NONE", "*", "1", Fields([]))
+_NO_REFUSAL: Final[LoomaError | None] = None
 log = structlog.get_logger()
 
 
@@ -38,14 +40,12 @@ class ClientGone(asyncio.CancelledError):
     """The client has closed its connection: whatever is done for it ends."""
 
 
-def client_of(request: Request) -> ClientConnection | InnerConnection | None:
-    """The connection that a request came on; None once the request is over."""
-    connection: Any = request.stream  # Sanic's type is its own reader's
-    return connection if isinstance(connection, ClientConnection | InnerConnection) else None
+class ClientConnection(Client):
+    """One client's connection. Sanic gives `connections` and asks for `close_if_idle` and `abort`.
 
-
-class ClientConnection(asyncio.Protocol):
-    """One client's connection. Sanic gives `connections` and asks for `close_if_idle` and `abort`."""
+    It is an asyncio.Protocol by its methods; deriving from that class would cost it its compiled
+    form.
+    """
 
     def __init__(
         self,
@@ -60,7 +60,8 @@ class ClientConnection(asyncio.Protocol):
         self._loop = loop
         self._connections = connections
         self.transport: asyncio.Transport  # set by connection_made, before anything else happens
-        self.conn_info: ConnInfo
+        self.secure = False
+        self.address = ""
         self._task: asyncio.Task[None] | None = None
         self._buffer = bytearray()
         self._arrival: asyncio.Future[None] | None = None
@@ -69,12 +70,14 @@ class ClientConnection(asyncio.Protocol):
         self._writing_paused = False
         self.read_by = math.inf  # deadlines, by the monotonic clock
         self.write_by = math.inf
+        self.successor: Successor | None = None  # what takes over when HTTP has ended here
         self._idle = True
         self._late = False
         self._stopping = False
         self._lingers_until = 0.0
         self._discarded = 0
         self._served = 0
+        self._head = _NO_HEAD
         self._begin(_NO_HEAD)
 
     def _begin(self, head: Head) -> None:
@@ -98,25 +101,33 @@ class ClientConnection(asyncio.Protocol):
             while await self._exchange():
                 if self._buffer:  # requests sent ahead must not keep others waiting
                     await asyncio.sleep(0)
+            if self.successor is not None:
+                await self.successor.run()
         except asyncio.CancelledError:
             pass  # the client has gone, or the server stops
         except Exception:
             log.exception("a connection failed")
         finally:
             self._task = None
+            if self.successor is not None:
+                self._connections.discard(self)
             self._leave()
 
     async def _exchange(self) -> bool:
         """Read and answer one request; whether another one may follow."""
+        head, refusal = _NO_HEAD, _NO_REFUSAL
         try:
-            head = parse_head(await self._next_head())
+            head = parse_head(await self._next_head(), self._head)
         except LoomaError as error:
+            refusal = error
+        if refusal is not None:
             self._begin(_NO_HEAD)
-            await self._site.refuse(self._request(_NO_HEAD), error)
+            await self._site.refuse(self._request(_NO_HEAD), refusal)
             return False
         self._begin(head)
         request = self._request(head)
         self.write_by = monotonic() + self._site.patience
+        cancelled = False
         try:
             await self._site.handle(request)
         except LoomaError:  # told already; the answer had begun and stays unfinished
@@ -124,26 +135,29 @@ class ClientConnection(asyncio.Protocol):
                 self.abort()
             return False
         except asyncio.CancelledError:
+            cancelled = True
+        finally:
+            request.client = None
+            self.write_by = math.inf
+        if cancelled:
             await self._give_up(request)
             return False
-        finally:
-            request.stream = None
-            self.write_by = math.inf
         self._served += 1
         answered = self._answer is not None and self._answer.ended
         return answered and self.keep_alive and self._body.done
 
-    def _request(self, head: Head) -> ClientRequest:
-        return ClientRequest(head, self, self.transport, self.conn_info)
+    def _request(self, head: Head) -> GatewayRequest:
+        version = "1.1" if head.minor == "1" else "1.0"
+        return GatewayRequest(head.method, head.target.encode("ascii"), version, head.headers, self)
 
-    async def _give_up(self, request: Request) -> None:
+    async def _give_up(self, request: GatewayRequest) -> None:
         """Answer 504 if it was not the client who ended the request."""
         task = asyncio.current_task()
         if not self._late or task is None or self.transport.is_closing():
             raise ClientGone
         task.uncancel()
         self.keep_alive = False
-        request.stream = cast("Any", self)
+        request.client = self
         await self._site.refuse(request, UpstreamTimeout("The answer took too long."))
 
     # Reading.
@@ -173,17 +187,12 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def body_done(self) -> bool:
-        """Whether nothing of the request's body is left to be read."""
         return self._body.done
 
     def limit_body(self, limit: int) -> None:
         self._body.limit = limit
 
     async def read_body(self, stall: float) -> bytes:
-        """The next part of the body, b'' at its end. Waits at most `stall` seconds for it.
-
-        Raises MalformedRequest, PayloadTooLarge, HeadersTooLarge (trailers) or RequestTimeout.
-        """
         body = self._body
         while not body.done:
             data = body.take(self._buffer)
@@ -197,10 +206,7 @@ class ClientConnection(asyncio.Protocol):
         return b""
 
     def skip_body(self) -> None:
-        """Drop a body that nobody will read; the connection ends if it isn't all there yet.
-
-        It ends, too, after a client that asked for leave to send its body: it may never do so.
-        """
+        # A client that asked for leave to send its body may never do so.
         if self._expecting:
             self.keep_alive = False
         elif not self._body.done:
@@ -225,7 +231,7 @@ class ClientConnection(asyncio.Protocol):
             self.read_by = math.inf
             now = monotonic()
             self._waited += now - started
-            if self.write_by is not math.inf:
+            if self.write_by != math.inf:
                 self.write_by = now + self._site.patience
 
     async def _more(self) -> None:
@@ -242,40 +248,45 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def is_gone(self) -> bool:
-        """Whether the client has closed its connection."""
         return self.transport.is_closing()
 
     def begin(self, answer: Answer) -> None:
         self._answer = answer
-        answer.sender = self
 
     @property
     def begun(self) -> bool:
-        """Whether the head of the answer is sent."""
         return self._answer is not None and self._answer.begun
 
-    async def send(self, data: bytes, end_stream: bool) -> None:
-        """Send a part of the answer that was begun, once the client has taken enough of the rest.
+    def send_now(self, data: bytes, end: bool) -> bool:
+        if self._writing_paused:
+            return False
+        self._write(self._framed(data, end))
+        return True
 
-        Raises ClientGone.
-        """
+    async def send(self, data: bytes, end: bool) -> None:
+        out = self._framed(data, end)
+        if self._writing_paused:
+            await self._taken()
+        self._write(out)
+
+    def _framed(self, data: bytes, end: bool) -> bytes:
         answer = self._answer
         assert answer is not None
         if answer.begun:
-            out = answer.part(data, end_stream)
-        else:
-            self._expecting = False
-            self.keep_alive = self.keep_alive and self._body.done
-            self.write_by = math.inf
-            out = answer.beginning(
-                data,
-                end_stream,
-                keep_alive=self.keep_alive,
-                persistent=self._head.minor == "1",
-                head_only=self._head.method == "HEAD",
-            )
-        if self._writing_paused:
-            await self._taken()
+            return answer.part(data, end)
+        self._expecting = False
+        self.keep_alive = self.keep_alive and self._body.done and not self._site.closing
+        self.write_by = math.inf
+        head = self._head
+        return answer.beginning(
+            data,
+            end,
+            keep_alive=self.keep_alive,
+            persistent=head.minor == "1",
+            head_only=head.method == "HEAD",
+        )
+
+    def _write(self, out: bytes) -> None:
         if self.transport.is_closing():
             raise ClientGone
         if out:
@@ -289,6 +300,18 @@ class ClientConnection(asyncio.Protocol):
         finally:
             self._room = None
             self.write_by = math.inf
+
+    def hand_over(self, answer: bytes) -> HandedOver:
+        """Send the head of an answer 101, HTTP's last word here; then set `successor`.
+
+        Raises ClientGone.
+        """
+        if self.transport.is_closing():
+            raise ClientGone
+        self.transport.write(answer)
+        received = bytes(self._buffer)
+        self._buffer.clear()
+        return HandedOver(self.transport, received, self._writing_paused)
 
     # The end.
 
@@ -345,6 +368,8 @@ class ClientConnection(asyncio.Protocol):
             return True
         self._stopping = True
         self.keep_alive = False
+        if self.successor is not None:
+            self.successor.stop()
         return False
 
     def abort(self) -> None:
@@ -355,10 +380,11 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(low=16_384, high=_HIGH_WATER)
-        self.conn_info = ConnInfo(cast("Any", transport))
+        peer = ConnInfo(cast("Any", transport))
+        self.secure, self.address = bool(peer.ssl), peer.client_ip
         self._connections.add(self)
         self.read_by = monotonic() + self._timeouts.head
-        self._task = self._loop.create_task(self._serve())
+        self._task = self._loop.create_task(self._serve(), name=TASK)
 
     def data_received(self, data: bytes) -> None:
         if self._lingers_until:
@@ -373,6 +399,9 @@ class ClientConnection(asyncio.Protocol):
         elif len(self._buffer) >= _HIGH_WATER and not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
+
+    def eof_received(self) -> None:
+        """Let the transport close: a client that closes its half is gone."""
 
     def pause_writing(self) -> None:
         self._writing_paused = True

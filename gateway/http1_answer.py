@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final
 
 from shared.errors import InternalError
 
@@ -17,33 +17,28 @@ _CLOSE: Final = b"connection: close\r\n\r\n"
 _KEEP: Final = b"connection: keep-alive\r\n\r\n"
 
 
-class Sender(Protocol):
-    """The connection that an answer goes out on."""
-
-    async def send(self, data: bytes, end_stream: bool) -> None: ...
-
-
 class Answer:
     """An answer whose headers are sent as they are given; `length` None means chunks.
 
-    `lines` must not frame the body; that is done here.
+    `lines` and `block` must not frame the body; that is done here.
     """
 
-    __slots__ = ("_chunked", "_left", "begun", "ended", "length", "lines", "sender", "status")
-
-    def __init__(self, status: int, lines: Lines, length: int | None = None) -> None:
+    def __init__(
+        self, status: int, lines: Lines, length: int | None = None, block: bytes = b""
+    ) -> None:
         self.status = status
         self.length = length
-        self.sender: Sender  # set by whoever begins the answer
         self.begun = False
         self.ended = False
         self.lines = lines
+        self.block = block  # more header lines, as they go out
         self._chunked = False
         self._left: int | None = None  # of the announced length; None: no body goes out
 
-    async def send(self, data: bytes, end_stream: bool = False) -> None:
-        """Send a part of the body, the first time after the head; waits for the client to take it."""
-        await self.sender.send(data, end_stream)
+    def headers(self) -> Lines:
+        """All header lines, one by one."""
+        more = [line.partition(b": ") for line in self.block.split(b"\r\n")[:-1]]
+        return [*self.lines, *((name, value) for name, _, value in more)]
 
     def beginning(
         self, data: bytes, end: bool, *, keep_alive: bool, persistent: bool, head_only: bool
@@ -51,7 +46,9 @@ class Answer:
         """The head and the first part. `persistent` is HTTP/1.1, which keeps connections unasked."""
         self.begun = True
         head = [_STATUS_LINES.get(self.status) or b"HTTP/1.1 %d \r\n" % self.status]
-        head += [b"%b: %b\r\n" % line for line in self.lines]
+        for name, value in self.lines:
+            head += (name, b": ", value, b"\r\n")
+        head.append(self.block)
         if self.status not in _WITHOUT_BODY:
             length = len(data) if self.length is None and end else self.length
             if length is None:

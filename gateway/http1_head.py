@@ -1,8 +1,8 @@
 """The head of a client's request, read strictly (RFC 9110, RFC 9112).
 
 Whatever two servers on one path could read differently is refused, never repaired: blanks before a
-colon, folded lines, bare CR and LF, two Hosts, contradicting lengths. One regular expression reads
-the whole head; the others look at what it found.
+colon, folded lines, bare CR and LF, two Hosts, contradicting lengths. A head is its request line and
+what stands between CRLFs, each a whole match of one regular expression.
 
 Bytes above 0x7F (obs-text) are opaque: field values may have them and keep them as they are, names,
 targets, Host and whatever frames the body may not.
@@ -11,11 +11,11 @@ targets, Host and whatever frames the body may not.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from ipaddress import AddressValueError, IPv6Address
-from typing import Final, NamedTuple
+from typing import Final
 
-from sanic.compat import Header
-
+from gateway.fields import Fields
 from shared.errors import (
     ExpectationFailed,
     HeadersTooLarge,
@@ -29,11 +29,21 @@ MAX_HEAD: Final = 32_768  # with the request line and the empty line at the end
 MAX_FIELDS: Final = 100
 
 _TCHAR: Final = r"!#$%&'*+.^_`|~0-9A-Za-z-"
-_REQUEST_LINE: Final = r'([A-Z][A-Z-]{0,31}) ([!-"$-~]+) HTTP/1\.([01])\r\n'
-# The values keep blanks at their end here; they are rare and cut off afterwards.
+_REQUEST_LINE: Final = re.compile(rb'([A-Z][A-Z-]{0,31}) ([!-"$-~]+) HTTP/1\.([01])\r\n')
 FIELDS: Final = rf"(?:[{_TCHAR}]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n"
-_HEAD: Final = re.compile(_REQUEST_LINE + FIELDS)
-_FIELD: Final = re.compile(r"([^:]+): *([^\r]*)\r\n")
+_FIELD: Final = re.compile(rf"([{_TCHAR}]++):([^\x00-\x08\x0a-\x1f\x7f]*+)".encode())
+# Most field lines are those of thousands of requests before: each is read once.
+_KNOWN: Final[dict[bytes, tuple[str, str]]] = {}
+_MOST_KNOWN: Final = 4_096
+_LONGEST_KNOWN: Final = 256
+_SECRET: Final = frozenset(
+    {
+        "authorization", "x-api-key", "cookie", "proxy-authorization",
+        "sec-websocket-protocol",  # browsers send their token in it
+    }
+)  # fmt: skip
+# What a head must begin with for its fields to be those of the head before.
+_PLAIN_LINE: Final = re.compile(rb'(?!CONNECT )([A-Z][A-Z-]{0,31}) (/[!"$-~]*) HTTP/1\.1\r\n')
 _SINGLE: Final = frozenset({"host", "content-length", "transfer-encoding", "expect"})
 _HOST: Final = re.compile(
     r"(?:[A-Za-z0-9._-]{1,255}|\[([0-9A-Fa-f:.]{2,45})\])"
@@ -49,56 +59,96 @@ _NEVER: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n
 _LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-class Head(NamedTuple):
-    """`target` is in origin form or '*'; names in `headers` are in lower case."""
+class Head:
+    """`target` is in origin form or '*'. `block` is what stood after the request line."""
 
-    method: str
-    target: str
-    minor: str  # of the version: '1' or '0'
-    headers: Header
-    length: int  # of the body in bytes; 0 for a chunked one
-    chunked: bool
-    keep_alive: bool
-    expects_continue: bool
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        minor: str,
+        headers: Fields,
+        length: int = 0,
+        chunked: bool = False,
+        keep_alive: bool = False,
+        expects_continue: bool = False,
+        block: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor  # of the version: '1' or '0'
+        self.headers = headers
+        self.length = length  # of the body in bytes; 0 for a chunked one
+        self.chunked = chunked
+        self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
+        self.block = block
 
 
-def parse_head(raw: bytes) -> Head:
-    """Read a head with the empty line that ends it.
+def parse_head(raw: bytes, before: Head | None = None) -> Head:
+    """Read a head with the empty line that ends it. `before` is the last one of the connection:
+    fields that are the same, byte by byte, are not read again.
 
     Raises MalformedRequest (400), UriTooLong (414), ExpectationFailed (417) or HeadersTooLarge (431).
     """
-    text = raw.decode("utf-8", "surrogateescape")
-    match = _HEAD.fullmatch(text)
+    if before is not None and before.block and raw.endswith(before.block):
+        line = _PLAIN_LINE.fullmatch(raw, 0, len(raw) - len(before.block))
+        if line is not None and line.end() <= MAX_REQUEST_LINE:
+            method, path = line.groups()
+            return Head(
+                method.decode("ascii"), path.decode("ascii"), "1", before.headers, before.length,
+                before.chunked, before.keep_alive, before.expects_continue, before.block,
+            )  # fmt: skip
+    return _parse(raw)
+
+
+def _parse(raw: bytes) -> Head:
+    match = _REQUEST_LINE.match(raw)
     if match is None:
         raise _refusal(raw)
-    method, target, minor = match.groups()
-    start = match.end(3) + 2
+    start = match.end()
     if start > MAX_REQUEST_LINE:
         raise too_long()
-    pairs = [(name.lower(), value) for name, value in _FIELD.findall(text, start)]
-    if len(pairs) > MAX_FIELDS:
+    method, target, minor = match[1].decode("ascii"), match[2].decode("ascii"), match[3].decode()
+    lines = raw[start:-2].split(b"\r\n")[:-1]
+    if len(lines) > MAX_FIELDS:
         raise HeadersTooLarge(f"A request has at most {MAX_FIELDS} header fields. Send fewer.")
-    if "\t" in text or " \r\n" in text:
-        pairs = [(name, value.strip(" \t")) for name, value in pairs]
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
+    pairs = [_KNOWN.get(line) or _field(line, raw) for line in lines]
+    headers = Fields(pairs)
+    if headers.repeated:
         _check_repeated(pairs)
-    _check_host(fields.get("host"), minor)
+    host = headers.find("host")
+    _check_host(host, minor)
     if method == "CONNECT" or not target.startswith("/"):
-        target = _origin_form(method, target, fields.get("host"))
-    headers = Header(pairs)
+        target = _origin_form(method, target, host)
     length, chunked, expects = 0, False, False
-    if "transfer-encoding" in fields:
-        _check_transfer_encoding(fields, minor)
+    if "transfer-encoding" in headers:
+        _check_transfer_encoding(headers, minor)
         chunked = True
-    elif "content-length" in fields:
-        length = _length(fields["content-length"])
-    if "expect" in fields:
-        expects = _expects_continue(fields["expect"], minor) and (chunked or length > 0)
+    elif "content-length" in headers:
+        length = _length(headers["content-length"])
+    if "expect" in headers:
+        expects = _expects_continue(headers["expect"], minor) and (chunked or length > 0)
     keep_alive = minor == "1"
-    if "connection" in fields:
+    if "connection" in headers:
         keep_alive = _keep_alive(headers.getall("connection"), minor)
-    return Head(method, target, minor, headers, length, chunked, keep_alive, expects)
+    # The request line is ASCII: its characters are bytes. 1.0 has rules of its own for fields.
+    block = raw[start:] if minor == "1" else b""
+    return Head(method, target, minor, headers, length, chunked, keep_alive, expects, block)
+
+
+def _field(line: bytes, raw: bytes) -> tuple[str, str]:
+    """Name and value of one field line; `raw` is the head that it is of."""
+    match = _FIELD.fullmatch(line)
+    if match is None:
+        raise _refusal(raw)
+    name = match[1].decode("ascii").lower()
+    value = match[2].decode("utf-8", "surrogateescape").strip(" \t")
+    if len(line) <= _LONGEST_KNOWN and name not in _SECRET:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[line] = (name, value)
+    return name, value
 
 
 def check_beginning(buffer: bytearray, seen: int) -> None:
@@ -180,7 +230,7 @@ def _origin_form(method: str, target: str, host: str | None) -> str:
     return rest if rest.startswith("/") else f"/{rest}"
 
 
-def _check_transfer_encoding(fields: dict[str, str], minor: str) -> None:
+def _check_transfer_encoding(fields: Fields, minor: str) -> None:
     if minor == "0":
         raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding. Send Content-Length.")
     if "content-length" in fields:
@@ -201,6 +251,6 @@ def _expects_continue(value: str, minor: str) -> bool:
     return minor == "1"
 
 
-def _keep_alive(values: list[str], minor: str) -> bool:
+def _keep_alive(values: Sequence[str], minor: str) -> bool:
     options = {option.strip(" \t").lower() for value in values for option in value.split(",")}
     return "close" not in options if minor == "1" else options == {"keep-alive"}

@@ -3,11 +3,14 @@
 The first request with a key takes a claim in Redis, is carried out to its end even if its client
 goes away meanwhile (that is when clients send again), and its answer is kept for 24 h. What comes
 later with the key gets that answer with `Idempotent-Replayed: true`. After
-draft-ietf-httpapi-idempotency-key-header-07, but 409 also where it has 422 (other body).
+draft-ietf-httpapi-idempotency-key-header-07, but 409 also where it has 422 (other body), and 422
+where it has 400 (no key where one is required). As there, for POST and PATCH: PUT and DELETE can be
+sent again without one.
 
-What is not kept: answers of 5xx, 408, 425 and 429, and exchanges that failed: their claim is given
-back and the next request is the first again. Answers larger than 256 KiB or marked `no-store`
-(secrets) are remembered without their content: sent again they are 409, not carried out twice.
+What is not kept: answers of 5xx, 408, 425 and 429, and exchanges that failed before an answer
+began: their claim is given back and the next request is the first again. An answer larger than
+256 KiB, marked `no-store` (secrets), or begun and then lost on its way (or at 32 MiB) is remembered
+without its content: sent again the request is 409, not carried out twice.
 
 Redis away: on routes that require a key nothing is carried out (503). On others it is, as if no key
 had been sent, and counted as `unprotected`: the services' own unique constraints still hold, and an
@@ -37,6 +40,7 @@ from shared.errors import (
     LoomaError,
     StoreError,
     StoreUnavailable,
+    UpstreamError,
     UpstreamTimeout,
 )
 
@@ -68,9 +72,29 @@ return 1
 """
 
 
-def idempotency_key(values: Sequence[str]) -> str | None:
-    """The key among the values of Idempotency-Key; None without one, InvalidInput if it is none."""
+class AnswerLost(UpstreamError):
+    """The operation was carried out, but its answer did not come whole."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"This request was carried out, but its answer can't be passed on: {reason} "
+            "Look up what it made; with another Idempotency-Key it would be carried out again."
+        )
+
+
+def settled(status: int) -> bool:
+    """Whether an answer with this status says what became of the operation, for good."""
+    return status < 500 and status not in _PASSING
+
+
+def idempotency_key(values: Sequence[str], *, required: bool = False) -> str | None:
+    """The key among the values of Idempotency-Key; None without one.
+
+    InvalidInput if it is none, or if there is none and one is `required`.
+    """
     if not values:
+        if required:
+            raise _invalid("is missing", "send a new one with each new request, a UUID")
         return None
     if len(values) > 1:
         raise _invalid("was sent more than once", "send one")
@@ -194,7 +218,8 @@ class Idempotency:
         if not kept:
             self._counted["unkept"].inc()
             raise Conflict(
-                "This request was carried out, but its answer was not kept (too large or secret). "
+                "This request was carried out, but its answer was not kept (too large, secret or "
+                "lost). "
                 "Look up what it made; use a new key to carry it out again."
             )
         self._counted["replayed"].inc()
@@ -209,6 +234,9 @@ class Idempotency:
         except TimeoutError:
             await self._replace(operation, claim, b"")
             raise UpstreamTimeout("The service took too long. Send the request again.") from None
+        except AnswerLost:
+            await self._replace(operation, claim, _line(operation.fingerprint, "done"))
+            raise
         except Exception:  # whatever it was: the next request is the first again
             await self._replace(operation, claim, b"")
             raise
@@ -243,7 +271,7 @@ def _line(of: str, state: str, **more: str) -> bytes:
 
 def _kept(operation: Operation, answer: KeptAnswer) -> bytes:
     """The record of an answer; b'' if the request may be carried out again."""
-    if answer.status >= 500 or answer.status in _PASSING:
+    if not settled(answer.status):
         return b""
     done = _line(operation.fingerprint, "done")
     if len(answer.body) > KEPT_BODY_LIMIT or "no-store" in answer.directives():

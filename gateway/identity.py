@@ -1,4 +1,4 @@
-"""Who is calling: the credential of a request becomes a principal, once per credential.
+"""Who is calling: the credential of a request becomes a caller, once per credential.
 
 What was verified is kept by SHA-256 of the whole credential, bounded, never beyond its end, and
 every use asks the revocations.
@@ -6,23 +6,23 @@ every use asks the revocations.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable
 from typing import Final
 
-from sanic.compat import Header
-
 from gateway.api_keys import ApiKeys
+from gateway.caller import Caller
+from gateway.credential import Credential
 from gateway.expiring_cache import ExpiringCache
+from gateway.fields import Fields
 from gateway.revocations import Revocations
 from gateway.token_issuers import TokenIssuers
 from shared.errors import Unauthenticated
-from shared.security import ANONYMOUS, Principal
+from shared.security import ANONYMOUS
 
 KEY_MARKS: Final = ("looma_", "lk_")  # how an API key starts when it is sent as a bearer token
-_SIZE: Final = 50_000
+_SIZE: Final = 150_000  # callers; 1 to 4 KiB each with what is kept for them
 _BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+) *")
 _KEY: Final = re.compile(r"[!-~]{8,512}")
 
@@ -38,42 +38,74 @@ class Identity:
         self._tokens = tokens
         self._keys = keys
         self._revocations = revocations
-        self._verified: ExpiringCache[bytes, Principal] = ExpiringCache(_SIZE, clock)
+        self._verified: ExpiringCache[bytes, Caller] = ExpiringCache(_SIZE, clock)
+        self.anonymous = Caller(ANONYMOUS)
 
-    async def principal(self, headers: Header) -> Principal:
-        """ANONYMOUS without a credential; Unauthenticated with one that is not good.
+    def known(self, headers: Fields) -> Caller | None:
+        """The caller, if nobody has to be asked who it is; `caller` asks.
+
+        Unauthenticated for a credential that can't be one, or has ended.
+        """
+        credential = headers.credential
+        if credential is None:
+            credential = read_credential(headers)
+            if credential is None:
+                return self.anonymous
+            headers.credential = credential
+        caller = self._verified.get(credential.digest)
+        return None if caller is None else self._unrevoked(caller)
+
+    async def caller(self, headers: Fields) -> Caller:
+        """`anonymous` without a credential; Unauthenticated with one that is not good.
 
         UpstreamError if the auth service would have to be asked and can't be.
         """
-        credential, is_key = _credential(headers)
-        if not credential:
-            return ANONYMOUS
-        digest = hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
-        principal = self._verified.get(digest)
-        if principal is None:
-            if is_key:
-                principal = (await self._keys.verify(digest)).principal
-            else:
-                verified = await self._tokens.verify(credential)
-                principal = verified.principal
-                self._verified.put(digest, principal, verified.expires_at)
-        if self._revocations.revoked(principal):
+        caller = self.known(headers)
+        if caller is not None:
+            return caller
+        credential = headers.credential
+        assert credential is not None
+        if credential.is_key:
+            verified = await self._keys.verify(credential.digest)
+        else:
+            verified = await self._tokens.verify(credential.text)
+        caller = Caller(verified.principal)
+        self._verified.put(credential.digest, caller, verified.expires_at)
+        return self._unrevoked(caller)
+
+    def _unrevoked(self, caller: Caller) -> Caller:
+        if self._revocations.ended(caller.mark):
             raise Unauthenticated("This session or API key has ended. Sign in again.")
-        return principal
+        return caller
 
 
-def _credential(headers: Header) -> tuple[str, bool]:
-    """(credential, is it an API key); ('', False) if there is none."""
-    bearers, keys = headers.getall("authorization", []), headers.getall("x-api-key", [])
-    if not bearers and not keys:
-        return "", False
+def read_credential(headers: Fields) -> Credential | None:
+    """None without one; Unauthenticated for what can't be one."""
+    if not headers.repeated:  # a client's usual way, without a list for each
+        if "x-api-key" not in headers:
+            bearer = headers.get("authorization")
+            if bearer or "authorization" in headers:
+                return _bearer(bearer)
+            return None
+        if "authorization" not in headers:
+            return _api_key(headers["x-api-key"])
+    bearers, keys = headers.getall("authorization"), headers.getall("x-api-key")
     if len(bearers) + len(keys) > 1:
         raise Unauthenticated("More than one credential was sent. Send one.")
     if keys:
-        if not _KEY.fullmatch(keys[0]):
-            raise Unauthenticated("X-API-Key holds no API key.")
-        return keys[0], True
-    match = _BEARER.fullmatch(bearers[0])
+        return _api_key(keys[0])
+    return _bearer(bearers[0]) if bearers else None
+
+
+def _api_key(value: str) -> Credential:
+    if not _KEY.fullmatch(value):
+        raise Unauthenticated("X-API-Key holds no API key.")
+    return Credential(value, is_key=True)
+
+
+def _bearer(value: str) -> Credential:
+    match = _BEARER.fullmatch(value)
     if match is None:
         raise Unauthenticated("Send Authorization: Bearer <token>.")
-    return match.group(1), match.group(1).startswith(KEY_MARKS)
+    token = match.group(1)
+    return Credential(token, is_key=token.startswith(KEY_MARKS))

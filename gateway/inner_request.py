@@ -5,32 +5,33 @@ Its connection is none: the body is at hand, and the answer is collected.
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
-
-from sanic.compat import Header
-from sanic.request import Request
+from typing import Final
 
 from gateway.batch import ITEM_LIMIT, SubRequest
-from gateway.http1_answer import Answer, Lines
+from gateway.fields import Fields
+from gateway.http1_answer import Answer
 from gateway.kept_answer import KeptAnswer
+from gateway.request import Client, GatewayRequest
 
 # Of the outer request: who calls and from where. What a batch item may set itself is its own.
 _INHERITED: Final = (
-    "host", "authorization", "x-api-key", "x-forwarded-for", "traceparent", "tracestate",
-    "x-deadline-ms", "user-agent",
+    "host", "authorization", "x-api-key", "x-forwarded-for", "x-forwarded-proto", "traceparent",
+    "tracestate", "x-deadline-ms", "user-agent",
 )  # fmt: skip
 
 
-class InnerConnection:
-    """What the edge asks of a client's connection, without a client."""
+class InnerClient(Client):
+    """What the edge asks of a client, without one. `outer` is who sent the batch."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, outer: Client) -> None:
+        self.keep_alive = True
+        self.secure = outer.secure
+        self.address = outer.address
         self._body = body
         self._parts: list[bytes] = []
         self._size = 0
-        self._answer: InnerAnswer | None = None
-        self.begun = False
-        self.keep_alive = True
+        self._answer: Answer | None = None
+        self._begun = False
 
     # The request's body.
 
@@ -41,7 +42,7 @@ class InnerConnection:
     def limit_body(self, limit: int) -> None:
         """The outer request's limit has been checked, and the body has its length."""
 
-    async def read_body(self, _stall: float) -> bytes:
+    async def read_body(self, stall: float) -> bytes:  # noqa: ARG002 - it is all there
         data, self._body = self._body, b""
         return data
 
@@ -55,51 +56,44 @@ class InnerConnection:
         return False  # a client that goes away cancels the whole batch
 
     def begin(self, answer: Answer) -> None:
-        self._answer = InnerAnswer(answer)
-        answer.sender = self
+        self._answer = answer
 
-    async def send(self, data: bytes, end_stream: bool) -> None:
-        del end_stream
-        self.begun = True
+    @property
+    def begun(self) -> bool:
+        return self._begun
+
+    def send_now(self, data: bytes, end: bool) -> bool:
+        del end
+        self._begun = True
         self._size += len(data)
         if self._size <= ITEM_LIMIT + 1:
             self._parts.append(data)
         elif sum(map(len, self._parts)) <= ITEM_LIMIT:
             self._parts.append(data[: ITEM_LIMIT + 1])
+        return True
+
+    async def send(self, data: bytes, end: bool) -> None:
+        self.send_now(data, end)
 
     def kept(self) -> KeptAnswer:
         assert self._answer is not None
-        return KeptAnswer(self._answer.status, tuple(self._answer.lines), b"".join(self._parts))
+        answer = self._answer
+        return KeptAnswer(answer.status, tuple(answer.headers()), b"".join(self._parts))
 
 
-class InnerAnswer:
-    """Head of the collected answer."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.status = answer.status
-        self.lines: Lines = answer.lines
-
-
-class InnerRequest(Request):
-    """`sub` as if the client of `outer` had sent it alone."""
-
-    # As with ClientRequest: Sanic's constructor is for its own reader.
-    def __init__(self, outer: Request, sub: SubRequest) -> None:
-        inner = InnerConnection(sub.body or b"")
-        headers = Header(
-            (name, outer.headers[name]) for name in _INHERITED if name in outer.headers
-        )
-        for name, value in sub.headers:
-            headers[name] = value
-        headers["x-request-id"] = sub.request_id
-        if sub.body is not None:
-            headers["content-length"] = str(len(sub.body))
-        self.method = sub.method
-        self.raw_url = sub.target.encode("ascii")
-        self.version = "1.1"
-        self.headers = headers
-        self.conn_info = outer.conn_info
-        self.transport = outer.transport
-        self.stream = cast("Any", inner)
-        self._ctx = None
-        self.inner = inner
+def inner_request(outer: GatewayRequest, sub: SubRequest) -> tuple[GatewayRequest, InnerClient]:
+    """`sub` as if the client of `outer` had sent it alone, and where its answer is collected."""
+    assert outer.client is not None
+    client = InnerClient(sub.body or b"", outer.client)
+    own = {**dict(sub.headers), "x-request-id": sub.request_id}
+    if sub.body is not None:
+        own["content-length"] = str(len(sub.body))
+    # All lines of a header: the first X-Forwarded-For alone may be the client's own word.
+    inherited = [
+        (name, value)
+        for name, value in outer.headers.items()
+        if name in _INHERITED and name not in own
+    ]
+    headers = Fields.of([*inherited, *own.items()])
+    request = GatewayRequest(sub.method, sub.target.encode("ascii"), "1.1", headers, client)
+    return request, client

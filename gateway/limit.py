@@ -7,8 +7,8 @@
     "api: organisation 5000/10s"    counted together over all routes that name the limit `api`
     "route 2/s closed"              refuse (503) rather than guess while Redis is away
 
-Without a name a limit counts its own route only. PERIOD is s, m, h or d, or several (`10s`). The
-burst is RATE unless given.
+Without a name a limit counts its own route only; those of roles all have one. PERIOD is s, m, h or
+d, or several (`10s`). The burst is RATE unless given.
 """
 
 from __future__ import annotations
@@ -61,11 +61,23 @@ class Limit:
         """An item of `RateLimit-Policy`."""
         return f'"{self.name}";q={self.burst};w={max(1, math.ceil(self.tolerance))}'
 
+    @property
+    def written(self) -> str:
+        """As the route table has it, in full."""
+        name = f"{self.name}: " if self.shared else ""
+        period = "s" if self.per_seconds == 1 else f"{self.per_seconds}s"
+        closed = " closed" if self.closed else ""
+        return f"{name}{self.scope} {self.rate}/{period} burst {self.burst}{closed}"
 
-def parse_limits(items: object, label: str, *, signed_in: bool) -> tuple[Limit, ...]:
-    """The limits of one route, written as a list of texts; ConfigError that starts with `label`.
+
+def parse_limits(
+    items: object, label: str, *, signed_in: bool, of_role: bool = False
+) -> tuple[Limit, ...]:
+    """The limits of one route or role, written as a list of texts; ConfigError that starts with
+    `label`.
 
     `signed_in`: whether callers of the route are known, so that principals can be counted.
+    `of_role`: they are counted over all routes, so each needs a name.
     """
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ConfigError(f"{label}: limits must be a list of texts. {_EXAMPLE}")
@@ -77,6 +89,11 @@ def parse_limits(items: object, label: str, *, signed_in: bool) -> tuple[Limit, 
                 f"{label}: two limits are called {limit.name!r}. "
                 f'Name one of them, e.g. "daily: {limit.scope} 10000/d".'
             )
+        if of_role and not limit.shared:
+            raise ConfigError(
+                f"{label}: {limit.written!r} has no name. A role's limits are counted over all "
+                f'routes: name it, e.g. "callers: {limit.written}".'
+            )
         if limit.scope in _NEEDS_SIGN_IN and not signed_in:
             raise ConfigError(
                 f"{label}: a public route has no {limit.scope} to count. Limit its address or route."
@@ -84,15 +101,21 @@ def parse_limits(items: object, label: str, *, signed_in: bool) -> tuple[Limit, 
     return limits
 
 
-def check_shared(limits: Iterable[Limit]) -> None:
-    """ConfigError if one name stands for two different limits."""
-    seen: dict[str, Limit] = {}
-    for limit in limits:
-        if limit.shared and seen.setdefault(limit.name, limit) != limit:
+def check_shared(placed: Iterable[tuple[str, Limit]]) -> None:
+    """ConfigError if one name stands for two different limits; each comes with where it is written.
+
+    All that are counted together must come at once: routes' and roles' limits share their counts.
+    """
+    seen: dict[str, tuple[str, Limit]] = {}
+    for place, limit in placed:
+        if not limit.shared:
+            continue
+        before, other = seen.setdefault(limit.name, (place, limit))
+        if other != limit:
             raise ConfigError(
-                f"The limit {limit.name!r} is written in two ways: {limit.policy} for each "
-                f"{limit.scope} and {seen[limit.name].policy} for each {seen[limit.name].scope}. "
-                "Write it the same way everywhere, or give one another name."
+                f"The limit {limit.name!r} is written in two ways: {other.written!r} in {before} "
+                f"and {limit.written!r} in {place}. "
+                "Write it the same way in both, or give one another name."
             )
 
 

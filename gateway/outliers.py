@@ -94,12 +94,53 @@ class Outliers(Generic[K]):
         one.gateway_errors = one.gateway_errors + 1 if outcome is Outcome.GATEWAY_ERROR else 0
         return self._is_outlier(one) and self._eject(one, now)
 
+    def succeeded(self, member: K) -> None:
+        """`record` for a try that went well."""
+        one = self._members.get(member)
+        if one is not None and one.errors:
+            one.errors = one.gateway_errors = 0
+
     def mark(self, member: K, *, healthy: bool) -> None:
         """The verdict of health checks."""
         one = self._members.get(member)
         if one is not None and one.healthy is not healthy:
             one.healthy = healthy
             self._look()
+
+    def healthy(self, member: K) -> bool:
+        """The last verdict; True for those that nobody has judged."""
+        one = self._members.get(member)
+        return one is None or one.healthy
+
+    def ejection(self, member: K) -> tuple[float, int]:
+        """Until when it is or was ejected (0.0: never), and how often in a row."""
+        one = self._members.get(member)
+        return (one.until, one.times) if one is not None and one.times else (0.0, 0)
+
+    def pardon(self, member: K) -> bool:
+        """Forget what it did, as if it were new; whether that ended an ejection."""
+        one = self._members.get(member)
+        if one is None:
+            return False
+        ejected = one.until > self._clock()
+        one.until, one.times, one.errors, one.gateway_errors = float("-inf"), 0, 0, 0
+        if ejected:
+            self._look()
+        return ejected
+
+    def follow(self, member: K, until: float, times: int) -> None:
+        """Eject it until then, as another process did, or pardon it if that is 0."""
+        one = self._members.get(member)
+        if one is None:
+            return
+        if until <= 0.0:
+            self.pardon(member)
+            return
+        one.until = min(until, self._clock() + self._policy.longest_s)
+        one.times = times
+        one.errors = one.gateway_errors = 0
+        self._readmit()  # others may have ejected others: all processes drop the same ones
+        self._look()
 
     def eligible(self) -> tuple[K, ...]:
         """Those to pick from, in the order given to `keep`; all of them in a panic."""

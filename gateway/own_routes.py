@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 from pydantic import BaseModel
-from sanic.request import Request
 
 from gateway.page import Page
+from gateway.request import GatewayRequest
 from shared.security import Principal
 
 
@@ -18,7 +18,7 @@ from shared.security import Principal
 class OwnCall:
     """A request to one of the gateway's own routes; its caller has the scope."""
 
-    request: Request
+    request: GatewayRequest
     principal: Principal
     address: str
     request_id: str

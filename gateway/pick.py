@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import random
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import accumulate
@@ -67,21 +68,9 @@ def open_to(eligible: Sequence[P], tried: Container[object] = NOTHING_TRIED) -> 
     return [one for one in eligible if one not in tried and one.admits()]
 
 
-class LeastRequest:
-    def __init__(self, chance: Callable[[], float] = random.random) -> None:
-        self._random = chance
+class _Drawn(ABC):
+    """What is left to chance; `chance` is uniform in [0, 1)."""
 
-    def pick(
-        self,
-        eligible: Sequence[P],
-        tried: Container[object] = NOTHING_TRIED,
-        key: str | None = None,  # noqa: ARG002 - all policies are called alike
-    ) -> P | None:
-        pair = _two(open_to(eligible, tried), self._random)
-        return min(pair, key=_requests, default=None)
-
-
-class LeastLatency:
     def __init__(self, chance: Callable[[], float] = random.random) -> None:
         self._random = chance
 
@@ -91,25 +80,28 @@ class LeastLatency:
         tried: Container[object] = NOTHING_TRIED,
         key: str | None = None,  # noqa: ARG002 - all policies are called alike
     ) -> T | None:
-        pair = _two(open_to(eligible, tried), self._random)
-        return min(pair, key=_waiting_work, default=None)
-
-
-class ByWeight:
-    def __init__(self, chance: Callable[[], float] = random.random) -> None:
-        self._random = chance
-
-    def pick(
-        self,
-        eligible: Sequence[P],
-        tried: Container[object] = NOTHING_TRIED,
-        key: str | None = None,  # noqa: ARG002 - all policies are called alike
-    ) -> P | None:
         candidates = open_to(eligible, tried)
-        if not candidates:
-            return None
+        return self._one_of(candidates) if candidates else None
+
+    @abstractmethod
+    def _one_of(self, candidates: list[T]) -> T:
+        """One of those that may be picked, of which there is at least one."""
+
+
+class LeastRequest(_Drawn):
+    def _one_of(self, candidates: list[T]) -> T:
+        return min(_two(candidates, self._random), key=_requests)
+
+
+class LeastLatency(_Drawn):
+    def _one_of(self, candidates: list[T]) -> T:
+        return min(_two(candidates, self._random), key=_waiting_work)
+
+
+class ByWeight(_Drawn):
+    def _one_of(self, candidates: list[T]) -> T:
         summed = list(accumulate(one.weight for one in candidates))
-        return candidates[_drawn(summed, self._random() * summed[-1])]
+        return candidates[_place(summed, self._random() * summed[-1])]
 
 
 class ByKey:
@@ -127,10 +119,10 @@ class ByKey:
 
     def pick(
         self,
-        eligible: Sequence[P],
+        eligible: Sequence[T],
         tried: Container[object] = NOTHING_TRIED,
         key: str | None = None,
-    ) -> P | None:
+    ) -> T | None:
         if key is None:
             return self._without_key.pick(eligible, tried)
         candidates = open_to(eligible, tried)
@@ -157,17 +149,17 @@ def _two(candidates: list[P], chance: Callable[[], float]) -> list[P]:
     if len(candidates) < 2:
         return candidates
     summed = list(accumulate(one.weight for one in candidates))
-    first = _drawn(summed, chance() * summed[-1])
+    first = _place(summed, chance() * summed[-1])
     before = summed[first - 1] if first else 0.0
     weight = summed[first] - before
     point = chance() * (summed[-1] - weight)
-    second = _drawn(summed, point if point < before else point + weight)
+    second = _place(summed, point if point < before else point + weight)
     if second == first:  # by a rounding at the border of two
         second = first - 1 if first else 1
     return [candidates[first], candidates[second]]
 
 
-def _drawn(summed: Sequence[float], point: float) -> int:
+def _place(summed: Sequence[float], point: float) -> int:
     return min(bisect_right(summed, point), len(summed) - 1)
 
 

@@ -78,7 +78,8 @@ def _route_plan(
     route: Route, meter: RouteMeter, file: RouteFile, pool: Pool, limiter: RateLimiter
 ) -> RoutePlan:
     def limited(role: str) -> LimitedRoute | None:
-        limits = route.limits + file.limits.get(role, ())
+        # One that both name is counted once.
+        limits = tuple(dict.fromkeys(route.limits + file.limits.get(role, ())))
         return limiter.compiled([_Limits(route.method, route.path, limits)])[0] if limits else None
 
     of_roles = {role: limited(role) for role in USER_ROLES}

@@ -7,13 +7,17 @@ happens to a request that fails is told in tries.py.
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
-from gateway.breaker import Breaker, CircuitState, Ticket
+from gateway.breaker import Breaker, BreakerPolicy, CircuitState, Ticket
 from gateway.discovery import Discovery
 from gateway.outcome import Outcome
 from gateway.outliers import Outliers
@@ -26,6 +30,7 @@ from gateway.slow_start import SlowStart
 from gateway.upstream import Upstream
 from shared.errors import UpstreamUnavailable
 
+_SUCCESS: Final = Outcome.SUCCESS  # members of an enumeration are dear to look up
 log = structlog.get_logger()
 
 
@@ -33,14 +38,25 @@ class Pool:
     """One service as the gateway asks it. Everything but `policy` outlives a change of members."""
 
     def __init__(
-        self, service: str, policy: ServicePolicy, known: Callable[[], tuple[Upstream, ...]]
+        self,
+        service: str,
+        policy: ServicePolicy,
+        known: Callable[[], tuple[Upstream, ...]],
+        circuits: BreakerPolicy,
+        tell: Callable[[Pool, Upstream], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`circuits` is this process's part of the service's; `tell` is called after changes."""
         self.service = service
         self.policy = policy
         self._known = known
+        self._circuits = circuits
+        self._tell = tell
+        self._clock = clock
         self._seen: tuple[Upstream, ...] | None = None
+        self._returned: set[Upstream] = set()  # could be connected to again, not yet checked
         self._picker = POLICIES[BALANCE[policy.balance]]()
-        self._outliers: Outliers[Upstream] = Outliers(policy.outliers)
+        self._outliers: Outliers[Upstream] = Outliers(policy.outliers, clock)
         self.retries = Retries(policy.retry, RetryBudget(policy.budget))
         self.shedder = Shedder(service, policy.shedding)
         self.streams = Shedder(service, policy.streams)
@@ -72,13 +88,17 @@ class Pool:
     def ended(self, upstream: Upstream, ticket: Ticket, outcome: Outcome, seconds: float) -> None:
         """Take note of how a try ended; `seconds` until its head."""
         upstream.breaker.release(ticket, outcome)
+        if outcome is _SUCCESS:
+            upstream.latency.record(seconds)
+            self.retries.budget.answered()
+            self._outliers.succeeded(upstream)
+            return
         if outcome is not Outcome.CANCELLED:
             upstream.latency.record(seconds, failed=outcome.failed)
         if outcome.answered:
             self.retries.budget.answered()
         if self._outliers.record(upstream, outcome):
-            self.ejections += 1
-            log.warning("instance ejected", service=self.service, instance=upstream.name)
+            self._ejected(upstream)
 
     def broke_off(self, upstream: Upstream) -> None:
         """An answer whose head was good ended too early."""
@@ -86,7 +106,7 @@ class Pool:
         if ticket:
             upstream.breaker.release(ticket, Outcome.GATEWAY_ERROR)
         if self._outliers.record(upstream, Outcome.GATEWAY_ERROR):
-            self.ejections += 1
+            self._ejected(upstream)
 
     def mark(self, upstream: Upstream, healthy: bool) -> None:
         """The verdict of active checks."""
@@ -94,6 +114,36 @@ class Pool:
         self._outliers.mark(upstream, healthy=healthy)
         if healthy:
             upstream.slow_start.begin()
+        self._tell(self, upstream)
+
+    def healthy(self, upstream: Upstream) -> bool:
+        """The last verdict of active checks, made here or told by another worker."""
+        return self._outliers.healthy(upstream)
+
+    def passed(self, upstream: Upstream) -> None:
+        """An active check was answered well. Who had gone and came back isn't held to the past."""
+        if upstream in self._returned:
+            self._returned.discard(upstream)
+            if self._outliers.pardon(upstream):
+                log.info("instance is back", service=self.service, instance=upstream.name)
+                self._tell(self, upstream)
+
+    def ejection(self, upstream: Upstream) -> tuple[float, int]:
+        """Until when it is or was ejected (0.0: never), and how often in a row."""
+        return self._outliers.ejection(upstream)
+
+    def follow_ejection(self, upstream: Upstream, until: float, times: int) -> None:
+        """Eject or pardon as another worker did."""
+        if until > 0.0:
+            self._returned.discard(upstream)
+        self._outliers.follow(upstream, until, times)
+
+    def follow_health(self, upstream: Upstream, *, healthy: bool) -> None:
+        """Take over the verdict of the worker that makes the checks."""
+        if self.policy.health is not None and self._outliers.healthy(upstream) is not healthy:
+            self._outliers.mark(upstream, healthy=healthy)
+            if healthy:
+                upstream.slow_start.begin()
 
     def nobody(self) -> UpstreamUnavailable:
         """Why `pick` has nobody, and when to come back."""
@@ -111,7 +161,7 @@ class Pool:
     def snapshot(self) -> dict[str, Any]:
         """The pool as an operator sees it."""
         members, states = self.members(), self._outliers.snapshot()
-        shed = self.shedder.snapshot()
+        shed, streams = self.shedder.snapshot(), self.streams.snapshot()
         return {
             "service": self.service,
             "balance": self.policy.balance,
@@ -119,12 +169,33 @@ class Pool:
             "panicking": self._outliers.panicking if members else False,
             "in_flight": shed.in_flight,
             "limit": shed.limit,
-            "shed": {one.name.lower(): count for one, count in shed.shed.items()},
+            "streams": streams.in_flight,
+            "streams_limit": streams.limit,
+            "shed": {
+                one.name.lower(): count + streams.shed[one] for one, count in shed.shed.items()
+            },
             "retried": self.retried,
             "hedged": self.hedged,
             "ejections": self.ejections,
             "instances": [_instance(one, states.get(one)) for one in members],
         }
+
+    def _ejected(self, upstream: Upstream) -> None:
+        self.ejections += 1
+        self._returned.discard(upstream)
+        log.warning("instance ejected", service=self.service, instance=upstream.name)
+        self._tell(self, upstream)
+
+    def _breaker(self, upstream: Upstream) -> Breaker:
+        told = partial(self._tell, self, upstream)
+        return Breaker(self._circuits, self._clock, random.random, told)
+
+    def _came_back(self, upstream: Upstream) -> Breaker:
+        """Connecting failed, and now it didn't."""
+        upstream.breaker = self._breaker(upstream)
+        self._returned.add(upstream)
+        self._tell(self, upstream)
+        return upstream.breaker
 
     def _warm(self, eligible: Sequence[Upstream]) -> Sequence[Upstream]:
         """Without those that could not be connected to a moment ago, if that leaves any."""
@@ -147,35 +218,57 @@ class Pool:
         if not policy.versions or routed is known:
             for one in known:
                 one.base_weight = 1.0
+        self._outliers.keep(routed)
+        self._returned.intersection_update(known)
         for one in known:
             if one.run_by is not policy:
-                one.run_by = policy
-                one.new_breaker = lambda: Breaker(policy.breaker)
-                one.breaker = one.new_breaker()
+                before, one.run_by = one.run_by, policy
+                one.new_breaker = partial(self._came_back, one)
+                one.breaker = self._breaker(one)
                 one.latency = PeakEwma()
                 one.slow_start = SlowStart(policy.slow_start)
-        self._outliers.keep(routed)
+                if before is not None:
+                    self._tell(self, one)
 
 
 class Pools:
     """The pools of all services, made when they are first asked for."""
 
-    def __init__(self, discovery: Discovery, default: ServicePolicy) -> None:
+    def __init__(
+        self,
+        discovery: Discovery,
+        default: ServicePolicy,
+        share: Callable[[int], int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`share` is how many of the probes of a half-open circuit are this process's."""
         self._discovery = discovery
         self._default = default
+        self._share = share
+        self._clock = clock
         self._pools: dict[str, Pool] = {}
+        # Called after what this process decided: circuits, ejections, verdicts.
+        self.watcher: Callable[[Pool, Upstream], None] | None = None
 
     def of(self, service: str, policy: ServicePolicy | None = None) -> Pool:
         """The pool of a service; another `policy` than the last one makes a new pool."""
         wanted = policy or self._default
         pool = self._pools.get(service)
         if pool is None or pool.policy != wanted:
-            pool = Pool(service, wanted, lambda: self._discovery.of(service))
+            circuits = wanted.breaker
+            if self._share is not None:
+                circuits = replace(circuits, probes=self._share(circuits.probes))
+            known = partial(self._discovery.of, service)
+            pool = Pool(service, wanted, known, circuits, self._tell, self._clock)
             self._pools[service] = pool
         return pool
 
     def all(self) -> tuple[Pool, ...]:
         return tuple(self._pools[name] for name in sorted(self._pools))
+
+    def _tell(self, pool: Pool, upstream: Upstream) -> None:
+        if self.watcher is not None and self._pools.get(pool.service) is pool:
+            self.watcher(pool, upstream)
 
 
 def _instance(one: Upstream, state: Any) -> dict[str, Any]:

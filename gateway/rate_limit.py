@@ -20,6 +20,7 @@ from typing import Final, Protocol
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway.allowance import Allowance
+from gateway.caller import Caller
 from gateway.gcra import Bucket, Rule
 from gateway.limit import Limit
 from gateway.limit_questions import LimitedRequest, LimitQuestions
@@ -29,7 +30,8 @@ from shared.errors import StoreUnavailable, TooManyRequests
 from shared.security import Principal
 
 BUDGET_S: Final = 0.05
-_SIZE: Final = 50_000
+_MOST_LOOKS: Final = 16
+_SIZE: Final = 200_000  # keys; 300 bytes each
 
 
 class Limited(Protocol):
@@ -58,14 +60,13 @@ class RateLimited(TooManyRequests):
 class LimitedRoute:
     """A route's limits, compiled: what `admit` takes."""
 
-    __slots__ = ("limited", "policy", "rules")
-
-    def __init__(self, route: Limited, replicas: int, limited: Counter) -> None:
-        own = f"{route.method} {route.path}"
-        self.rules = tuple(
-            Rule(limit, limit.name if limit.shared else f"{own} {limit.name}", replicas)
-            for limit in route.limits
-        )
+    def __init__(
+        self, number: int, route: Limited, rules: tuple[Rule, ...], limited: Counter
+    ) -> None:
+        self.number = number  # the same for those with the same rules
+        self.rules = rules
+        # Its buckets don't depend on where a request came from, only on who sent it.
+        self.by_caller = all(limit.scope != "address" for limit in route.limits)
         self.policy = ", ".join(limit.policy for limit in route.limits).encode()
         self.limited = {
             limit.scope: limited.labels(route.path, limit.scope) for limit in route.limits
@@ -97,13 +98,33 @@ class RateLimiter:
         limited = Counter(
             "rate_limited", "Requests over a limit", ("route", "scope"), registry=registry
         )
-        self._replicas = replicas
+        self._rules: dict[tuple[str, Limit, int], Rule] = {}
+        self._numbers: dict[tuple[Rule, ...], int] = {}
+        self.replicas = replicas  # another number counts for what is compiled from then on
         self._limited = limited
         self._routes = self.compiled(routes)
 
     def compiled(self, routes: Sequence[Limited]) -> list[LimitedRoute]:
         """What `admit` takes for each of `routes`: a new route table keeps the counts of the old."""
-        return [LimitedRoute(route, self._replicas, self._limited) for route in routes]
+        return [self._compiled(route) for route in routes]
+
+    def _compiled(self, route: Limited) -> LimitedRoute:
+        own = f"{route.method} {route.path}"
+        rules = tuple(
+            [
+                self._rule(limit, limit.name if limit.shared else f"{own} {limit.name}")
+                for limit in route.limits
+            ]
+        )
+        number = self._numbers.setdefault(rules, len(self._numbers))
+        return LimitedRoute(number, route, rules, self._limited)
+
+    def _rule(self, limit: Limit, identity: str) -> Rule:
+        """One for all routes that count by it, so that they share what is kept for a caller."""
+        at = (identity, limit, self.replicas)
+        if at not in self._rules:
+            self._rules[at] = Rule(limit, identity, self.replicas)
+        return self._rules[at]
 
     @property
     def degraded(self) -> bool:
@@ -132,9 +153,31 @@ class RateLimiter:
         buckets = self._buckets_of(route.rules, principal, address)
         if not buckets:
             return None
+        return self.known(route, buckets, cost) or await self.ask(route, buckets, cost)
+
+    def buckets(self, route: LimitedRoute, caller: Caller, address: str) -> list[Bucket]:
+        """What counts a caller's requests to a route: for `known`, then `ask`."""
+        if not route.by_caller or caller.anonymous:
+            return self._buckets_of(route.rules, caller.principal, address)
+        buckets = caller.buckets(route.number)
+        if buckets is not None and _still_count(buckets, route.rules):
+            return buckets
+        buckets = self._buckets_of(route.rules, caller.principal, address)
+        caller.keep(route.number, buckets)
+        return buckets
+
+    def known(self, route: LimitedRoute, buckets: list[Bucket], cost: int = 1) -> Allowance | None:
+        """Count a request if leases pay for all of it; None if others have to be asked."""
+        for bucket in buckets:
+            if bucket.leased < cost:
+                return None
+        for bucket in buckets:
+            bucket.leased -= cost
+        return _allowance(route, buckets, self._clock())
+
+    async def ask(self, route: LimitedRoute, buckets: list[Bucket], cost: int = 1) -> Allowance:
+        """Count a request that `known` has no answer to; raises as `admit` does."""
         now = self._clock()
-        if _paid_by_leases(buckets, cost):
-            return _allowance(route, buckets, now)
         request = LimitedRequest(buckets, cost)
         if not self.degraded and request.refusing(now):
             raise _refused(route, request, now)
@@ -161,19 +204,32 @@ class RateLimiter:
         if bucket is None:
             bucket = self._buckets[at] = Bucket(rule, key_of(rule.id, subject))
             if len(self._buckets) > self._size:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(at)
+                self._forget()
+        elif bucket.rule is not rule:
+            bucket.follow(rule)
+        bucket.used = True
         return bucket
 
+    def _forget(self) -> None:
+        """Drop the oldest that wasn't used since it was last looked at (second chance), or one of
+        them if all were: nobody waits while thousands are looked at.
+        """
+        buckets, looks = self._buckets, _MOST_LOOKS
+        at, oldest = buckets.popitem(last=False)
+        while oldest.used and looks > 0 and buckets:
+            oldest.used = False
+            buckets[at] = oldest
+            at, oldest = buckets.popitem(last=False)
+            looks -= 1
+        oldest.forgotten = True
 
-def _paid_by_leases(buckets: list[Bucket], cost: int) -> bool:
-    """All of it or nothing; the one way that most requests under large limits go."""
-    for bucket in buckets:
-        if bucket.leased < cost:
+
+def _still_count(buckets: list[Bucket], rules: tuple[Rule, ...]) -> bool:
+    """Whether these are what the rules count with; if so, they are marked as used."""
+    for bucket, rule in zip(buckets, rules, strict=True):
+        if bucket.forgotten or bucket.rule is not rule:
             return False
-    for bucket in buckets:
-        bucket.leased -= cost
+        bucket.used = True
     return True
 
 

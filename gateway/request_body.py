@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from sanic.request import Request
-
-from gateway.http1 import ClientConnection, client_of
 from gateway.http1_body import too_large
-from gateway.inner_request import InnerConnection
+from gateway.request import Client, GatewayRequest
 
 
 class RequestBody:
@@ -18,7 +15,7 @@ class RequestBody:
 
     def __init__(
         self,
-        client: ClientConnection | InnerConnection,
+        client: Client,
         length: int | None,
         limit: int,
         stall: float,
@@ -47,16 +44,16 @@ class RequestBody:
         return await self._client.read_body(self._stall)
 
 
-def body_of(request: Request, limit: int, stall: float) -> RequestBody | None:
+def body_of(request: GatewayRequest, limit: int, stall: float) -> RequestBody | None:
     """None for a request without a body."""
-    client = client_of(request)
+    client = request.client
     if client is None or client.body_done:
         return None
     length = request.headers.get("content-length")
-    return RequestBody(client, None if length is None else int(length), limit, stall)
+    return RequestBody(client, int(length) if length else None, limit, stall)
 
 
-async def whole_body(request: Request, limit: int, stall: float) -> bytes:
+async def whole_body(request: GatewayRequest, limit: int, stall: float) -> bytes:
     """All of a request's body, b'' without one; PayloadTooLarge over `limit` bytes."""
     body = body_of(request, limit, stall)
     if body is None:

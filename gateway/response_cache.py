@@ -176,6 +176,13 @@ class ResponseCache:
             return
         self._entries[at] = _Entry(answer, tag, question.asked_at, now, now + life, size)
         self._bytes += size
+        # What is over and never asked for again would stay until the cache is full. To look at the
+        # two that were used least lately, whenever one comes, keeps up with that.
+        for _ in range(2):
+            oldest = next(iter(self._entries))
+            if self._entries[oldest].until > now:
+                break
+            self._drop(oldest)
         while self._bytes > self._size:
             self._drop(next(iter(self._entries)))
         self._held.set(self._bytes)

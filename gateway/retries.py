@@ -50,14 +50,14 @@ class BudgetPolicy:
     reserve: float = 20.0
 
 
-@dataclass(frozen=True, slots=True)
 class Repeat:
     """What decides whether a request may be sent once more."""
 
-    method: str
-    keyed: bool  # it carries an Idempotency-Key
-    replayable: bool  # it has no body, or all of it is still at hand
-    begun: bool = False  # a byte of an answer went to the client
+    def __init__(self, method: str, *, keyed: bool, replayable: bool, begun: bool = False) -> None:
+        self.method = method
+        self.keyed = keyed  # it carries an Idempotency-Key
+        self.replayable = replayable  # it has no body, or all of it is still at hand
+        self.begun = begun  # a byte of an answer went to the client
 
     @property
     def harmless(self) -> bool:

@@ -21,7 +21,6 @@ import structlog
 from gateway.service_calls import ServiceCalls
 from shared.data_access.ports import Cache
 from shared.errors import LoomaError, UpstreamError
-from shared.security import Principal
 
 CHANNEL: Final = "revocations"
 POLL_S: Final = 2.0
@@ -30,7 +29,7 @@ log = structlog.get_logger()
 
 
 class Revocations:
-    """`revoked(principal)` is a set look-up; `poll_forever` and `listen_forever` run beside it."""
+    """`ended(mark)` is a set look-up; `poll_forever` and `listen_forever` run beside it."""
 
     def __init__(
         self, calls: ServiceCalls, cache: Cache, clock: Callable[[], float] = time.time
@@ -42,10 +41,9 @@ class Revocations:
         self._since: str | None = None
         self._polled_at: float | None = None
 
-    def revoked(self, principal: Principal) -> bool:
-        if principal.kind == "key":
-            return principal.subject in self._ended
-        return f"session:{principal.session}" in self._ended
+    def ended(self, mark: str) -> bool:
+        """Whether what is named so (`Caller.mark`) has ended."""
+        return mark in self._ended
 
     @property
     def age(self) -> float | None:

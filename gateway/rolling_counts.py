@@ -12,18 +12,19 @@ class RollingCounts:
     pause costs one pass over the buckets. A clock that goes back counts into the newest bucket.
     """
 
-    __slots__ = ("_at", "_buckets", "_width", "totals")
-
     def __init__(self, kinds: int, seconds: float, buckets: int = 10) -> None:
         self._width = seconds / buckets
         self._buckets = [[0] * kinds for _ in range(buckets)]
-        self._at = 0
+        self._at = 0  # which bucket is the newest, counted since the clock's beginning
+        self._newest = self._buckets[0]
+        self._ends = self._width  # when the newest bucket does
         self.totals = [0] * kinds
 
     def add(self, kind: int, now: float) -> None:
         """Count one event; `totals` is up to date afterwards."""
-        self.advance(now)
-        self._buckets[self._at % len(self._buckets)][kind] += 1
+        if now >= self._ends:
+            self.advance(now)
+        self._newest[kind] += 1
         self.totals[kind] += 1
 
     def advance(self, now: float) -> None:
@@ -38,6 +39,8 @@ class RollingCounts:
                 totals[kind] -= count
                 bucket[kind] = 0
         self._at = at
+        self._newest = buckets[at % len(buckets)]
+        self._ends = (at + 1) * self._width
 
     def clear(self) -> None:
         for bucket in (*self._buckets, self.totals):

@@ -23,9 +23,11 @@ _MAX_BODY: Final = 1 << 30
 _KEYS: Final = frozenset(
     {
         "method", "path", "scope", "timeout", "body_limit", "stream", "per_try", "hedge",
-        "priority", "limits", "cache", "idempotent",
+        "priority", "limits", "cache", "idempotent", "websocket",
     }
 )  # fmt: skip
+KEYED_METHODS: Final = frozenset({"POST", "PATCH"})  # the others can be sent again without a key
+REQUIRED: Final = "required"
 PRIORITIES: Final = ("interactive", "batch")
 _SETTINGS: Final = frozenset({"services", "limits"})  # tables that are no service's routes
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*|\.well-known|\{[a-z][a-z0-9_]*\}")
@@ -50,11 +52,17 @@ class Route:
     priority: str = "interactive"
     limits: tuple[Limit, ...] = ()  # beside those of the caller's role
     cache: float = 0.0  # seconds for which an answer is kept for its caller; 0: not at all
-    idempotent: bool = True  # honour Idempotency-Key (POST)
+    idempotent: bool | str = True  # honour Idempotency-Key; REQUIRED: insist on one
+    websocket: bool = False  # opened by a WebSocket handshake (GET); a stream, too
 
     @property
     def segments(self) -> tuple[str, ...]:
         return tuple(self.path[1:].split("/"))
+
+    @property
+    def label(self) -> str:
+        """Where it stands in its file."""
+        return f"[{self.service}] {self.method} {self.path}"
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -110,8 +118,12 @@ def parse_route_file(
     routes = parse_routes(document, services, source=source)
     limits = _role_limits(document.get("limits", {}), source)
     try:
-        check_shared([one for route in routes for one in route.limits])
-        check_shared([one for several in limits.values() for one in several])
+        check_shared(
+            [
+                *((f"[limits] {role}", one) for role, several in limits.items() for one in several),
+                *((route.label, one) for route in routes for one in route.limits),
+            ]
+        )
     except ConfigError as error:
         raise ConfigError(f"{source}: {error.message}") from error
     policies = {}
@@ -130,7 +142,7 @@ def _role_limits(item: object, source: str) -> dict[str, tuple[Limit, ...]]:
     for role, texts in _table(item, label).items():
         if role not in known:
             raise ConfigError(f"{label}: unknown {role!r}. Known are {', '.join(known)}.")
-        found[role] = parse_limits(texts, f"{label} {role}", signed_in=role != PUBLIC)
+        found[role] = parse_limits(texts, f"{label} {role}", signed_in=role != PUBLIC, of_role=True)
     return found
 
 
@@ -185,9 +197,11 @@ def _route(service: str, item: object, source: str) -> Route:
     if not isinstance(item.get("stream", False), bool):
         raise ConfigError(f"{label}: stream must be true or false.")
     _check_times(item, label)
+    _check_websocket(item, label)
     limits = parse_limits(item.get("limits", []), label, signed_in=item["scope"] != PUBLIC)
     cache = parse_life(item["cache"], label) if "cache" in item else 0.0
-    return Route(service=service, **{**item, "limits": limits, "cache": cache})
+    stream = item.get("stream", False) or item.get("websocket", False)
+    return Route(service=service, **{**item, "limits": limits, "cache": cache, "stream": stream})
 
 
 def _check_times(item: Mapping[str, Any], label: str) -> None:
@@ -201,8 +215,29 @@ def _check_times(item: Mapping[str, Any], label: str) -> None:
         raise ConfigError(f"{label}: priority must be one of {', '.join(PRIORITIES)}.")
     if "cache" in item and (item["method"] != "GET" or item.get("stream", False)):
         raise ConfigError(f"{label}: only a GET that is no stream can be cached.")
-    if not isinstance(item.get("idempotent", True), bool):
-        raise ConfigError(f"{label}: idempotent must be true or false.")
+    _check_idempotent(item, label)
+
+
+def _check_idempotent(item: Mapping[str, Any], label: str) -> None:
+    wanted = item.get("idempotent", True)
+    if not isinstance(wanted, bool) and wanted != REQUIRED:
+        raise ConfigError(f'{label}: idempotent must be true, false or "{REQUIRED}".')
+    if wanted == REQUIRED and (item["method"] not in KEYED_METHODS or item["scope"] == PUBLIC):
+        raise ConfigError(
+            f"{label}: an Idempotency-Key can only be required of signed-in callers of "
+            f"{' and '.join(sorted(KEYED_METHODS))}."
+        )
+
+
+def _check_websocket(item: Mapping[str, Any], label: str) -> None:
+    websocket = item.get("websocket", False)
+    if not isinstance(websocket, bool):
+        raise ConfigError(f"{label}: websocket must be true or false.")
+    if websocket and (item["method"] != "GET" or {"hedge", "cache", "body_limit"} & set(item)):
+        raise ConfigError(
+            f"{label}: only a GET can be a WebSocket. It has no body, and is neither kept nor "
+            "asked of two instances: leave out body_limit, cache and hedge."
+        )
 
 
 def _check_path(path: object, label: str) -> None:

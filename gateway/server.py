@@ -18,21 +18,8 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 from sanic.server import AsyncioServer
 
-from gateway.http1 import ClientConnection, client_of, watch
-from gateway.http1_answer import Answer
+from gateway.http1 import ClientConnection, watch
 from gateway.site import Site
-
-__all__ = [
-    "Answer",
-    "EdgeServer",
-    "address_of",
-    "begin",
-    "begun",
-    "gone",
-    "last_on_connection",
-    "scheme_of",
-    "skip_body",
-]
 
 
 class EdgeServer(Sanic[Any, Any]):
@@ -57,49 +44,6 @@ class EdgeServer(Sanic[Any, Any]):
         assert server is not None
         self.ctx.connections = server.connections
         return server
-
-
-def begun(request: Request) -> bool:
-    """Whether the head of an answer has been sent, so that only cutting the connection is left."""
-    connection = client_of(request)
-    return connection is None or connection.begun
-
-
-def gone(request: Request) -> bool:
-    """Whether the client has closed its connection."""
-    connection = client_of(request)
-    return connection is None or connection.is_gone
-
-
-def begin(request: Request, answer: Answer) -> Answer:
-    """Make `answer` the one to `request`; its first `send` sends the head."""
-    connection = client_of(request)
-    assert connection is not None
-    connection.begin(answer)
-    return answer
-
-
-def last_on_connection(request: Request) -> None:
-    """Close the connection after this answer: where the next request begins can't be known."""
-    connection = client_of(request)
-    if connection is not None:
-        connection.keep_alive = False
-
-
-def skip_body(request: Request) -> None:
-    """Drop a body that nobody will read; the connection ends if it isn't all there yet."""
-    connection = client_of(request)
-    if connection is not None:
-        connection.skip_body()
-
-
-def scheme_of(request: Request) -> str:
-    return "https" if request.conn_info is not None and request.conn_info.ssl else "http"
-
-
-def address_of(request: Request) -> str:
-    """The address of the peer: a client, or the proxy in front."""
-    return request.conn_info.client_ip if request.conn_info is not None else ""
 
 
 async def _start_watching(app: Sanic[Any, Any]) -> None:

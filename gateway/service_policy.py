@@ -28,6 +28,7 @@ BALANCE: Final[Mapping[str, str]] = {
     "hash": "by_key",
     "weighted": "by_weight",
 }
+_MAY_BE_OFF: Final = frozenset({"errors", "gateway_errors", "most"})  # None, written as false
 _SCALARS: Final = frozenset({"balance", "versions", "health_path"})
 
 
@@ -45,7 +46,7 @@ class ServicePolicy:
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
     budget: BudgetPolicy = BudgetPolicy()  # noqa: RUF009 - frozen
     shedding: SheddingPolicy = SheddingPolicy(limit=1024)  # noqa: RUF009 - frozen
-    streams: SheddingPolicy = SheddingPolicy(limit=1024, batch_share=1.0)  # noqa: RUF009 - frozen
+    streams: SheddingPolicy = SheddingPolicy(limit=16_384, batch_share=1.0)  # noqa: RUF009 - frozen
 
 
 _PARTS: Final[Mapping[str, Any]] = {
@@ -107,33 +108,37 @@ def _versions(value: object, where: str) -> Mapping[str, float]:
 
 def _part(kind: Any, base: Any, value: object, where: str) -> Any:
     """A policy of `kind` whose fields are numbers (or lists of statuses)."""
-    fields = {one.name: str(one.type) for one in dataclasses.fields(kind)}
+    # By their defaults: the compiled classes keep no annotations.
+    usual = kind()
+    fields = {one.name: type(getattr(usual, one.name)) for one in dataclasses.fields(kind)}
     if not isinstance(value, dict):
         raise ConfigError(f"{where} must be a table with fields of {', '.join(sorted(fields))}.")
     changes: dict[str, Any] = {}
     for name, one in value.items():
         if name not in fields:
             raise ConfigError(f"{where}: unknown {name!r}. Known are {', '.join(sorted(fields))}.")
-        changes[name] = _value(one, fields[name], f"{where}.{name}")
+        if one is False and name in _MAY_BE_OFF:
+            changes[name] = None
+        else:
+            wanted = int if name in _MAY_BE_OFF else fields[name]
+            changes[name] = _value(one, wanted, f"{where}.{name}")
     return dataclasses.replace(base if base is not None else kind(), **changes)
 
 
-def _value(value: object, kind: str, where: str) -> Any:
-    if kind.startswith("frozenset"):
+def _value(value: object, kind: type, where: str) -> Any:
+    if kind is frozenset:
         if not isinstance(value, list) or not all(
             isinstance(one, int) and 400 <= one <= 599 for one in value
         ):
             raise ConfigError(f"{where} must be a list of statuses such as [502, 503].")
         return frozenset(value)
-    if kind == "bool":
+    if kind is bool:
         if not isinstance(value, bool):
             raise ConfigError(f"{where} must be true or false.")
         return value
-    if value is False and "None" in kind:
-        return None
     if not _is_number(value) or not isinstance(value, int | float) or value < 0:
         raise ConfigError(f"{where} must be a number of 0 or more.")
-    if "int" in kind and not isinstance(value, int):
+    if kind is int and not isinstance(value, int):
         raise ConfigError(f"{where} must be a whole number.")
     return value
 

@@ -18,4 +18,5 @@ class Timeouts:
     grace: float = 5.0  # of waiting for a body, before it must come at
     rate: float = 500.0  # bytes per second, on the average
     registry: float = 2.0  # between two looks at the registry
+    recheck: float = 5.0  # between two looks at who holds a WebSocket open
     linger: float = 2.0  # for the rest of a refused body, so that the refusal can be read

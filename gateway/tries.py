@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from gateway.breaker import Ticket
 from gateway.connection import Connection
-from gateway.deadline import Deadline, TimeLimits, TryTime
+from gateway.deadline import TimeLimits, TryTime
+from gateway.hedged_tries import HedgedTries
 from gateway.hedging import HedgePolicy
 from gateway.outcome import Outcome, outcome_of_error, outcome_of_status
 from gateway.pool import Pool
@@ -25,40 +25,40 @@ from gateway.upstream import Exchange, Upstream
 from shared.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 
 _CONNECTS: Final = 3
+_NO_FAILURE: Final[BaseException | None] = None
+_SUCCESS: Final = Outcome.SUCCESS  # members of an enumeration are dear to look up
 _RETRIED_HEAD_S: Final = 0.05  # for the rest of an answer that nobody will see
 
 
-@dataclass(slots=True)
 class Answered:
     """A try whose answer's head has come."""
 
-    pool: Pool
-    upstream: Upstream
-    connection: Connection
+    def __init__(self, pool: Pool, upstream: Upstream, connection: Connection) -> None:
+        self.pool = pool
+        self.upstream = upstream
+        self.connection = connection
 
     async def close(self) -> None:
         await self.upstream.close(self.connection)
 
 
-@dataclass(slots=True)  # not frozen: that makes every field dearer, on every request
 class Patience:
     """What a request may take. `deadline` None: its body is still coming, only tries are timed."""
 
-    limits: TimeLimits
-    deadline: Deadline | None
-    tell: bool = True  # pass the time that is left on to the service
+    def __init__(self, limits: TimeLimits, deadline: float | None, *, tell: bool = True) -> None:
+        self.limits = limits
+        self.deadline = deadline  # by the monotonic clock
+        self.tell = tell  # pass the time that is left on to the service
 
     def next_try(self) -> TryTime:
         if self.deadline is None:
-            limits = self.limits
-            whole = limits.total if limits.per_try is None else min(limits.total, limits.per_try)
-            return TryTime(whole, cut_short=False)
+            return TryTime(self.limits.longest_try, cut_short=False)
         return self.limits.try_time(self.deadline, time.monotonic())
 
     def left(self) -> float:
         if self.deadline is None:
             return self.limits.total
-        return self.deadline.left(time.monotonic())
+        return max(0.0, self.deadline - time.monotonic())
 
 
 async def ask(
@@ -86,7 +86,10 @@ async def ask(
             if hedge is None:
                 answered = await _once(pool, upstream, exchange, patience)
             else:
-                answered = await _hedged(pool, upstream, exchange, patience, key, hedge)
+                hedged = HedgedTries(
+                    partial(_once, pool, exchange=exchange, patience=patience), pool, key, hedge
+                )
+                answered = await hedged.first(upstream, exchange.method, exchange.body is not None)
             failure = answered.connection.status
             if failure < 500:
                 return answered
@@ -134,84 +137,37 @@ async def _once(pool: Pool, upstream: Upstream, exchange: Exchange, patience: Pa
     ticket = pool.acquire(upstream)
     if not ticket:  # its last probe was given away since it was picked
         raise pool.nobody()
-    began = time.perf_counter()
+    began = time.monotonic()
     try:
         connection = await upstream.open(exchange, time_left.seconds, tell=patience.tell)
     except BaseException as error:
         outcome = outcome_of_error(error)
         if time_left.cut_short and isinstance(error, UpstreamTimeout):
             outcome = Outcome.CANCELLED
-        pool.ended(upstream, ticket, outcome, time.perf_counter() - began)
+        pool.ended(upstream, ticket, outcome, time.monotonic() - began)
         raise
-    _note(pool, upstream, ticket, connection.status, time.perf_counter() - began, time_left)
+    status = connection.status
+    if status < 400:
+        outcome = _SUCCESS
+    else:
+        outcome = outcome_of_status(status)
+        if status == 504 and time_left.cut_short:  # the service itself refused for want of time
+            outcome = Outcome.CANCELLED
+    pool.ended(upstream, ticket, outcome, time.monotonic() - began)
     return Answered(pool, upstream, connection)
-
-
-def _note(
-    pool: Pool, upstream: Upstream, ticket: Ticket, status: int, seconds: float, given: TryTime
-) -> None:
-    outcome = outcome_of_status(status)
-    if status == 504 and given.cut_short:  # the service itself refused for want of time
-        outcome = Outcome.CANCELLED
-    pool.ended(upstream, ticket, outcome, seconds)
-
-
-async def _hedged(
-    pool: Pool,
-    upstream: Upstream,
-    exchange: Exchange,
-    patience: Patience,
-    key: str | None,
-    hedge: HedgePolicy,
-) -> Answered:
-    """The first answer of several tries; the others are given up."""
-    asked = [upstream]
-    running = {asyncio.create_task(_once(pool, upstream, exchange, patience))}
-    failed: BaseException | None = None
-    try:
-        while running:
-            wait = hedge.wait(
-                exchange.method, has_body=exchange.body is not None, hedges=len(asked) - 1
-            )
-            done, running = await asyncio.wait(
-                running, timeout=wait, return_when=asyncio.FIRST_COMPLETED
-            )
-            for one in done:
-                failed = one.exception()
-                if failed is None:
-                    # Of two that came at once, one is enough.
-                    running |= done - {one}
-                    return one.result()
-            if done or wait is None:
-                continue
-            other = pool.pick(asked, key)
-            if other is None or not pool.retries.budget.take():
-                hedge = HedgePolicy(hedge.delay_s, 0)
-                continue
-            pool.hedged += 1
-            asked.append(other)
-            running.add(asyncio.create_task(_once(pool, other, exchange, patience)))
-    finally:
-        await _give_up(running)
-    assert failed is not None
-    raise failed
-
-
-async def _give_up(running: set[asyncio.Task[Answered]]) -> None:
-    for one in running:
-        one.cancel()
-    for ended in await asyncio.gather(*running, return_exceptions=True):
-        if isinstance(ended, Answered):
-            await ended.close()
 
 
 async def _discard(answered: Answered) -> None:
     """Read the little that an error's answer holds, so that its connection can be kept."""
-    connection = answered.connection
+    connection, failure = answered.connection, _NO_FAILURE
     try:
         while not connection.exhausted:
             if not await connection.read(_RETRIED_HEAD_S):
                 break
     except UpstreamError:
         pass  # the connection ends with it; the answer was not wanted
+    except BaseException as error:  # noqa: BLE001 - raised below
+        failure = error
     await answered.close()
+    if failure is not None:
+        raise failure

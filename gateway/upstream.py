@@ -7,7 +7,8 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from time import monotonic
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from gateway.breaker import Breaker
@@ -15,6 +16,7 @@ from gateway.connection import BodySource, Connection
 from gateway.deadline import DEADLINE_HEADER, format_deadline
 from gateway.peak_ewma import PeakEwma
 from gateway.slow_start import SlowStart
+from gateway.time_limit import within
 from shared.errors import UpstreamError, UpstreamUnavailable
 
 # Below the 75 s after which a service closes an idle connection: who closes first wins no race.
@@ -25,16 +27,25 @@ _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
-@dataclass(slots=True)  # not frozen: that makes every field dearer, on every request
 class Exchange:
     """A request as it goes to an instance, whichever that is."""
 
-    method: str
-    target: str  # '/path?query'
-    headers: str  # 'name: value\r\n' lines without Host and framing
-    body: BodySource | None = None
-    timeout: float = 15.0  # seconds
-    idle: float = 60.0
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: str,
+        body: BodySource | None = None,
+        timeout: float = 15.0,
+        idle: float = 60.0,
+    ) -> None:
+        self.method = method
+        self.target = target  # '/path?query'
+        self.headers = headers  # 'name: value\r\n' lines without Host and framing
+        self.body = body
+        self.timeout = timeout  # seconds
+        self.idle = idle
+        self.upgrade = False  # asks to leave HTTP; `headers` say for what
 
     @property
     def repeatable(self) -> bool:
@@ -122,8 +133,15 @@ class Upstream:
 
     async def close(self, connection: Connection) -> None:
         """End the exchange on a connection that `open` returned; it is kept if it can be."""
+        try:
+            await connection.stop_sending()
+        finally:
+            self.release(connection)
+
+    def release(self, connection: Connection) -> None:
+        """`close` for an exchange whose request is sent as a whole."""
         self.in_flight -= 1
-        if await connection.finish() and not self._retired and len(self._idle) < _MAX_IDLE:
+        if connection.finish() and not self._retired and len(self._idle) < _MAX_IDLE:
             self._idle.append(connection)
         else:
             connection.abort()
@@ -135,7 +153,7 @@ class Upstream:
             self._idle.pop().abort()
 
     def _kept(self) -> Connection | None:
-        oldest = asyncio.get_running_loop().time() - _IDLE_S
+        oldest = monotonic() - _IDLE_S
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed and connection.idle_since > oldest:
@@ -147,10 +165,12 @@ class Upstream:
         loop = asyncio.get_running_loop()
         address = self._address
         try:
-            async with asyncio.timeout(self._connect_timeout):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(loop), address.host, address.port, ssl=address.tls
-                )
+            connection = Connection(loop)
+            made: Any = lambda: connection  # noqa: E731 - a protocol by its methods
+            connecting = loop.create_connection(made, address.host, address.port, ssl=address.tls)
+            await within(self._connect_timeout, connecting)
+            if connection.closed:
+                raise ConnectionResetError  # nothing was sent: another instance may be asked
         except OSError as error:  # TimeoutError is one
             self.failed_at = loop.time()
             self.unreachable = True
@@ -173,10 +193,15 @@ class Upstream:
             head += "content-length: 0\r\n"
         if tell:
             head += f"{DEADLINE_HEADER}: {format_deadline(timeout)}\r\n"
+        connection.upgrading = exchange.upgrade
         try:
             await connection.exchange(head, exchange.body, timeout, exchange.idle)
-        except BaseException:
-            await connection.finish()
+            return connection
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failure = error
+        try:
+            await connection.stop_sending()
+        finally:
+            connection.finish()
             connection.abort()
-            raise
-        return connection
+        raise failure

@@ -1,8 +1,13 @@
 """One metrics page for all workers of a port: a scrape reaches any one of them.
 
-Each writes its own page to a file now and then; the one that is asked adds the others' to its own.
-Series carry a label `worker` instead of being added up: a worker that is started again begins at 0,
-which Prometheus takes for a reset of that series only.
+Each worker keeps a file with what it has counted, written every few seconds and whenever one of
+them is asked for the page; the page is the sum of the files. Nothing is shown that does not stand
+in a file, and a worker that is started again goes on from the file of the one before it with its
+number: what is summed up never sinks while the parent lives. What a killed worker had counted since
+it last wrote, a few seconds at most, is lost.
+
+Counters and histograms are added up, gauges by the table in gauge_rules.py. A gauge of a worker
+that has ended is no more: the parent takes it out of the file.
 """
 
 from __future__ import annotations
@@ -10,26 +15,37 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+import orjson
+import structlog
 from prometheus_client.metrics_core import Metric
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector
 
-EVERY_S: Final = 2.0
-_OLD_S: Final = 15.0  # a worker that wrote nothing for so long has gone
+from gateway.inquiries import Inquiries
+from gateway.metrics_text import Family, added, families_of, lasting, rendered
+
+EVERY_S: Final = 5.0
+_FRESH_S: Final = 0.2  # how often a worker writes its file at most, whoever asks how often
+_QUESTION: Final = "metrics"
+log = structlog.get_logger()
 
 
 class WorkerMetrics:
-    """The page of worker `number`; `folder` is shared by the workers of one port."""
+    """The metrics of worker `number`; `folder` is shared by the workers of one port."""
 
-    def __init__(self, folder: Path, number: int, own: Callable[[], bytes]) -> None:
+    def __init__(
+        self, folder: Path, number: int, own: Callable[[], Iterable[Metric]], others: Inquiries
+    ) -> None:
         self._folder = folder
-        self._number = number
+        self._path = metrics_file(folder, number)
         self._own = own
+        self._others = others
+        self._before = lasting(read_families(self._path))  # of those with our number before us
+        self._written_at = float("-inf")
+        self._asking = asyncio.Lock()
+        others.answer(_QUESTION, self._asked)
 
     async def write_forever(self) -> None:
         while True:
@@ -37,49 +53,69 @@ class WorkerMetrics:
             await asyncio.sleep(EVERY_S)
 
     def write(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(self._number)
-        new = path.with_suffix(".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(self._own())
-        new.replace(path)
+        """Bring the file up to date."""
+        own = families_of(self._own())
+        try:
+            write_families(self._path, added([self._before, own]) if self._before else own)
+        except OSError as error:  # a full disk stops the figures, not the requests
+            log.warning("metrics can't be written", file=self._path.name, reason=error.strerror)
+        self._written_at = time.monotonic()
 
-    def page(self) -> bytes:
-        """All workers' metrics, the own ones as of now, the others' some seconds old."""
-        pages = {self._number: self._own()}
-        for path in self._folder.glob("worker-*.prom"):
-            number = int(path.stem.removeprefix("worker-"))
-            try:
-                if number not in pages and time.time() - path.stat().st_mtime < _OLD_S:
-                    pages[number] = path.read_bytes()
-            except FileNotFoundError:
-                continue  # it was being replaced
-        return merged(pages)
+    async def page(self) -> bytes:
+        """All workers' metrics; a worker that doesn't answer as it last wrote them."""
+        async with self._asking:  # one page at a time, whoever asks how often
+            self._asked()
+            await self._others.ask(_QUESTION)
+            # Read anew each time: a page that was kept would be behind one of another worker.
+            return await asyncio.to_thread(_summed_page, self._folder)
 
-    def _path(self, number: int) -> Path:
-        return self._folder / f"worker-{number}.prom"
+    def _asked(self) -> bytes:
+        if time.monotonic() - self._written_at >= _FRESH_S:
+            self.write()
+        return b""
 
 
-def merged(pages: dict[int, bytes]) -> bytes:
-    """Pages by worker as one, each sample with its worker."""
-    families: dict[str, Metric] = {}
-    for number, page in sorted(pages.items()):
-        for family in text_string_to_metric_families(page.decode()):
-            into = families.setdefault(
-                family.name, Metric(family.name, family.documentation, family.type)
-            )
-            for sample in family.samples:
-                labels = {**sample.labels, "worker": str(number)}
-                into.samples.append(sample._replace(labels=labels))
-    registry = CollectorRegistry()
-    registry.register(_Fixed(families.values()))
-    return generate_latest(registry)
+def metrics_file(folder: Path, number: int) -> Path:
+    return folder / f"worker-{number}.json"
 
 
-class _Fixed(Collector):
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = tuple(families)
+def retire(folder: Path, number: int) -> None:
+    """Worker `number` has ended: what it counted stays, its gauges go."""
+    path = metrics_file(folder, number)
+    try:
+        if path.exists():
+            write_families(path, lasting(read_families(path)))
+    except OSError as error:
+        log.warning("metrics can't be written", file=path.name, reason=error.strerror)
 
-    def collect(self) -> Iterable[Metric]:
-        return self._families
+
+def read_families(path: Path) -> list[Family]:
+    """What stands there; nothing if that is not to be read, as before the first time."""
+    try:
+        return [
+            Family(str(name), str(documentation), str(kind), _numbers(samples))
+            for name, documentation, kind, samples in orjson.loads(path.read_bytes())
+        ]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        log.warning("a worker's metrics can't be read", file=path.name, reason=str(error))
+        return []
+
+
+def write_families(path: Path, families: Iterable[Family]) -> None:
+    """As a whole or not at all; readable by the owner only."""
+    written = [[one.name, one.documentation, one.kind, one.samples] for one in families]
+    new = path.with_suffix(".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(orjson.dumps(written))
+    new.replace(path)
+
+
+def _numbers(samples: Mapping[str, object]) -> dict[str, float]:
+    return {series: value for series, value in samples.items() if isinstance(value, float)}
+
+
+def _summed_page(folder: Path) -> bytes:
+    return rendered(added(read_families(path) for path in sorted(folder.glob("worker-*.json"))))

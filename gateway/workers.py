@@ -1,8 +1,13 @@
 """Several gateway processes on one port: started, watched, started again, stopped together.
 
-The kernel spreads connections over the workers (SO_REUSEPORT). What they share is in Redis: limits,
-idempotency keys, the registry. Breakers, ejections and kept answers belong to each: every worker
-sees enough requests to judge for itself, and a shared state would cost a round trip per request.
+The kernel spreads connections over the workers (SO_REUSEPORT). Limits, idempotency keys and the
+registry are in Redis. Circuits, ejections and health are told from worker to worker (gossip.py),
+metrics and the operators' views are put together when somebody asks (worker_metrics.py, admin.py).
+Load limits, retry budgets and kept answers belong to each worker.
+
+What the workers need for that is made by the parent, and outlives each of them: one pair of
+datagram sockets for each, inherited by all, and a folder for their metrics. Both end with the
+parent; a worker ends when its parent does.
 """
 
 from __future__ import annotations
@@ -12,24 +17,29 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Final
 
 import structlog
 
+from gateway.run_folder import run_folder
+from gateway.worker_metrics import retire
+from gateway.worker_place import WorkerPlace
 from shared.config import Config
 from shared.errors import ConfigError
 from shared.process import EXIT_CONFIG
 
-WORKER: Final = "--worker"
 _FIRST_S: Final = 0.5
 _LONGEST_S: Final = 30.0
 _SLACK_S: Final = 5.0
 log = structlog.get_logger()
 
+Pair = tuple[socket.socket, socket.socket]
+
 
 class Workers:
-    """`running` in the parent; each worker is `python -m gateway --worker NUMBER`."""
+    """`run` in the parent; each worker is `python -m gateway` with its place as arguments."""
 
     name = "gateway"
 
@@ -40,15 +50,18 @@ class Workers:
         self._code = 0
 
     async def run(self) -> int:
-        """Until SIGTERM or SIGINT, or until a worker refuses its settings; the exit code."""
+        """Until SIGTERM or SIGINT, or until a new worker refuses its settings; the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
-        with _reserved(self._config):
+        with ExitStack() as stack:
+            stack.enter_context(_reserved(self._config))
+            folder = _folder(stack, self._config)
+            pairs = [_pair(stack) for _ in range(self._config.gateway_workers)]
             keepers = [
-                asyncio.create_task(self._keep(number))
-                for number in range(1, self._config.gateway_workers + 1)
+                asyncio.create_task(self._keep(number, pairs, folder))
+                for number in range(1, len(pairs) + 1)
             ]
             await self._stopping.wait()
             self._tell(signal.SIGTERM)
@@ -60,24 +73,36 @@ class Workers:
                 await asyncio.wait(late)
         return self._code
 
-    async def _keep(self, number: int) -> None:
+    async def _keep(self, number: int, pairs: list[Pair], folder: Path) -> None:
         """Run worker `number`, again and again, later each time when it ends soon."""
-        loop, delay = asyncio.get_running_loop(), _FIRST_S
+        loop, delay, restarted = asyncio.get_running_loop(), _FIRST_S, False
+        inbox = pairs[number - 1][0]
+        sockets = tuple(
+            (pair[0] if place == number else pair[1]).fileno()
+            for place, pair in enumerate(pairs, start=1)
+        )
+        place = WorkerPlace(number, sockets, folder)
         while not self._stopping.is_set():
             began = loop.time()
+            _drain(inbox)
             worker = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "gateway", WORKER, str(number)),
+                *(sys.executable, "-P", "-m", "gateway", *place.arguments()),
                 stdin=asyncio.subprocess.PIPE,  # its end tells a worker that the parent has gone
+                pass_fds=sockets,
             )
             self._running[number] = worker
             code = await worker.wait()
             del self._running[number]
+            retire(folder, number)
             if self._stopping.is_set():
                 return
-            if code == EXIT_CONFIG:
+            # A worker started again may find a route table that the others refused when they were
+            # told to reload: they keep theirs and go on, and it comes back once the file is right.
+            if code == EXIT_CONFIG and not restarted:
                 self._code = code
                 self._stopping.set()
                 return
+            restarted = True
             log.error("a gateway worker ended and is started again", worker=number, code=code)
             if loop.time() - began > _LONGEST_S:
                 delay = _FIRST_S
@@ -91,11 +116,31 @@ class Workers:
                 worker.send_signal(number)
 
 
-def worker_number(arguments: list[str]) -> int | None:
-    """Which worker this process is by its arguments; None if it is none."""
-    if len(arguments) == 2 and arguments[0] == WORKER and arguments[1].isdigit():
-        return int(arguments[1])
-    return None
+def _folder(stack: ExitStack, config: Config) -> Path:
+    parent = config.home / "run" / f"gateway-{config.gateway_port}"
+    try:
+        return stack.enter_context(run_folder(parent))
+    except OSError as error:
+        raise ConfigError(
+            f"LOOMA_HOME: can't keep the workers' metrics in {parent}: {error.strerror}. "
+            "Point LOOMA_HOME at a directory that this user may write."
+        ) from error
+
+
+def _pair(stack: ExitStack) -> Pair:
+    """What a worker reads, and what the others write to it."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for one in pair:
+        stack.callback(one.close)
+        one.setblocking(False)
+    return pair
+
+
+def _drain(inbox: socket.socket) -> None:
+    """What was meant for a worker that ended is not its successor's."""
+    with suppress(BlockingIOError):
+        while True:
+            inbox.recv(1)
 
 
 def stop_with_parent() -> None:

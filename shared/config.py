@@ -257,9 +257,16 @@ SETTINGS: tuple[Setting, ...] = (
         _positive,
     ),
     Setting(
+        "GATEWAY_REPLICAS",
+        "1",
+        "gateways (hosts or containers) that share one Redis, at least: each counts its part of the limits while it is away",
+        "3",
+        _positive,
+    ),
+    Setting(
         "TRUSTED_PROXIES",
         "",
-        "networks of the proxies in front, by comma: only their X-Forwarded-For is believed",
+        "networks of the proxies in front, by comma: only their X-Forwarded-For and -Proto are believed",
         "10.0.0.0/8,192.168.1.7/32",
         _networks,
     ),
@@ -352,6 +359,7 @@ class Config:
     gateway_routes: Path | None
     gateway_issuers: Path | None
     gateway_workers: int
+    gateway_replicas: int
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     cors_origins: tuple[str, ...]
     service_version: str

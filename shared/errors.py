@@ -14,6 +14,7 @@
     ├── RequestTimeout          408     the request came too slowly
     ├── UriTooLong              414
     ├── ExpectationFailed       417     an Expect other than 100-continue
+    ├── UpgradeRequired         426     the path is a WebSocket
     ├── HeadersTooLarge         431     too many header fields, or too long
     ├── StoreError              500     a store refused a correct request
     │   ├── StoreConflict       409     unique or serialisation conflict
@@ -160,6 +161,20 @@ class HeadersTooLarge(LoomaError):
     status = 431
     code = 1014
     name = "headers_too_large"
+
+
+class UpgradeRequired(LoomaError):
+    status = 426
+    code = 1015
+    name = "upgrade_required"
+
+    def headers(self) -> dict[str, str]:
+        return {
+            **super().headers(),
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+        }
 
 
 class StoreError(LoomaError):

@@ -38,9 +38,15 @@ class Instance:
         return f"{_PREFIX}{self.service}:{self.id}"
 
 
-async def announce(cache: Cache, service: str, url: str, version: str = "1") -> None:
-    """Heartbeat until cancelled, then withdraw. A Redis that is away is tried again."""
-    instance = Instance(service, url, uuid4().hex, version)
+async def announce(
+    cache: Cache, service: str, url: str, version: str = "1", identity: str = ""
+) -> None:
+    """Heartbeat until cancelled, then withdraw. A Redis that is away is tried again.
+
+    Every process is one of its own unless it has an `identity`, under which it counts once however
+    often it is started again.
+    """
+    instance = Instance(service, url, identity or uuid4().hex, version)
     value = orjson.dumps(asdict(instance))
     try:
         while True:

@@ -7,7 +7,9 @@ Nothing else opens a service.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import re
 import time
 from collections import OrderedDict
@@ -17,6 +19,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import jwt
+import orjson
 
 from shared.errors import Forbidden, Unauthenticated
 
@@ -83,6 +86,9 @@ _WINDOW_S: Final = 30
 _LEEWAY_S: Final = 5
 
 
+_JWS_HEADER: Final = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=") + b"."
+
+
 class InternalTokens:
     """Mints and verifies internal tokens; both sides cache, bounded, by the whole token."""
 
@@ -98,10 +104,14 @@ class InternalTokens:
 
     def mint(self, principal: Principal, audience: str) -> str:
         """A token for `principal` that the service `audience` accepts for at least 30 s more."""
+        return self.minted(principal, audience)[1]
+
+    def minted(self, principal: Principal, audience: str) -> tuple[float, str]:
+        """(until when to use it, in seconds since 1970, the token): once per 30 s."""
         now = self._clock()
         known = self._minted.get((principal, audience))
         if known is not None and now < known[0]:
-            return known[1]
+            return known
         claims = {
             "iss": _ISSUER,
             "aud": audience,
@@ -113,9 +123,17 @@ class InternalTokens:
             "kind": principal.kind,
             "sid": principal.session,
         }
-        token = jwt.encode(claims, self._key, algorithm="HS256")
-        _remember(self._minted, (principal, audience), (now + _WINDOW_S, token), self._size)
-        return token
+        token = self._signed(claims)
+        minted = (now + _WINDOW_S, token)
+        _remember(self._minted, (principal, audience), minted, self._size)
+        return minted
+
+    def _signed(self, claims: dict[str, Any]) -> str:
+        """HS256 (RFC 7515); PyJWT, which reads it, would take three times as long to write it."""
+        payload = base64.urlsafe_b64encode(orjson.dumps(claims)).rstrip(b"=")
+        signed = _JWS_HEADER + payload
+        signature = base64.urlsafe_b64encode(hmac.digest(self._key, signed, "sha256")).rstrip(b"=")
+        return (signed + b"." + signature).decode("ascii")
 
     def verify(self, token: str, audience: str) -> Principal:
         """The principal of a valid token; Unauthenticated for anything else."""

@@ -15,6 +15,7 @@ import structlog
 from sanic import Sanic
 
 from shared.errors import ConfigError
+from shared.port_holder import holder
 
 log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ def listen(host: str, port: int, setting: str, *, shared: bool = False) -> socke
         sock.close()
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(
-                f"{setting}: port {port} on {host} is taken by another process. "
+                f"{setting}: port {port} on {host} is taken by {holder(port)}. "
                 f"Stop that one, or set {setting} to a free port, e.g. {setting}={port + 1}."
             ) from error
         raise ConfigError(

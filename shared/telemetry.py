@@ -82,14 +82,20 @@ def configure_logging(service: str, config: Config) -> None:
         logging.getLogger(noisy).propagate = True
 
 
+def process_registry() -> CollectorRegistry:
+    """The Prometheus registry of one process, with what is measured of any process."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
 class Metrics:
-    """The Prometheus registry of one process with what every HTTP process counts."""
+    """The Prometheus registry of one process with what every service counts."""
 
     def __init__(self, service: str) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        self.registry = process_registry()
         self.requests = Counter(
             "http_requests_total",
             "Requests answered",

@@ -44,16 +44,30 @@ async def fresh_database(server_url: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def stores() -> AsyncIterator[Endpoints]:
-    """The embedded stores, started once for the whole run in a home of their own."""
+async def stores_home() -> AsyncIterator[Path]:
+    """The home of this run's embedded stores; those that were started stop at the end."""
     # Not under pytest's own directory: every run of pytest takes that away from other users, and
     # under root PostgreSQL runs as one.
     with tempfile.TemporaryDirectory(prefix="looma-test-", ignore_cleanup_errors=True) as home:
-        embedded = EmbeddedStores(Path(home))
-        try:
-            yield await embedded.start()
-        finally:
-            await embedded.stop()
+        yield Path(home)
+        await EmbeddedStores(Path(home)).stop()
+
+
+@pytest.fixture(scope="session")
+async def stores(stores_home: Path) -> Endpoints:
+    """The embedded stores, started once for the whole run in a home of their own."""
+    return await EmbeddedStores(stores_home).start()
+
+
+@pytest.fixture(scope="session")
+async def redis_server(stores_home: Path) -> str:
+    """The URL of the embedded Redis, for tests that need no other store: it is there in no time."""
+    return (await EmbeddedStores(stores_home, which=frozenset({"redis"})).start()).redis_url
+
+
+def redis_database(url: str, number: int) -> str:
+    """The URL of another database of the embedded Redis. Channels are common to all of them."""
+    return urlunsplit(urlsplit(url)._replace(query=f"db={number}"))
 
 
 @pytest.fixture
@@ -64,12 +78,12 @@ async def database_url(stores: Endpoints) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def redis_url(stores: Endpoints) -> str:
-    """The embedded Redis, emptied."""
-    client = aioredis.Redis.from_url(stores.redis_url)
-    await client.flushall()
+async def redis_url(redis_server: str) -> str:
+    """The embedded Redis, its first database emptied."""
+    client = aioredis.Redis.from_url(redis_server)
+    await client.flushdb()
     await client.aclose()
-    return stores.redis_url
+    return redis_server
 
 
 @pytest.fixture

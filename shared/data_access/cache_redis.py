@@ -110,9 +110,9 @@ class RedisCache:
     async def increment(self, key: str, *, ttl: float) -> int:
         return int(await self.eval(_INCREMENT, [key], [_milliseconds(ttl)]))
 
-    async def publish(self, channel: str, message: bytes) -> None:
+    async def publish(self, channel: str, message: bytes) -> int:
         async with self._bounded():
-            await self._client.publish(channel, message)
+            return int(await self._client.publish(channel, message))
 
     @asynccontextmanager
     async def subscribe(self, channel: str) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -114,10 +114,10 @@ async def test_a_broken_script_is_a_store_error(cache):
 
 
 async def test_a_subscriber_gets_what_is_published_from_then_on(cache, prefix):
-    await cache.publish(prefix, b"too early")
+    assert await cache.publish(prefix, b"too early") == 0
     async with cache.subscribe(prefix) as messages, cache.subscribe(prefix) as others:
         for text in NASTY:
-            await cache.publish(prefix, text.encode())
+            assert await cache.publish(prefix, text.encode()) == 2
         await cache.publish(prefix + "other", b"not ours")
         await cache.publish(prefix, b"last")
         for stream in (messages, others):

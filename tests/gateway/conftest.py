@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -18,15 +17,11 @@ from gateway.retries import RetryPolicy
 from gateway.service_policy import ServicePolicy
 from gateway.timeouts import Timeouts
 from shared.config import Config
-from shared.data_access.cache_redis import RedisCache
-from shared.errors import StoreUnavailable
-from tests.conftest import LOCAL_REDIS, skip_unless_ci
+from tests.conftest import redis_database
 from tests.gateway.issuer import FakeAuth
 from tests.gateway.wire import Behaviour, Wire, echo
 
 SECRET = "s" * 64
-# A database of its own: the registry is read as a whole.
-REDIS = LOCAL_REDIS.rpartition("/")[0] + "/13"
 
 # Services that fail as often as a test wants: nothing opens, ejects, probes or repeats.
 LENIENT = ServicePolicy(
@@ -43,7 +38,6 @@ def gateway_config(home: Path, **settings: str) -> Config:
             "LOOMA_HOME": str(home),
             "INTERNAL_TOKEN_SECRET": SECRET,
             "SHUTDOWN_SECONDS": "2",
-            "REDIS_URL": REDIS,
             **settings,
         }
     )
@@ -98,17 +92,9 @@ async def platform_in(
 
 
 @pytest.fixture(scope="session")
-async def redis_at() -> str:
-    """A Redis database that only these tests use."""
-    cache = RedisCache(REDIS)
-    try:
-        await cache.ping()
-        await cache.delete(*await cache.scan("registry:"))
-    except StoreUnavailable as error:
-        skip_unless_ci(f"no Redis at {urlsplit(REDIS).netloc}: {error.message}")
-    finally:
-        await cache.close()
-    return REDIS
+async def redis_at(redis_server: str) -> str:
+    """A Redis database that only these tests use: the registry is read as a whole."""
+    return redis_database(redis_server, 13)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.upstream import Exchange, Upstream
-from shared.errors import UpstreamTimeout, UpstreamUnavailable
+from shared.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from tests.gateway.wire import Received, answer, echo, served
 
 
@@ -153,4 +153,21 @@ async def test_cancelling_ends_the_connection() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await asyncio.wait_for(wire.lost.wait(), 1)
+        assert upstream.in_flight == 0
+
+
+async def test_an_instance_that_hangs_up_at_once_fails_at_once() -> None:
+    """As a proxy does that has nobody behind it: the request's own time isn't waited for."""
+
+    def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        upstream = Upstream(f"http://127.0.0.1:{port}", "one", 1)
+        for _ in range(20):
+            async with asyncio.timeout(5):
+                with pytest.raises(UpstreamError):
+                    await upstream.open(request("/", timeout=60))
         assert upstream.in_flight == 0

@@ -18,6 +18,7 @@ from gateway.merged_openapi import merge, references
 from gateway.route import Route, packaged_routes, read_routes
 from shared.openapi import describe
 from shared.service import Endpoint
+from tests.conftest import redis_database
 from tests.gateway.conftest import gateway_config
 from tests.gateway.wire import until
 
@@ -72,13 +73,13 @@ def test_services_named_here_are_those_there_are() -> None:
 
 @pytest.fixture
 async def signed_in(
-    tmp_path: Path, redis_at: str, local_postgres_url: str
+    tmp_path: Path, redis_at: str, database_url: str
 ) -> AsyncIterator[tuple[httpx.AsyncClient, dict[str, Any]]]:
     """A client of a gateway before a real auth service, and the tokens of its first admin."""
     # A registry of its own: this auth service must not be found by the other tests' gateways.
-    redis_url = redis_at.rpartition("/")[0] + "/15"
+    redis_url = redis_database(redis_at, 15)
     settings = {
-        "DATABASE_URL": local_postgres_url,
+        "DATABASE_URL": database_url,
         "GRAPH_URL": "bolt://127.0.0.1:1",
         "REDIS_URL": redis_url,
         "DATA_KEY": "d" * 64,

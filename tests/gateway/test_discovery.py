@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import orjson
 import pytest
 
 from gateway.balancing import Balancer
@@ -17,15 +18,17 @@ from gateway.upstream import Exchange
 from shared.data_access.cache_redis import RedisCache
 from shared.errors import UpstreamUnavailable
 from shared.registry import Instance, announce
+from tests.conftest import redis_database
+from tests.contract.proxy import proxied
 from tests.gateway.conftest import platform_in
 from tests.gateway.issuer import FakeAuth
-from tests.gateway.wire import Cable, echo, served, until
+from tests.gateway.wire import echo, served, until
 
 
 @pytest.fixture
 def registry_at(redis_at: str) -> str:
     """A database of its own: what is announced here must not reach the other tests' gateway."""
-    return redis_at.rpartition("/")[0] + "/14"
+    return redis_database(redis_at, 14)
 
 
 @pytest.fixture
@@ -97,6 +100,21 @@ async def test_a_process_that_came_back_at_its_address_counts_once(cache: RedisC
         assert urls(discovery, "portrait") == ["http://127.0.0.1:1"]
 
 
+async def test_of_two_processes_at_one_address_the_new_one_lives(cache: RedisCache) -> None:
+    """One that was killed stands in the registry until its entry expires."""
+    ids = ["50000000", "10000000", "90000000", "30000000"]  # sorted by chance, not by age
+    discovery = Discovery(cache, {}, Timeouts())
+    for number, name in enumerate(ids):
+        entry = Instance("portrait", "http://127.0.0.1:1", name)
+        await cache.set(entry.key, orjson.dumps(asdict(entry)), ttl=9)
+        for _ in range(3):
+            await discovery.refresh()
+            assert [one.name for one in discovery.of("portrait")] == ids[number : number + 1]
+    await cache.delete(f"registry:portrait:{ids[-1]}")
+    await discovery.refresh()
+    assert discovery.of("portrait")[0].name in ids[:-1]
+
+
 async def test_a_registry_that_lost_everything_changes_nothing_at_first(cache: RedisCache) -> None:
     """A Redis that restarted is empty until the next heartbeats."""
     discovery = Discovery(cache, {}, Timeouts())
@@ -164,18 +182,16 @@ async def test_nobody_to_ask_is_unavailable(cache: RedisCache) -> None:
 async def test_a_gateway_finds_a_service_and_lives_through_the_loss_of_redis(
     tmp_path: Path, cache: RedisCache, registry_at: str
 ) -> None:
-    parts = urlsplit(registry_at)
-    cable = Cable(parts.hostname or "127.0.0.1", parts.port or 6379)
-    await cable.mend()
     auth = FakeAuth()
     await auth.wire.start()
     try:
         async with (
+            proxied(registry_at) as (url, proxy),
             served(echo) as late,
             platform_in(
                 tmp_path,
                 Timeouts(registry=0.2),
-                REDIS_URL=f"redis://127.0.0.1:{cable.own_port}{parts.path}",
+                REDIS_URL=url,
                 GATEWAY_UPSTREAMS=f"auth={auth.wire.url}",
             ) as own,
         ):
@@ -193,13 +209,12 @@ async def test_a_gateway_finds_a_service_and_lives_through_the_loss_of_redis(
             assert not await found()
             async with announced(cache, "portrait", late.url):
                 await until(found, 2)
-                await cable.cut()
+                await proxy.cut()
                 await until(registry_lost, 4)
                 assert await found()
                 assert (await own.client.get("/ready")).json()["status"] == "ready"
-                await cable.mend()
+                await proxy.start()
                 await until(registry_back, 4)
                 assert await found()
     finally:
-        await cable.cut()
         await auth.wire.stop()

@@ -14,9 +14,9 @@ import pytest
 from gateway.client_address import ClientAddress
 from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
-from tests.conftest import LOCAL_REDIS
+from tests.contract.proxy import proxied
 from tests.gateway.conftest import Platform, platform_in
-from tests.gateway.wire import Cable, Received, always, answer, echo, json_answer, until
+from tests.gateway.wire import Received, always, answer, echo, json_answer, until
 
 ROUTES = """
 [limits]
@@ -264,36 +264,27 @@ async def test_a_reload_takes_the_new_table_or_keeps_the_old(
 async def test_without_redis_limits_are_counted_alone_and_together_again_after(
     tmp_path: Path, redis_at: str
 ) -> None:
-    host, port = LOCAL_REDIS.removeprefix("redis://").partition("/")[0].split(":")
-    cable = Cable(host, int(port))
-    await cable.mend()
     (tmp_path / "routes.toml").write_text(ROUTES)
-    try:
-        async with platform_in(
-            tmp_path,
-            REDIS_URL=f"redis://127.0.0.1:{cable.own_port}/13",
-            GATEWAY_ROUTES=str(tmp_path / "routes.toml"),
-        ) as own:
+    async with (
+        proxied(redis_at) as (url, proxy),
+        platform_in(tmp_path, REDIS_URL=url, GATEWAY_ROUTES=str(tmp_path / "routes.toml")) as own,
+    ):
 
-            async def degraded() -> bool:
-                await own.client.get("/tight", headers=own.auth.bearer(sub=f"user:{uuid4()}"))
-                return "rate_limit_degraded 1.0" in (await own.client.get("/metrics")).text
+        async def degraded() -> bool:
+            await own.client.get("/tight", headers=own.auth.bearer(sub=f"user:{uuid4()}"))
+            return "rate_limit_degraded 1.0" in (await own.client.get("/metrics")).text
 
-            async def together() -> bool:
-                return not await degraded()
+        async def together() -> bool:
+            return not await degraded()
 
-            assert await together()
-            await cable.cut()
-            await until(degraded, 10)
-            mine = own.auth.bearer(sub=f"user:{uuid4()}")
-            statuses = [
-                (await own.client.get("/tight", headers=mine)).status_code for _ in range(5)
-            ]
-            assert statuses == [200, 200, 200, 429, 429]
-            await cable.mend()
-            await until(together, 15)
-    finally:
-        await cable.cut()
+        assert await together()
+        await proxy.cut()
+        await until(degraded, 10)
+        mine = own.auth.bearer(sub=f"user:{uuid4()}")
+        statuses = [(await own.client.get("/tight", headers=mine)).status_code for _ in range(5)]
+        assert statuses == [200, 200, 200, 429, 429]
+        await proxy.start()
+        await until(together, 15)
 
 
 async def test_a_failing_answer_is_no_kept_one(gated: Platform) -> None:

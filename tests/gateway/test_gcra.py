@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.gcra import NEVER, Bucket, Rule
@@ -21,6 +21,7 @@ limits = st.builds(
 steps = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6)), min_size=1, max_size=60)
 
 
+@example(Limit("principal", "principal", 2297, 10, 1), 1, [(3, 5), (20, 2)])  # off by 1e-13 s
 @given(limits, st.integers(1, 8), steps)
 def test_a_process_alone_gives_out_its_part_exactly(
     limit: Limit, share: int, steps: list[tuple[int, int]]

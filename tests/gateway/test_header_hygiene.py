@@ -150,3 +150,23 @@ async def test_a_services_connection_headers_and_cookies_stay_inside(platform: P
     for name in ("x-inner", "set-cookie", "server", "x-internal-token", "proxy-authenticate",
                  "keep-alive"):  # fmt: skip
         assert name not in got.headers
+
+
+async def test_what_is_left_of_a_limit_is_only_the_gateways_to_say(platform: Platform) -> None:
+    theirs = {
+        "RateLimit": '"inner";r=0;t=9',
+        "RateLimit-Policy": '"inner";q=1;w=9',
+        "RateLimit-Limit": "1",
+        "RateLimit-Remaining": "0",
+        "RateLimit-Reset": "9",
+        "X-RateLimit-Remaining": "0",
+        "X-Rate-Limit-Remaining": "0",
+    }
+    platform.behave(always(json_answer({"code": 0}, **theirs)))
+    got = await platform.get("/api/v1/calls")
+    for name in ("ratelimit", "ratelimit-policy", "ratelimit-limit", "ratelimit-remaining",
+                 "ratelimit-reset"):  # fmt: skip
+        (ours,) = got.headers.get_list(name)
+        assert "inner" not in ours
+    assert int(got.headers["ratelimit-limit"]) > 1
+    assert not [name for name in got.headers if name.startswith(("x-ratelimit", "x-rate-limit"))]

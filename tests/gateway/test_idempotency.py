@@ -12,7 +12,14 @@ import pytest
 import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
 
-from gateway.idempotency import Answered, Idempotency, Operation, fingerprint, idempotency_key
+from gateway.idempotency import (
+    Answered,
+    AnswerLost,
+    Idempotency,
+    Operation,
+    fingerprint,
+    idempotency_key,
+)
 from gateway.kept_answer import KEPT_BODY_LIMIT, KeptAnswer
 from shared.data_access.cache_redis import RedisCache
 from shared.errors import (
@@ -210,6 +217,15 @@ async def test_an_answer_that_is_not_kept_is_still_not_earned_twice(
     await client.aclose()
 
 
+async def test_work_whose_answer_was_lost_is_not_done_twice(gateway: Gateway) -> None:
+    work = Work(AnswerLost("it broke off."))
+    with pytest.raises(AnswerLost, match=r"was carried out, .* it broke off\. Look up"):
+        await gateway.send(work)
+    with pytest.raises(Conflict, match="was carried out, but its answer was not kept"):
+        await gateway.send(work)
+    assert work.done == 1
+
+
 async def test_the_largest_answer_that_is_kept_comes_back_whole(gateway: Gateway) -> None:
     work = Work(KeptAnswer(200, (), bytes(range(256)) * (KEPT_BODY_LIMIT // 256)))
     await gateway.send(work)
@@ -284,6 +300,8 @@ async def test_a_redis_that_goes_away_meanwhile_takes_nothing_from_the_client(
 
 def test_keys_are_visible_ascii() -> None:
     assert idempotency_key([]) is None
+    with pytest.raises(InvalidInput, match="is missing"):
+        idempotency_key([], required=True)
     assert idempotency_key(['"8e03978e-40d5-43dd-bc93-6894a57f9324"']) is not None
     assert idempotency_key(["~" * 255]) == "~" * 255
     for wrong in ([""], ["a b"], ["é"], ["~" * 256], ["a\x7f"], ["a", "a"]):

@@ -13,13 +13,13 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sanic.compat import Header
 
 from gateway.access_tokens import LEEWAY_S, AccessTokens
 from gateway.api_keys import ApiKeys
 from gateway.balancing import Balancer
 from gateway.discovery import Discovery
 from gateway.expiring_cache import ExpiringCache
+from gateway.fields import Fields
 from gateway.identity import Identity
 from gateway.revocations import CHANNEL, Revocations
 from gateway.service_calls import ServiceCalls
@@ -29,7 +29,7 @@ from gateway.token_issuers import TokenIssuers
 from shared.data_access.cache_redis import RedisCache
 from shared.errors import Unauthenticated
 from shared.security import InternalTokens
-from tests.gateway.conftest import REDIS, SECRET
+from tests.gateway.conftest import SECRET
 from tests.gateway.issuer import FakeAuth, claims
 from tests.gateway.wire import until
 
@@ -43,9 +43,10 @@ class Door:
 
     auth: FakeAuth = field(default_factory=FakeAuth)
     now: float = START
+    redis: str = "redis://127.0.0.1:1/0"  # nobody listens there, and nobody is asked
 
     def __post_init__(self) -> None:
-        self.cache = RedisCache(REDIS)
+        self.cache = RedisCache(self.redis)
         discovery = Discovery(self.cache, {}, Timeouts())
         calls = ServiceCalls(discovery, Balancer(), InternalTokens(SECRET.encode()))
         tokens = AccessTokens(
@@ -61,7 +62,7 @@ class Door:
 
     async def opens(self, token: str) -> bool:
         try:
-            await self.identity.principal(Header({"authorization": f"Bearer {token}"}))
+            await self.identity.caller(Fields.of([("Authorization", f"Bearer {token}")]))
         except Unauthenticated:
             return False
         return True
@@ -170,7 +171,7 @@ def test_a_cache_is_bounded_and_tells_only_what_was_put_and_is_alive(
 
 async def test_an_ended_session_is_refused_though_its_token_was_verified(redis_at: str) -> None:
     """By message, with the auth service away: what is cached does not outlive its session."""
-    door = Door(now=time.time())
+    door = Door(now=time.time(), redis=redis_at)
     token = door.auth.token(sid=SESSIONS[0])
     assert await door.opens(token)
     listening = asyncio.create_task(door.revocations.listen_forever())

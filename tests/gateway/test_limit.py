@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.limit import SCOPES, Limit, check_shared, parse_limits
+from gateway.route import RouteFile, parse_route_file
 from shared.errors import ConfigError
 
 MONTH_S = 31 * 86_400
@@ -95,8 +96,61 @@ def test_a_public_route_has_no_callers_to_count() -> None:
     assert parse_limits(["address 1/s", "route 9/s"], "x", signed_in=False)
 
 
+def placed(place: str, *texts: str) -> list[tuple[str, Limit]]:
+    return [(place, limit) for limit in parsed(*texts)]
+
+
 def test_a_shared_name_stands_for_one_limit() -> None:
-    check_shared([*parsed("api: principal 1/s"), *parsed("api: principal 1/s", "route 1/s")])
-    check_shared([*parsed("route 1/s"), *parsed("route 2/s")])  # each route's own
-    with pytest.raises(ConfigError, match="'api' is written in two ways"):
-        check_shared([*parsed("api: principal 1/s"), *parsed("api: principal 2/s")])
+    once = placed("[a] GET /x", "api: principal 1/s")
+    check_shared([*once, *placed("[a] GET /y", "api: principal 1/s", "route 1/s")])
+    check_shared([*placed("[a] GET /x", "route 1/s"), *placed("[a] GET /y", "route 2/s")])
+    with pytest.raises(ConfigError) as caught:
+        check_shared([*once, *placed("[limits] agent", "api: principal 2/10s burst 3 closed")])
+    assert caught.value.message == (
+        "The limit 'api' is written in two ways: 'api: principal 1/s burst 1' in [a] GET /x and "
+        "'api: principal 2/10s burst 3 closed' in [limits] agent. "
+        "Write it the same way in both, or give one another name."
+    )
+
+
+@given(
+    st.sampled_from(["", "api: "]),
+    st.sampled_from(SCOPES),
+    st.integers(1, 1000),
+    st.sampled_from(["s", "m", "7s", "2h"]),
+    st.integers(1, 1000),
+    st.booleans(),
+)
+def test_a_limit_is_shown_as_it_may_be_written(
+    name: str, scope: str, rate: int, period: str, burst: int, closed: bool
+) -> None:
+    (limit,) = parsed(f"{name}{scope} {rate}/{period} burst {burst}" + " closed" * closed)
+    assert parsed(limit.written) == (limit,)
+
+
+def test_the_limits_of_roles_have_names() -> None:
+    said = r"\[limits\] agent: 'principal 5/s burst 5' has no name. .* \"callers: principal 5/s"
+    with pytest.raises(ConfigError, match=said):
+        parse_limits(["principal 5/s"], "[limits] agent", signed_in=True, of_role=True)
+
+
+LIMITED_BY_ROUTE = {
+    "portrait": {
+        "routes": [
+            {"method": "GET", "path": "/x", "scope": "self", "limits": ["all: organisation 9/s"]}
+        ]
+    }
+}
+
+
+def test_a_name_in_a_route_and_in_a_role_stands_for_one_limit() -> None:
+    def read(text: str) -> RouteFile:
+        document = {**LIMITED_BY_ROUTE, "limits": {"agent": [text]}}
+        return parse_route_file(document, ["portrait"], source="routes.toml")
+
+    same = read("all: organisation 9/s")
+    assert same.limits["agent"] == same.routes[0].limits
+    with pytest.raises(ConfigError) as caught:
+        read("all: organisation 8/s")
+    for part in ("routes.toml: ", "[limits] agent", "[portrait] GET /x", "8/s", "9/s"):
+        assert part in caught.value.message

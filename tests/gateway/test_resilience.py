@@ -319,7 +319,10 @@ async def rolling_restarts(home: Path, redis_at: str, times: int) -> None:
     async def serve(one: int) -> None:
         while True:
             service = BaseAIService(
-                "enrichment", gateway_config(home), endpoints=ENDPOINTS, open_state=nothing
+                "enrichment",
+                gateway_config(home, REDIS_URL=redis_at),
+                endpoints=ENDPOINTS,
+                open_state=nothing,
             )
             async with service.running(port=ports[one]):
                 stopped[one].clear()

@@ -237,3 +237,16 @@ def test_times_are_read_or_refused_by_name() -> None:
     for wrong in ("0s", "2h", "30", "30 s", "-1s", "1d", 30, None, True):
         with pytest.raises(ConfigError, match=r"^routes.toml: GET /x: cache must be a time"):
             parse_life(wrong, "routes.toml: GET /x")
+
+
+def test_what_is_over_makes_room_without_being_asked_for() -> None:
+    kept = Kept()
+    for number in range(50):
+        kept.get(f"/old/{number}")
+    assert len(kept.cache) == 50
+    kept.now += 31
+    for number in range(50):
+        kept.get(f"/new/{number}")
+    assert len(kept.cache) == 50
+    assert not kept.hit("/old/0")
+    assert kept.hit("/new/0")

@@ -48,6 +48,9 @@ def test_the_packaged_table_is_valid() -> None:
         ({"body_limit": 1.5}, "body_limit must be"),
         ({"stream": "yes"}, "stream must be"),
         ({"timout": 5}, "unknown 'timout'"),
+        ({"idempotent": "yes"}, 'idempotent must be true, false or "required"'),
+        ({"idempotent": "required"}, "can only be required of signed-in callers of PATCH and POST"),
+        ({"method": "POST", "scope": "public", "idempotent": "required"}, "signed-in callers"),
     ],
 )
 def test_a_wrong_route_is_named_with_its_problem(change: dict[str, Any], said: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gateway.http1 import MAX_REQUESTS
+from gateway.http1 import MAX_REQUESTS, TASK
 from gateway.timeouts import Timeouts
 from tests.gateway.conftest import Platform, platform_in
 from tests.gateway.http_corpus.recorder import Answer, answers_in
@@ -87,7 +87,7 @@ def connections_of(platform: Platform) -> int:
 
 
 def serving_tasks() -> int:
-    return sum("ClientConnection._serve" in repr(one.get_coro()) for one in asyncio.all_tasks())
+    return sum(one.get_name() == TASK for one in asyncio.all_tasks())
 
 
 @asynccontextmanager

@@ -6,8 +6,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
-from sanic.compat import Header
 
+from gateway.fields import Fields
 from gateway.tracing import Traces
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -18,7 +18,7 @@ def test_a_span_continues_the_clients_trace_and_is_the_services_parent() -> None
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     traces = Traces(provider.get_tracer("test"))
-    headers = Header({"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=1"})
+    headers = Fields.of([("traceparent", f"00-{TRACE}-{PARENT}-01"), ("tracestate", "vendor=1")])
     begun = traces.begin(headers, "GET", "/api/v1/calls/{callid}")
     begun.end(200)
     (span,) = exporter.get_finished_spans()

@@ -202,49 +202,6 @@ async def exchange(url: str, data: bytes, *, until_closed: bool = True, wait: fl
         writer.close()
 
 
-@dataclass
-class Cable:
-    """A TCP connection to a real server that can be cut and mended."""
-
-    host: str
-    port: int
-    own_port: int = 0
-    _server: asyncio.Server | None = None
-    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.own_port)
-        self.own_port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
-        try:
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-        finally:
-            writer.transport.abort()
-            far_writer.transport.abort()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while part := await reader.read(65536):
-            writer.write(part)
-            await writer.drain()
-    writer.transport.abort()
-
-
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> float:
     """Ask until it is so; how long that took. TimeoutError when it takes longer."""
     started = time.monotonic()

@@ -1,0 +1,140 @@
+"""From a client's WebSocket handshake to an open tunnel: Proxy.relay's counterpart.
+
+Whatever the service answers but a right 101 goes to the client as an ordinary answer, and its
+connection ends with it: what a client sent behind its handshake is never read as a request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Final
+
+import structlog
+
+from gateway.answers import Answering, collected
+from gateway.cors import Cors
+from gateway.fields import Fields
+from gateway.http1 import ClientConnection
+from gateway.identity import Identity
+from gateway.kept_answer import KeptAnswer
+from gateway.meters import Meters
+from gateway.outcome import outcome_of_status
+from gateway.proxy import Admitted, Proxy
+from gateway.request import GatewayRequest
+from gateway.timeouts import Timeouts
+from gateway.tries import Answered
+from gateway.websocket_handshake import Handshake, read_handshake, same_host
+from gateway.websocket_tunnel import Tunnel
+from shared.errors import Forbidden, Unauthenticated, UpgradeRequired, UpstreamError
+from shared.security import PUBLIC
+
+_REFUSAL: Final = 1 << 20  # bytes of what a service answers instead of 101
+_CREDENTIALS: Final = ("authorization", "x-api-key")
+log = structlog.get_logger()
+
+
+class WebSocketRelay:
+    """`read` a handshake before its caller is known, `open` the socket when all gates are passed."""
+
+    def __init__(
+        self, proxy: Proxy, identity: Identity, cors: Cors, meters: Meters, timeouts: Timeouts
+    ) -> None:
+        self._proxy = proxy
+        self._identity = identity
+        self._cors = cors
+        self._meters = meters
+        self._timeouts = timeouts
+
+    def read(self, request: GatewayRequest) -> Handshake:
+        """The request's handshake; its headers take the place of the request's.
+
+        Raises UpgradeRequired, MalformedRequest, or Forbidden for a page of another origin.
+        """
+        headers, client = request.headers, request.client
+        if "upgrade" in headers and client is not None:
+            # A proxy in front may take the connection for a WebSocket's from now on, whatever is
+            # answered: nothing behind this is read as a request.
+            client.keep_alive = False
+        handshake = read_handshake(headers, request.version)
+        if not all(self._is_at_home(one, headers["host"]) for one in headers.getall("origin")):
+            raise Forbidden("Pages of this origin may not open WebSockets here. See CORS_ORIGINS.")
+        request.headers = handshake.headers
+        return handshake
+
+    async def open(self, call: Admitted, handshake: Handshake) -> int:
+        """The status: 101, with the tunnel ready to run when the request is over, or a refusal's.
+
+        Failures are raised before anything is sent to the client.
+        """
+        client = call.request.client
+        if not isinstance(client, ClientConnection):
+            raise UpgradeRequired("An item of a batch can't become a WebSocket.")
+        begun_at, route = call.started, call.plan.route
+        async with AsyncExitStack() as held:
+            slot = held.enter_context(call.plan.shedder.admit(call.plan.priority))
+            sent = time.perf_counter()
+            answered = await self._proxy.upgrade(call, handshake.request_lines())
+            heard = time.perf_counter()
+            held.push_async_callback(answered.close)
+            status = answered.connection.status
+            if status == 101:
+                answer = _checked(call, answered, handshake)
+            else:
+                await self._pass_on(call, answered)
+                if status >= 502:
+                    slot.outcome = outcome_of_status(status)
+            call.plan.meter.relayed(sent - begun_at + time.perf_counter() - heard, heard - sent)
+            if status == 101:
+                count = self._meters.websockets.labels(route.service)
+                count.inc()
+                held.callback(count.dec)
+                client.successor = Tunnel(
+                    client.hand_over(answer),
+                    answered.connection.hand_over(),
+                    self._stays(call),
+                    self._timeouts,
+                    held.pop_all(),
+                )
+        return status
+
+    def _is_at_home(self, origin: str, host: str) -> bool:
+        return self._cors.allows(origin) if self._cors.enabled else same_host(origin, host)
+
+    async def _pass_on(self, call: Admitted, answered: Answered) -> None:
+        connection = answered.connection
+        kept = await collected(connection, self._timeouts.idle, _REFUSAL)
+        whole = KeptAnswer(kept.status, tuple(connection.headers), kept.body)
+        await Answering(call.request, call.more).whole(whole)
+
+    def _stays(self, call: Admitted) -> Callable[[], Awaitable[bool]]:
+        """Asks whether a new request with the same credential would be let in still."""
+        scope, request_id, headers = call.plan.route.scope, call.request.id, call.request.headers
+        identity = self._identity
+        credential = Fields([(name, headers[name]) for name in _CREDENTIALS if name in headers])
+
+        async def stays() -> bool:
+            if scope == PUBLIC:
+                return True
+            try:
+                caller = identity.known(credential) or await identity.caller(credential)
+                caller.require(scope)
+            except (Unauthenticated, Forbidden) as error:
+                log.info("websocket ended", reason=error.message, request_id=request_id)
+                return False
+            except UpstreamError:
+                pass  # nobody can tell now: an outage must not end what was good
+            return True
+
+        return stays
+
+
+def _checked(call: Admitted, answered: Answered, handshake: Handshake) -> bytes:
+    """The client's 101 for the service's; UpstreamError if that one is wrong."""
+    more = b"%bx-request-id: %b\r\n" % (call.more, call.request.id.encode())
+    try:
+        return handshake.answer(answered.connection.headers, more)
+    except UpstreamError:
+        call.plan.pool.broke_off(answered.upstream)
+        raise
