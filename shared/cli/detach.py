@@ -26,13 +26,13 @@ async def start_detached(config: Config, demo: Demo | None) -> None:
     """Start it, wait until all is ready, show what `looma up` shows, and return."""
     config = with_demo(config, demo)
     files = RunFiles(config.home)
-    with files.held():
+    with files.held() as lock:
         programs(config, {})  # a taken port is told now, rather than in a log
-    began = time.monotonic()
-    log = config.home / "logs" / "looma.log"
-    log.parent.mkdir(mode=0o700, exist_ok=True)
-    offset = log.stat().st_size if log.exists() else 0
-    process = _spawn(config, log)
+        began = time.monotonic()
+        log = config.home / "logs" / "looma.log"
+        log.parent.mkdir(mode=0o700, exist_ok=True)
+        offset = log.stat().st_size if log.exists() else 0
+        process = _spawn(config, log, lock)
     with StartView() as view:
         state = await _ready(process, files, view, log, offset)
     async with open_for_cli(config) as opened:
@@ -40,22 +40,23 @@ async def start_detached(config: Config, demo: Demo | None) -> None:
     say("It runs in the background. Stop it with: looma down")
 
 
-async def serve_detached(config: Config) -> None:
+async def serve_detached(config: Config, lock: int | None) -> None:
     """The process that stays. It greets nobody: the first password waits for the command."""
 
     async def on_ready(_up: Platform, _opened: Opened) -> None:
         say("All is ready.")
 
     with StartView() as view:
-        await serve(config, view, on_ready)
+        await serve(config, view, on_ready, lock)
 
 
-def _spawn(config: Config, log: Path) -> subprocess.Popen[bytes]:
+def _spawn(config: Config, log: Path, lock: int) -> subprocess.Popen[bytes]:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     settings = {"LOOMA_HOME": str(config.home), "ORGANISATION": config.organisation}
     try:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "shared.cli.main", "serve"],
+        return subprocess.Popen(  # noqa: S603 - all words are ours
+            [sys.executable, "-P", "-m", "shared.cli.main", "serve", "--lock", str(lock)],
+            pass_fds=(lock,),
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,

@@ -63,49 +63,47 @@ def programs(config: Config, settings: dict[str, str]) -> list[list[Program]]:
 
 @asynccontextmanager
 async def up(
-    config: Config, *, settings: dict[str, str], step: Step, say: Say
+    config: Config, files: RunFiles, *, settings: dict[str, str], step: Step, say: Say
 ) -> AsyncIterator[Platform]:
     """Start everything; the block begins when the stores are up and the services may not yet serve.
 
-    `settings` are given to every process; `step` hears what each part is doing, `say` what went
-    wrong later. AlreadyUp if this home is up.
+    `files` are those of this home, held by the caller; `settings` are given to every process;
+    `step` hears what each part is doing, `say` what went wrong later.
     """
-    files = RunFiles(config.home)
-    with files.held():
-        groups = programs(config, settings)
-        gateway_url = groups[0][0].url
-        started = time.time()
+    groups = programs(config, settings)
+    gateway_url = groups[0][0].url
+    started = time.time()
 
-        def listen(status: Status, line: str) -> None:
-            step(status.program.name, status.phase.value)
-            files.write(_state(gateway_url, started, supervisor))
-            if line:
-                say(line)
-
-        supervisor = Supervisor(
-            groups,
-            config.home / "logs",
-            patience_s=config.shutdown_seconds + _STOP_MARGIN_S,
-            listener=listen,
-        )
+    def listen(status: Status, line: str) -> None:
+        step(status.program.name, status.phase.value)
         files.write(_state(gateway_url, started, supervisor))
-        which = embedded(config)
-        stores = EmbeddedStores(config.home, which=which)
-        watch: asyncio.Task[None] | None = None
-        try:
-            # The processes load their code while the stores come up.
-            supervisor.start()
-            if which:
-                await stores.start(on_progress=step)
-                watch = asyncio.create_task(_keep_stores(stores, say))
-            yield Platform(config, gateway_url, supervisor, stores, which)
-        finally:
-            if watch is not None:
-                watch.cancel()
-                await asyncio.gather(watch, return_exceptions=True)
-            await supervisor.stop()
-            if which:
-                await stores.stop()
+        if line:
+            say(line)
+
+    supervisor = Supervisor(
+        groups,
+        config.home / "logs",
+        patience_s=config.shutdown_seconds + _STOP_MARGIN_S,
+        listener=listen,
+    )
+    files.write(_state(gateway_url, started, supervisor))
+    which = embedded(config)
+    stores = EmbeddedStores(config.home, which=which)
+    watch: asyncio.Task[None] | None = None
+    try:
+        # The processes load their code while the stores come up.
+        supervisor.start()
+        if which:
+            await stores.start(on_progress=step)
+            watch = asyncio.create_task(_keep_stores(stores, say))
+        yield Platform(config, gateway_url, supervisor, stores, which)
+    finally:
+        if watch is not None:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+        await supervisor.stop()
+        if which:
+            await stores.stop()
 
 
 async def _keep_stores(stores: EmbeddedStores, say: Say) -> None:

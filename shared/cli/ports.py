@@ -7,6 +7,7 @@ import socket
 from collections.abc import Collection
 
 from shared.errors import ConfigError
+from shared.port_holder import holder
 
 
 def _refusal(host: str, port: int) -> OSError | None:
@@ -36,7 +37,7 @@ def fixed(host: str, port: int, setting: str) -> int:
         return port
     if refusal.errno == errno.EADDRINUSE:
         raise ConfigError(
-            f"{setting}: port {port} on {host} is taken by another process. "
+            f"{setting}: port {port} on {host} is taken by {holder(port)}. "
             f"Stop that one, or choose a free port: {setting}={any_free(host)}"
         )
     raise ConfigError(

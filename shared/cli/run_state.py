@@ -1,6 +1,7 @@
 """What runs on a home: one lock that the supervisor holds, and a file in which it says what it runs.
 
-The lock decides, the file informs: the kernel frees the lock whatever way the supervisor ends.
+The lock decides, the file informs: the kernel frees the lock whatever way the supervisor ends. In
+the lock stands who took it, as a file of an earlier supervisor may still be there.
 """
 
 from __future__ import annotations
@@ -59,17 +60,33 @@ class RunFiles:
         self._state = self._folder / "supervisor.json"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Be the one supervisor of this home; AlreadyUp if there is one."""
+    def held(self, given: int | None = None) -> Iterator[int]:
+        """Be the one supervisor of this home; AlreadyUp if there is one.
+
+        Yields the lock's descriptor: a child that inherits it can be `given` it, and holds the
+        home without a moment in which nobody does.
+        """
         self.prepare()
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = self._opened(given)
         try:
             if not _lock(descriptor):
-                raise AlreadyUp(self._already_up())
-            yield
-            self._state.unlink(missing_ok=True)
+                raise AlreadyUp(self._already_up(descriptor))
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield descriptor
+            state = self.read()
+            if state is not None and state.pid == os.getpid():
+                self._state.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
+
+    def _opened(self, given: int | None) -> int:
+        if given is not None:
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(given), self._lock.stat()):
+                    os.set_inheritable(given, False)
+                    return given
+        return os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def prepare(self) -> None:
         """Make the folder, open to its owner only; ConfigError if that can't be."""
@@ -111,10 +128,14 @@ class RunFiles:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
-    def _already_up(self) -> str:
-        state = self.read()
-        where = f": {state.gateway_url} (process {state.pid})" if state else ""
-        return f"Looma AI is already up on {self._folder.parent}{where}. Stop it with: looma down"
+    def _already_up(self, descriptor: int) -> str:
+        written = os.pread(descriptor, 20, 0)
+        state, home = self.read(), self._folder.parent
+        if state is not None and (not written.isdigit() or state.pid == int(written)):
+            where = f"{state.gateway_url} (process {state.pid})"
+            return f"Looma AI is already up on {home}: {where}. Stop it with: looma down"
+        who = f" (process {int(written)})" if written.isdigit() else ""
+        return f"Another `looma up`{who} is starting on {home}. Wait for it: looma status"
 
 
 def _lock(descriptor: int) -> bool:

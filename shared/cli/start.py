@@ -14,6 +14,7 @@ from shared.cli import platform
 from shared.cli.console import messages, say
 from shared.cli.external import external, require_external
 from shared.cli.platform import Platform
+from shared.cli.run_state import RunFiles
 from shared.cli.runner import ending_signals
 from shared.cli.start_view import StartView
 from shared.cli.welcome import SignIn, show_addresses, show_holdings, survey
@@ -63,10 +64,21 @@ async def start(config: Config, demo: Demo | None) -> None:
         await serve(config, view, greet)
 
 
-async def serve(config: Config, view: StartView, on_ready: OnReady) -> None:
-    """Run the platform until a signal ends it; a second one cuts the stop short."""
+async def serve(
+    config: Config, view: StartView, on_ready: OnReady, lock: int | None = None
+) -> None:
+    """Run the platform until a signal ends it; a second one cuts the stop short.
+
+    `lock` is that of the home, if this process was given it. AlreadyUp if the home is up.
+    """
     running: list[Platform] = []
-    work = asyncio.create_task(_work(config, view, on_ready, running))
+    files = RunFiles(config.home)
+    with files.held(lock):  # before anything else: of two that start at once one does nothing
+        work = asyncio.create_task(_work(config, files, view, on_ready, running))
+        await _until_ended(work, running)
+
+
+async def _until_ended(work: asyncio.Task[None], running: list[Platform]) -> None:
     for number in ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, _stop, work, running)
     try:
@@ -85,11 +97,15 @@ def _stop(work: asyncio.Task[None], running: list[Platform]) -> None:
 
 
 async def _work(
-    config: Config, view: StartView, on_ready: OnReady, running: list[Platform]
+    config: Config,
+    files: RunFiles,
+    view: StartView,
+    on_ready: OnReady,
+    running: list[Platform],
 ) -> None:
     settings = {"ORGANISATION": config.organisation}
     await _check_external(config)
-    async with platform.up(config, settings=settings, step=view.step, say=say) as up:
+    async with platform.up(config, files, settings=settings, step=view.step, say=say) as up:
         running.append(up)
         async with open_for_cli(config) as opened:
             # Before the services serve, so that the first admin's password is shown here.

@@ -27,9 +27,13 @@ def up(
     run(lambda config: (start_detached if detach else start)(config, wanted))
 
 
-def serve() -> None:
+def serve(
+    lock: Annotated[
+        int | None, typer.Option(help="The home's lock, as an open file that was inherited.")
+    ] = None,
+) -> None:
     """What `looma up --detach` leaves running."""
     from shared.cli.detach import serve_detached
     from shared.cli.runner import run
 
-    run(serve_detached)
+    run(lambda config: serve_detached(config, lock))

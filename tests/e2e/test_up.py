@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from itertools import islice
 from pathlib import Path
@@ -93,6 +94,23 @@ def test_a_killed_supervisor_is_recovered_from(platform: Platform) -> None:
     (org,) = platform.json("orgs", "list")
     assert (org["slug"], org["calls"]) == ("demo", 300)
 
+    assert "gateway" in platform.run("down").stderr
+    assert platform.left_over() == []
+
+
+def test_of_two_that_start_at_once_one_starts_and_the_other_says_so(platform: Platform) -> None:
+    both = [
+        subprocess.Popen(
+            [*platform.command, "up", "--detach"], env=platform.env, cwd=platform.cwd,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    said = {process.wait(120): process.communicate()[1].decode() for process in both}
+    assert sorted(said) == [exit_codes.OK, exit_codes.ALREADY_UP], said
+    (line,) = said[exit_codes.ALREADY_UP].splitlines()
+    assert f"is starting on {platform.home}" in line
+    assert platform.json("status")["ready"]
     assert "gateway" in platform.run("down").stderr
     assert platform.left_over() == []
 

@@ -14,6 +14,7 @@ import jwt
 import pytest
 
 from shared.cli import exit_codes
+from shared.cli.run_state import RunFiles
 from shared.embedded.stores import Endpoints
 from tests.shared.cli.looma import Looma
 
@@ -99,6 +100,18 @@ def test_a_taken_gateway_port_is_one_line_that_names_the_setting(bare: Looma) ->
         for arguments in (["up"], ["up", "--detach"]):
             line = bare.refusal(*arguments, code=exit_codes.USAGE)
             assert line.startswith(f"GATEWAY_PORT: port {port} on 127.0.0.1 is taken")
+            assert f" by process {os.getpid()} (" in line
+
+
+def test_a_second_up_is_told_of_the_first_before_it_looks_at_anything_else(bare: Looma) -> None:
+    bare.env["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:9/none"
+    with RunFiles(bare.home).held():
+        for arguments in (["up"], ["up", "--detach"]):
+            line = bare.refusal(*arguments, code=exit_codes.ALREADY_UP)
+            assert line == (
+                f"Another `looma up` (process {os.getpid()}) is starting on {bare.home}. "
+                "Wait for it: looma status"
+            )
 
 
 def test_the_same_seed_gives_the_same_file(bare: Looma) -> None:

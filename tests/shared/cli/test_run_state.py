@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from shared.cli.run_state import AlreadyUp, RunFiles, Running, RunState, living
 from shared.errors import ConfigError
 
 STATE = RunState(
-    4711, 1e9, "http://127.0.0.1:8206", True, (Running("auth", "u", None, "ready", 0),)
+    os.getpid(), 1e9, "http://127.0.0.1:8206", True, (Running("auth", "u", None, "ready", 0),)
 )
 
 HOLD = """
@@ -32,10 +33,62 @@ def test_a_second_supervisor_is_told_who_is_first(tmp_path: Path) -> None:
     with files.held():
         files.write(STATE)
         assert files.is_held()
-        with pytest.raises(AlreadyUp, match=r"already up .*127\.0\.0\.1:8206 \(process 4711\)"):
+        who = rf"already up .*127\.0\.0\.1:8206 \(process {os.getpid()}\)"
+        with pytest.raises(AlreadyUp, match=who):
             RunFiles(tmp_path / "home").held().__enter__()
     assert not files.is_held()
     assert files.read() is None
+
+
+def test_one_that_still_starts_is_not_taken_for_an_earlier_one(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    with files.held():
+        who = rf"Another `looma up` \(process {os.getpid()}\) is starting on {tmp_path}"
+        with pytest.raises(AlreadyUp, match=who):
+            RunFiles(tmp_path).held().__enter__()
+        files.write(replace(STATE, pid=4711))  # of one that was killed
+        with pytest.raises(AlreadyUp, match=who):
+            RunFiles(tmp_path).held().__enter__()
+    assert files.read() is not None  # for `looma down`, which looks for its orphans
+
+
+HOLD_GIVEN = """
+import sys
+from pathlib import Path
+from shared.cli.run_state import RunFiles
+with RunFiles(Path(sys.argv[1])).held(int(sys.argv[2])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_lock_is_handed_to_a_child_without_a_moment_in_which_it_is_free(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    with files.held() as lock:
+        child = subprocess.Popen(
+            [sys.executable, "-c", HOLD_GIVEN, str(tmp_path), str(lock)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(lock,),
+        )
+    with child:
+        assert files.is_held()
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
+        with pytest.raises(AlreadyUp, match=rf"process {child.pid}\)"):
+            files.held().__enter__()
+        child.communicate()
+    assert child.returncode == 0
+    assert not files.is_held()
+
+
+def test_a_descriptor_that_is_no_lock_gives_nobody_the_home(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    with files.held(), (tmp_path / "other").open("w") as other:
+        for given in (other.fileno(), 1 << 20):
+            with pytest.raises(AlreadyUp):
+                RunFiles(tmp_path).held(given).__enter__()
+        assert not other.closed
 
 
 def test_a_killed_supervisor_frees_its_home_and_leaves_what_it_knew(tmp_path: Path) -> None:
