@@ -13,7 +13,10 @@ ratio_*_by_cpu     the same from the processor time per request: what an undistu
 other_load_cores   cores that processes of others used meanwhile: above 0.1, measure again
 added_p50_ms       one connection: the gateway's median minus that of the upstream alone
 p99_half_load_ms   at half of the gateway's own maximum, as an open loop (see gateway_pace);
-                   upstream_alone_p99_half_load_ms is the same without a gateway: the floor
+                   the same without a gateway (upstream_alone_*) is the floor, and envoy_* is
+                   Envoy at the same rate, on the same machine, by the same clock
+*_varied_*         no two requests have the same header fields; ratio_envoy_varied compares them
+gateway_compiled   whether the gateway's hot path ran as machine code
 sse_*              event streams held open by a fresh gateway
 routes_growth,     median latency with so many routes (half of them templates) or principals,
 principals_growth  drawn at random, over that with one; *_by_cpu from processor time per request
@@ -26,28 +29,32 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 from typing import Final
 from uuid import UUID
 
 from benchmarks.gateway_arena import SMALL, Arena, Figures, Plan, build, reason_kept
 from benchmarks.gateway_host import Host, NotMeasured, OtherLoad, open_files
 from benchmarks.gateway_load import Load
-from benchmarks.gateway_pace import pace
+from benchmarks.gateway_pace import Paced, pace
 from benchmarks.gateway_streams import hold
+from benchmarks.gateway_turns import compare, in_turns, row, with_cpu
 from benchmarks.rivals import looma
 from benchmarks.rivals.proxy import Proxy
+from gateway.compiled import is_compiled
 
 QUICK: Final = Plan(
     rounds=1, seconds=1, paced_seconds=3, streams=500, routes=1_000, principals=2_000,
     start=25, longest=50,
 )  # fmt: skip
 FULL: Final = Plan(
-    rounds=5, seconds=3, paced_seconds=10, streams=10_000, routes=1_000, principals=100_000,
+    rounds=5, seconds=3, paced_seconds=15, streams=10_000, routes=1_000, principals=100_000,
     start=60, longest=540,
 )  # fmt: skip
 _RATIOS: Final = ("envoy", "envoy_filters", "litellm")
 _ALWAYS_SHOWN: Final = (*(f"ratio_{name}" for name in _RATIOS), "added_p50_ms", "p99_half_load_ms")
-_WARMED_PER_S: Final = 3_000  # principals that a gateway meets for the first time
+# Principals drawn at random: after so few a second, a gateway has met nearly all of them.
+_WARMED_PER_S: Final = 3_000
 _FEWEST_STREAMS: Final = 500
 _FILES_PER_STREAM: Final = 2  # one to the client, one to the service
 
@@ -56,10 +63,11 @@ def run(*, quick: bool) -> Figures:
     plan = QUICK if quick else FULL
     begun = time.monotonic()
     figures: Figures = dict.fromkeys(_ALWAYS_SHOWN)
-    parts = (throughput, latency, half_load, bodies, many_routes, streams, many_principals)
+    parts = (throughput, latency, half_load, varied, bodies, many_routes, streams, many_principals)
     with Host() as host:
         open_files(plan.streams * _FILES_PER_STREAM)
         figures["pinning"] = host.pinning
+        figures["gateway_compiled"] = is_compiled()
         try:
             arena = build(plan, host, figures)
         except NotMeasured as error:
@@ -79,33 +87,22 @@ def throughput(arena: Arena) -> None:
     figures = arena.figures
     others = OtherLoad(arena.host)
     proxies = {"upstream_alone": arena.upstream, "gateway": arena.gateway, **arena.rivals}
-    runs: dict[str, list[tuple[Load, float]]] = {name: [] for name in proxies}
-    for turn in range(arena.plan.rounds + 1):
-        for name, proxy in proxies.items():
-            # The first turn fills caches and lets the interpreter specialise.
-            with reason_kept(figures if turn > 0 else {}, name):
-                get = partial(arena.wrk.get, proxy.url(SMALL), arena.plan.seconds)
-                measured = _with_cpu(proxy, get)
-                if turn > 0:
-                    runs[name].append(measured)
-    for name, loads in runs.items():
-        if loads:
-            figures.update(_row(name, Load.median([load for load, _ in loads])))
-            figures.update(_cpu_row(name, loads))
+    in_turns(
+        proxies,
+        lambda proxy: arena.wrk.get(proxy.url(SMALL), arena.plan.seconds),
+        arena.plan.rounds,
+        figures,
+    )
     figures["other_load_cores"] = round(others.cores(), 2)
-    if not runs["gateway"]:
+    if "gateway_rps" not in figures:
         raise NotMeasured("without the gateway there are no ratios")
     for name in _RATIOS:
-        rival = figures.get(f"{name}_rps")
-        figures[f"ratio_{name}"] = round(figures["gateway_rps"] / rival, 3) if rival else None
-        if rival:
-            cpu = figures[f"{name}_cpu_us"] / figures["gateway_cpu_us"]
-            figures[f"ratio_{name}_by_cpu"] = round(cpu, 3)
+        compare(figures, "gateway", name)
 
 
 def latency(arena: Arena) -> None:
     """What the gateway adds for a client that is alone."""
-    alone, added = _in_turns(
+    alone, added = _medians(
         arena,
         lambda: arena.wrk.get(arena.upstream.url(SMALL), arena.plan.seconds, 1),
         lambda: arena.wrk.get(arena.gateway.url(SMALL), arena.plan.seconds, 1),
@@ -122,15 +119,34 @@ def half_load(arena: Arena) -> None:
     if "gateway_rps" not in arena.figures:
         raise NotMeasured("half of an unknown maximum is unknown")
     rate = arena.figures["gateway_rps"] / 2
-    request, seconds = arena.request(SMALL), arena.plan.paced_seconds
-    alone = pace(arena.upstream.port, request, rate=rate, seconds=seconds)
-    paced = pace(arena.gateway.port, request, rate=rate, seconds=seconds)
-    arena.figures.update(
-        half_load_rps=round(paced.rps),
-        p50_half_load_ms=round(paced.p50_ms, 3),
-        p99_half_load_ms=round(paced.p99_ms, 3),
-        upstream_alone_p99_half_load_ms=round(alone.p99_ms, 3),
-    )
+    request = arena.request(SMALL)
+    proxies = {"": arena.gateway, "upstream_alone_": arena.upstream}
+    if "envoy" in arena.rivals:
+        proxies["envoy_"] = arena.rivals["envoy"]
+    runs: dict[str, list[Paced]] = {name: [] for name in proxies}
+    rounds = min(arena.plan.rounds, 5)
+    for _ in range(rounds):
+        for name, proxy in proxies.items():
+            seconds = arena.plan.paced_seconds / rounds
+            runs[name].append(pace(proxy.port, request, rate=rate, seconds=seconds))
+    arena.figures["half_load_rps"] = round(rate)
+    for name, paced in runs.items():
+        arena.figures[f"{name}p50_half_load_ms"] = round(median(one.p50_ms for one in paced), 3)
+        arena.figures[f"{name}p99_half_load_ms"] = round(median(one.p99_ms for one in paced), 3)
+
+
+def varied(arena: Arena) -> None:
+    """Requests of which no two have the same fields: what is remembered of others' is of no use."""
+    proxies = {"gateway": arena.gateway}
+    if "envoy" in arena.rivals:
+        proxies["envoy"] = arena.rivals["envoy"]
+    turns = [partial(_varied, arena, proxy) for proxy in proxies.values()]
+    loads = dict(zip(proxies, _medians(arena, *turns), strict=True))
+    for name, load in loads.items():
+        arena.figures.update(row(f"{name}_varied", load))
+    if "envoy" in loads:
+        ratio = loads["gateway"].rps / loads["envoy"].rps
+        arena.figures["ratio_envoy_varied"] = round(ratio, 3)
 
 
 def bodies(arena: Arena) -> None:
@@ -140,8 +156,8 @@ def bodies(arena: Arena) -> None:
         proxies["envoy"] = arena.rivals["envoy"]
     for size in ("1kb", "64kb", "1mb", "post_1kb"):
         turns = [partial(_sized, arena, proxy, size) for proxy in proxies.values()]
-        for name, load in zip(proxies, _in_turns(arena, *turns), strict=True):
-            arena.figures.update(_row(f"{name}_{size}", load))
+        for name, load in zip(proxies, _medians(arena, *turns), strict=True):
+            arena.figures.update(row(f"{name}_{size}", load))
             if size in ("64kb", "1mb"):
                 arena.figures[f"{name}_{size}_mb_per_s"] = round(load.mb_per_s)
 
@@ -166,6 +182,7 @@ def many_principals(arena: Arena) -> None:
     warming = max(1, len(lines) // _WARMED_PER_S)
     arena.wrk.get_mixed(arena.gateway.url(""), lines, warming)
     _growth(arena, "principals", arena.gateway, lines)
+    arena.figures["principals_rss_mb"] = round(arena.gateway.child.resident_bytes() / 2**20)
 
 
 def streams(arena: Arena) -> None:
@@ -198,51 +215,32 @@ def _growth(arena: Arena, what: str, proxy: Proxy, lines: list[tuple[str, str]])
     cpu = [0.0, 0.0]  # seconds per request, added up
 
     def mixed(which: int, lines: list[tuple[str, str]]) -> Load:
-        load, seconds = _with_cpu(
-            proxy, lambda: arena.wrk.get_mixed(proxy.url(""), lines, arena.plan.seconds)
+        load, seconds = with_cpu(
+            proxy, lambda proxy: arena.wrk.get_mixed(proxy.url(""), lines, arena.plan.seconds)
         )
         cpu[which] += seconds / load.requests
         return load
 
-    single, many = _in_turns(
+    single, many = _medians(
         arena, lambda: mixed(0, [(SMALL, arena.token)]), lambda: mixed(1, lines)
     )
     arena.figures[what] = len(lines)
-    arena.figures.update(_row(what, many))
+    arena.figures.update(row(what, many))
     arena.figures[f"{what}_growth"] = round(many.p50_ms / single.p50_ms, 3)
     arena.figures[f"{what}_growth_by_cpu"] = round(cpu[1] / cpu[0], 3)
 
 
-def _in_turns(arena: Arena, *turns: Callable[[], Load]) -> list[Load]:
+def _medians(arena: Arena, *turns: Callable[[], Load]) -> list[Load]:
     """The medians of each, measured one after the other in every round."""
     rounds = [[turn() for turn in turns] for _ in range(min(arena.plan.rounds, 3))]
     return [Load.median(column) for column in zip(*rounds, strict=True)]
+
+
+def _varied(arena: Arena, proxy: Proxy) -> Load:
+    return arena.wrk.get_varied(proxy.url(SMALL), arena.plan.seconds)
 
 
 def _sized(arena: Arena, proxy: Proxy, size: str) -> Load:
     if size == "post_1kb":
         return arena.wrk.post_1kb(proxy.url(SMALL), arena.plan.seconds)
     return arena.wrk.get(proxy.url(f"{looma.ROOT}/{size}"), arena.plan.seconds)
-
-
-def _with_cpu(proxy: Proxy, run: Callable[[], Load]) -> tuple[Load, float]:
-    """A run, and the processor time that the proxy took for it."""
-    before = proxy.child.cpu_seconds()
-    load = run()
-    return load, proxy.child.cpu_seconds() - before
-
-
-def _row(name: str, load: Load) -> Figures:
-    return {
-        f"{name}_rps": round(load.rps),
-        f"{name}_p50_ms": round(load.p50_ms, 3),
-        f"{name}_p99_ms": round(load.p99_ms, 3),
-    }
-
-
-def _cpu_row(name: str, loads: list[tuple[Load, float]]) -> Figures:
-    cpu = sum(seconds for _, seconds in loads)
-    return {
-        f"{name}_cpu_us": round(1e6 * cpu / sum(load.requests for load, _ in loads), 1),
-        f"{name}_core": round(cpu / sum(load.seconds for load, _ in loads), 2),
-    }

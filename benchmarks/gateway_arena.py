@@ -61,7 +61,7 @@ def build(plan: Plan, host: Host, figures: Figures) -> Arena:
     issuer = Issuer()
     token = issuer.token()
     wrk = Wrk(host.folder, token)
-    upstream = _upstream(host, issuer)
+    upstream = start_upstream(host, issuer)
     redis_url = looma.start_redis(host)
     gateway = looma.start(host, upstream.port, redis_url)
     folder, port = rivals_folder(), upstream.port
@@ -83,7 +83,8 @@ def build(plan: Plan, host: Host, figures: Figures) -> Arena:
     return Arena(plan, host, wrk, issuer, token, redis_url, upstream, gateway, rivals, figures)
 
 
-def _upstream(host: Host, issuer: Issuer) -> Proxy:
+def start_upstream(host: Host, issuer: Issuer) -> Proxy:
+    """The service behind all of them, beside the load."""
     jwks = host.folder / "jwks.json"
     jwks.write_bytes(issuer.jwks())
     port = free_port()

@@ -35,6 +35,14 @@ wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = '{"text": "' .. string.rep("x", 1012) .. '"}'
 """
+_VARIED: Final = """
+local number = 0
+function request()
+  number = number + 1
+  wrk.headers["X-Number"] = number
+  return wrk.format()
+end
+"""
 # Every line of a file is a path and a token; requests are built before the clock starts.
 _MIXED: Final = """
 local requests = {}
@@ -94,6 +102,10 @@ class Wrk:
         table = self._folder / f"{name}.txt"
         table.write_text("".join(f"{path} {token}\n" for path, token in lines))
         return self._measure(url, seconds, connections, self._script(name, _MIXED % table))
+
+    def get_varied(self, url: str, seconds: int, connections: int = 32) -> Load:
+        """Requests of which each has a header that no other has."""
+        return self._measure(url, seconds, connections, self._script("varied", _VARIED))
 
     def _script(self, name: str, text: str) -> Path:
         path = self._folder / f"{name}.lua"

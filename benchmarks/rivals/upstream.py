@@ -17,7 +17,8 @@ from typing import Any, Final, cast
 import orjson
 import uvloop
 
-SMALL_BYTES: Final = 230
+from benchmarks.rivals.answer import SMALL, filled
+
 SIZES: Final = {"1kb": 1 << 10, "64kb": 64 << 10, "1mb": 1 << 20}
 EVENT: Final = b"data: here\n\n"
 _STREAM_HEAD: Final = (
@@ -34,17 +35,11 @@ def answer(body: bytes) -> bytes:
     return head.encode() + body
 
 
-def filled(size: int) -> bytes:
-    """A JSON document of exactly `size` bytes."""
-    empty = orjson.dumps({"code": 0, "data": "", "request_id": "0" * 36})
-    return empty.replace(b'""', b'"' + b"x" * (size - len(empty)) + b'"', 1)
-
-
 class Answers:
     """What is answered to which path, and who listens to the event stream."""
 
     def __init__(self, jwks: bytes) -> None:
-        self.small = answer(filled(SMALL_BYTES))
+        self.small = answer(SMALL)
         self.sized = {name.encode(): answer(filled(size)) for name, size in SIZES.items()}
         self.keys = answer(jwks)
         self.streams: set[asyncio.Transport] = set()
