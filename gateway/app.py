@@ -17,7 +17,6 @@ from prometheus_client.metrics_core import Metric
 from gateway.access_tokens import AccessTokens
 from gateway.admin import Admin
 from gateway.api_keys import ApiKeys
-from gateway.background import running_beside
 from gateway.balancing import Balancer
 from gateway.batch import BATCH_PATH
 from gateway.batch_schemas import BatchIn, BatchOut
@@ -65,6 +64,7 @@ from gateway.tracing import Traces
 from gateway.websocket_relay import WebSocketRelay
 from gateway.worker_place import WorkerPlace
 from gateway.workers import stop_with_parent
+from shared.background import running_beside
 from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
 from shared.errors import UpstreamError

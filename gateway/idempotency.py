@@ -32,6 +32,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway.kept_answer import KEPT_BODY_LIMIT, KeptAnswer
+from shared.background import end
 from shared.data_access.ports import Cache
 from shared.errors import (
     Conflict,
@@ -195,10 +196,7 @@ class Idempotency:
 
     async def close(self) -> None:
         """Stop what is still running; its claims stay, as nobody knows how far it came."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end(self._running)
 
     def _known(self, operation: Operation, found: bytes) -> KeptAnswer:
         line, _, kept = found.partition(b"\n")

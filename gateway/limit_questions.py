@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.gcra import Bucket
 from gateway.shared_counts import Key, SharedCounts
+from shared.background import end
 from shared.data_access.ports import Cache
 from shared.errors import StoreError
 
@@ -101,10 +102,7 @@ class LimitQuestions:
         return await request.told
 
     async def close(self) -> None:
-        tasks = [task for task in (self._asking, self._probing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(task for task in (self._asking, self._probing) if task is not None)
 
     async def _ask_all(self) -> None:
         while batch := self._next_batch():

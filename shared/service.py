@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
@@ -25,6 +25,7 @@ from sanic.handlers import ErrorHandler
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from shared.background import running_beside
 from shared.config import Config
 from shared.errors import (
     LoomaError,
@@ -49,7 +50,6 @@ log = structlog.get_logger()
 INTERNAL_TOKEN_HEADER = "x-internal-token"  # noqa: S105 - a header's name
 DEADLINE_HEADER = "x-deadline-ms"  # milliseconds that the caller still waits
 _READY_TIMEOUT_S = 2.0
-_RESTART_MAX_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,9 @@ Check = Callable[[], Awaitable[None]]
 Opener = Callable[["BaseAIService[S]", AsyncExitStack], Awaitable[S]]
 
 
-@dataclass(slots=True)
-class _Runtime(Generic[S]):
+@dataclass(frozen=True, slots=True)
+class _Opened(Generic[S]):
     state: S
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 class BaseAIService(Generic[S]):
@@ -127,8 +126,8 @@ class BaseAIService(Generic[S]):
         self._open_state = open_state
         self._tokens = InternalTokens(internal_token_secret(config))
         self._checks: dict[str, Check] = {}
-        self._background: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        self._runtime: _Runtime[S] | None = None
+        self._background: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._opened: _Opened[S] | None = None
         self.app = self._build_app()
 
     # What open_state may call.
@@ -139,7 +138,7 @@ class BaseAIService(Generic[S]):
 
     def background(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` while the service serves; start it again, later each time, when it fails."""
-        self._background.append((name, work))
+        self._background[name] = work
 
     # Lifetime.
 
@@ -153,37 +152,18 @@ class BaseAIService(Generic[S]):
         shown = self.config.advertise_host if host == self.config.bind_host else host
         self.url = f"http://{'127.0.0.1' if shown == '0.0.0.0' else shown}:{bound}"  # noqa: S104 - compared, not bound
         async with AsyncExitStack() as stack:
-            self._runtime = _Runtime(await self._open_state(self, stack))
+            self._opened = _Opened(await self._open_state(self, stack))
             await stack.enter_async_context(serving(self.app, sock, self.config.shutdown_seconds))
-            for name, work in self._background:
-                task = asyncio.create_task(self._keep_running(name, work), name=name)
-                self._runtime.tasks.append(task)
-            log.info("serving", url=self.url)
             try:
-                yield self.url
+                async with running_beside(self._background):
+                    log.info("serving", url=self.url)
+                    try:
+                        yield self.url
+                    finally:
+                        self.draining = True
             finally:
-                self.draining = True
-                for task in self._runtime.tasks:
-                    task.cancel()
-                await asyncio.gather(*self._runtime.tasks, return_exceptions=True)
                 # Out of the registry now; gateways that don't know yet are still answered.
                 await asyncio.sleep(self.config.drain_delay_seconds)
-
-    async def _keep_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        delay = 0.5
-        while True:
-            started = time.monotonic()
-            try:
-                await work()
-                return
-            except StoreUnavailable as error:
-                log.warning("background work waits for a store", work=name, reason=error.message)
-            except Exception:
-                log.exception("background work failed and is started again", work=name)
-            if time.monotonic() - started > 60:
-                delay = 0.5
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, _RESTART_MAX_S)
 
     # The application.
 
@@ -250,7 +230,7 @@ class BaseAIService(Generic[S]):
                 f"The body has {len(request.body)} bytes; this route takes {endpoint.body_limit}. "
                 "Send less per request."
             )
-        if self._runtime is None:
+        if self._opened is None:
             raise StoreUnavailable("The service is starting. Try again in a moment.")
         bind = structlog.contextvars.bound_contextvars
         with bind(org_id=str(principal.org_id), trace_id=_trace_id(request)):
@@ -258,7 +238,7 @@ class BaseAIService(Generic[S]):
                 request.headers.get(DEADLINE_HEADER),
                 endpoint.handler,
                 Call(
-                    state=self._runtime.state,
+                    state=self._opened.state,
                     principal=principal,
                     params=parse_params(params),
                     query=parse_query(endpoint.query, request.query_string),

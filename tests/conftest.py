@@ -38,7 +38,13 @@ async def fresh_database(server_url: str) -> AsyncIterator[str]:
         try:
             yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
         finally:
-            await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            # FORCE would end autovacuum too, which only a superuser may; a plain DROP ends it.
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = $1 AND usename = current_user",
+                name,
+            )
+            await admin.execute(f'DROP DATABASE IF EXISTS "{name}"')
     finally:
         await admin.close()
 

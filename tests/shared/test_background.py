@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.background import running_beside
+from shared.background import running_beside
 from shared.errors import StoreUnavailable
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -20,7 +20,11 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def running_beside(work: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
-    """Run each piece of `work` (by name) inside the block; cancel them at its end."""
+    """Run each piece of `work` (by name) inside the block; cancel them at its end.
+
+    What fails is logged and started again after 0.5 s, then later each time, up to 30 s; what
+    returns is over.
+    """
     tasks = [
         asyncio.create_task(_keep_running(name, function), name=name)
         for name, function in work.items()
@@ -28,11 +32,15 @@ async def running_beside(work: Mapping[str, Callable[[], Awaitable[None]]]) -> A
     try:
         yield
     finally:
-        await _end(tasks)
+        await end(tasks)
 
 
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel until all have ended: a driver may take one cancellation for an error of its own."""
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel until all have ended; what they raise stays in them.
+
+    One cancellation is not enough for a loop: `asyncio.wait_for` of Python 3.11 swallows it when
+    its own work ends at that moment (gh-86296), and the Redis client sends each command in one.
+    """
     running = set(tasks)
     while running:
         for task in running:
