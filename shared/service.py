@@ -140,6 +140,13 @@ class BaseAIService(Generic[S]):
         """Run `work` while the service serves; start it again, later each time, when it fails."""
         self._background[name] = work
 
+    @property
+    def state(self) -> S:
+        """What `open_state` returned; StoreUnavailable until it has."""
+        if self._opened is None:
+            raise StoreUnavailable("The service is starting. Try again in a moment.")
+        return self._opened.state
+
     # Lifetime.
 
     @asynccontextmanager
@@ -230,15 +237,13 @@ class BaseAIService(Generic[S]):
                 f"The body has {len(request.body)} bytes; this route takes {endpoint.body_limit}. "
                 "Send less per request."
             )
-        if self._opened is None:
-            raise StoreUnavailable("The service is starting. Try again in a moment.")
         bind = structlog.contextvars.bound_contextvars
         with bind(org_id=str(principal.org_id), trace_id=_trace_id(request)):
             data = await in_time(
                 request.headers.get(DEADLINE_HEADER),
                 endpoint.handler,
                 Call(
-                    state=self._opened.state,
+                    state=self.state,
                     principal=principal,
                     params=parse_params(params),
                     query=parse_query(endpoint.query, request.query_string),

@@ -171,8 +171,7 @@ async def serve(
         service.running(port=0) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as client,
     ):
-        assert service._runtime is not None
-        yield Served(service._runtime.state, client, clock)
+        yield Served(service.state, client, clock)
 
 
 class Gate:
