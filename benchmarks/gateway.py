@@ -19,7 +19,8 @@ p99_half_load_ms   at half of the gateway's own maximum, as an open loop (see ga
 gateway_compiled   whether the gateway's hot path ran as machine code
 sse_*              event streams held open by a fresh gateway
 routes_growth,     median latency with so many routes (half of them templates) or principals,
-principals_growth  drawn at random, over that with one; *_by_cpu from processor time per request
+principals_growth  drawn at random for each request, over that with ten of them drawn in the same
+                   way; *_by_cpu from processor time per request, *_paced at a fixed rate
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from statistics import median
 from typing import Final
 from uuid import UUID
 
-from benchmarks.gateway_arena import SMALL, Arena, Figures, Plan, build, reason_kept
+from benchmarks.gateway_arena import SMALL, Arena, Figures, Plan, build, reason_kept, request
 from benchmarks.gateway_host import Host, NotMeasured, OtherLoad, open_files
 from benchmarks.gateway_load import Load
 from benchmarks.gateway_pace import Paced, pace
@@ -55,6 +56,7 @@ _RATIOS: Final = ("envoy", "envoy_filters", "litellm")
 _ALWAYS_SHOWN: Final = (*(f"ratio_{name}" for name in _RATIOS), "added_p50_ms", "p99_half_load_ms")
 # Principals drawn at random: after so few a second, a gateway has met nearly all of them.
 _WARMED_PER_S: Final = 3_000
+_FEW: Final = 10  # routes or principals that many are compared with
 _FEWEST_STREAMS: Final = 500
 _FILES_PER_STREAM: Final = 2  # one to the client, one to the service
 
@@ -119,17 +121,19 @@ def half_load(arena: Arena) -> None:
     if "gateway_rps" not in arena.figures:
         raise NotMeasured("half of an unknown maximum is unknown")
     rate = arena.figures["gateway_rps"] / 2
-    request = arena.request(SMALL)
+    requests = [request(SMALL, arena.token)]
     proxies = {"": arena.gateway, "upstream_alone_": arena.upstream}
     if "envoy" in arena.rivals:
         proxies["envoy_"] = arena.rivals["envoy"]
     runs: dict[str, list[Paced]] = {name: [] for name in proxies}
     rounds = min(arena.plan.rounds, 5)
-    for _ in range(rounds):
-        for name, proxy in proxies.items():
-            seconds = arena.plan.paced_seconds / rounds
-            runs[name].append(pace(proxy.port, request, rate=rate, seconds=seconds))
+    with arena.host.undisturbed() as undisturbed:
+        for _ in range(rounds):
+            for name, proxy in proxies.items():
+                seconds = arena.plan.paced_seconds / rounds
+                runs[name].append(pace(proxy.port, requests, rate=rate, seconds=seconds))
     arena.figures["half_load_rps"] = round(rate)
+    arena.figures["half_load_undisturbed"] = undisturbed
     for name, paced in runs.items():
         arena.figures[f"{name}p50_half_load_ms"] = round(median(one.p50_ms for one in paced), 3)
         arena.figures[f"{name}p99_half_load_ms"] = round(median(one.p99_ms for one in paced), 3)
@@ -196,9 +200,9 @@ def streams(arena: Arena) -> None:
     proxy = arena.another_gateway("streams")
     try:
         arena.wrk.get(proxy.url(SMALL), 1)
-        request = arena.request(f"{looma.ROOT}/stream")
+        asked = request(f"{looma.ROOT}/stream", arena.token)
         broadcast = arena.upstream.url("/broadcast")
-        held = hold(proxy.port, request, count, proxy.child.resident_bytes, broadcast)
+        held = hold(proxy.port, asked, count, proxy.child.resident_bytes, broadcast)
     finally:
         arena.host.end(proxy.child)
     arena.figures.update(
@@ -211,7 +215,8 @@ def streams(arena: Arena) -> None:
 
 
 def _growth(arena: Arena, what: str, proxy: Proxy, lines: list[tuple[str, str]]) -> None:
-    """The same gateway with one line and with all of them."""
+    """The same gateway with a few of the lines and with all of them."""
+    few = lines[:: max(1, len(lines) // _FEW)]
     cpu = [0.0, 0.0]  # seconds per request, added up
 
     def mixed(which: int, lines: list[tuple[str, str]]) -> Load:
@@ -221,13 +226,34 @@ def _growth(arena: Arena, what: str, proxy: Proxy, lines: list[tuple[str, str]])
         cpu[which] += seconds / load.requests
         return load
 
-    single, many = _medians(
-        arena, lambda: mixed(0, [(SMALL, arena.token)]), lambda: mixed(1, lines)
-    )
+    base, many = _medians(arena, lambda: mixed(0, few), lambda: mixed(1, lines))
     arena.figures[what] = len(lines)
     arena.figures.update(row(what, many))
-    arena.figures[f"{what}_growth"] = round(many.p50_ms / single.p50_ms, 3)
+    arena.figures[f"{what}_growth"] = round(many.p50_ms / base.p50_ms, 3)
     arena.figures[f"{what}_growth_by_cpu"] = round(cpu[1] / cpu[0], 3)
+    _paced_growth(arena, what, proxy, few, lines)
+
+
+def _paced_growth(
+    arena: Arena,
+    what: str,
+    proxy: Proxy,
+    few: list[tuple[str, str]],
+    many: list[tuple[str, str]],
+) -> None:
+    """The same at a rate that both leave room for: what a user feels of it."""
+    rate = arena.figures["gateway_rps"] / 4
+    rounds = min(arena.plan.rounds, 3)
+    seconds = arena.plan.paced_seconds / rounds / 2
+    latencies: tuple[list[float], list[float]] = ([], [])
+    with arena.host.undisturbed():
+        for _ in range(rounds):
+            for lines, found in zip((few, many), latencies, strict=True):
+                requests = [request(path, token) for path, token in lines]
+                found.append(pace(proxy.port, requests, rate=rate, seconds=seconds).p50_ms)
+    base, grown = (median(found) for found in latencies)
+    arena.figures[f"{what}_p50_paced_ms"] = round(grown, 3)
+    arena.figures[f"{what}_growth_paced"] = round(grown / base, 3)
 
 
 def _medians(arena: Arena, *turns: Callable[[], Load]) -> list[Load]:

@@ -45,15 +45,16 @@ class Arena:
     rivals: Mapping[str, Proxy]
     figures: Figures = field(default_factory=dict)
 
-    def request(self, path: str) -> bytes:
-        """A GET of `path` as it goes over the wire."""
-        head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {self.token}"
-        return f"{head}\r\n\r\n".encode()
-
     def another_gateway(self, name: str, more: tuple[str, ...] = ()) -> Proxy:
         proxy = looma.start(self.host, self.upstream.port, self.redis_url, name=name, more=more)
         proxy.wait(self.host)
         return proxy
+
+
+def request(path: str, token: str) -> bytes:
+    """A GET of `path` as it goes over the wire."""
+    head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}"
+    return f"{head}\r\n\r\n".encode()
 
 
 def build(plan: Plan, host: Host, figures: Figures) -> Arena:

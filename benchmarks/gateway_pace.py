@@ -13,6 +13,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,20 +34,19 @@ class Paced:
 class _Client:
     """One connection, one request at a time."""
 
-    def __init__(self, port: int, request: bytes) -> None:
+    def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=_LATE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._request = request
         self._received = b""
         self.due = 0.0
 
     def fileno(self) -> int:
         return self.socket.fileno()
 
-    def ask(self, due: float) -> None:
+    def ask(self, request: bytes, due: float) -> None:
         self.due = due
         self._received = b""
-        self.socket.sendall(self._request)
+        self.socket.sendall(request)
 
     def answered(self) -> bool:
         """Take what has come; whether the answer is whole."""
@@ -64,13 +64,15 @@ class _Client:
         return len(body) >= int(length)
 
 
-def pace(port: int, request: bytes, *, rate: float, seconds: float, connections: int = 64) -> Paced:
-    """`request` at `rate` per second for `seconds`; NotMeasured if the server can't follow."""
-    clients = [_Client(port, request) for _ in range(connections)]
+def pace(
+    port: int, requests: Sequence[bytes], *, rate: float, seconds: float, connections: int = 64
+) -> Paced:
+    """Any of `requests` at `rate` per second for `seconds`; NotMeasured if the server can't follow."""
+    clients = [_Client(port) for _ in range(connections)]
     collecting = gc.isenabled()
     gc.disable()
     try:
-        latencies, taken = _drive(clients, rate, seconds)
+        latencies, taken = _drive(clients, requests, rate, seconds)
     finally:
         if collecting:
             gc.enable()
@@ -84,8 +86,10 @@ def pace(port: int, request: bytes, *, rate: float, seconds: float, connections:
     )
 
 
-def _drive(clients: list[_Client], rate: float, seconds: float) -> tuple[list[float], float]:
-    gaps = random.Random(7)
+def _drive(
+    clients: list[_Client], requests: Sequence[bytes], rate: float, seconds: float
+) -> tuple[list[float], float]:
+    chance = random.Random(7)
     idle, busy = list(clients), set[_Client]()
     waiting: deque[float] = deque()
     latencies: list[float] = []
@@ -94,10 +98,10 @@ def _drive(clients: list[_Client], rate: float, seconds: float) -> tuple[list[fl
     while now < end or busy or waiting:
         while due <= now and due < end:
             waiting.append(due)
-            due += gaps.expovariate(rate)
+            due += chance.expovariate(rate)
         while waiting and idle:
             client = idle.pop()
-            client.ask(waiting.popleft())
+            client.ask(chance.choice(requests), waiting.popleft())
             busy.add(client)
         pause = max(0.0, (min(end, due)) - time.perf_counter())
         # select, unlike epoll here, waits with a precision of microseconds.

@@ -7,7 +7,6 @@ and how many were heard in time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -16,7 +15,7 @@ from gateway.inquiries import Inquiries
 from gateway.limit import Limit
 from gateway.overview import together
 from gateway.own_routes import OwnCall, OwnRoute
-from gateway.plan import Plan
+from gateway.plan import Plans
 from gateway.pool import Pools
 from gateway.rate_limit import RateLimiter
 from gateway.route import Route
@@ -32,12 +31,12 @@ class Admin:
 
     def __init__(
         self,
-        plan: Callable[[], Plan],
+        plans: Plans,
         pools: Pools,
         limiter: RateLimiter,
         others: Inquiries | None = None,
     ) -> None:
-        self._plan = plan
+        self._plans = plans
         self._pools = pools
         self._limiter = limiter
         self._others = others
@@ -72,7 +71,7 @@ class Admin:
         return {"services": together(snapshots), "workers": workers}
 
     async def _limits(self, _call: OwnCall) -> Any:
-        plan = self._plan()
+        plan = self._plans.current
         alone, workers = await self._all(_LIMITS, self._limiter.degraded)
         return {
             "counted": "by each process alone" if any(alone) else "together",
@@ -100,7 +99,7 @@ class Admin:
         return answers, {"known": self._others.workers, "heard": len(answers)}
 
     def _table(self) -> list[dict[str, Any]]:
-        return [_route(route) for route in self._plan().table.routes]
+        return [_route(route) for route in self._plans.current.table.routes]
 
     def _table_mark(self) -> str:
         return hashlib.sha256(orjson.dumps(self._table())).hexdigest()

@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from socket import gethostname
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from opentelemetry import trace
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
-from gateway.access_tokens import AccessTokens
 from gateway.admin import Admin
-from gateway.api_keys import ApiKeys
+from gateway.authentication import Authentication, open_authentication
 from gateway.balancing import Balancer
 from gateway.batch import BATCH_PATH
 from gateway.batch_schemas import BatchIn, BatchOut
@@ -31,19 +30,17 @@ from gateway.gateway_count import SERVICE as GATEWAYS
 from gateway.gateway_count import GatewayCount
 from gateway.health import Health
 from gateway.idempotency import Idempotency
-from gateway.identity import Identity
 from gateway.issuer_file import read_issuers
 from gateway.meters import Meters
 from gateway.metrics_text import families_of, rendered
-from gateway.own_routes import OwnCall, OwnRoute
+from gateway.own_routes import OwnRoute
 from gateway.page import Page, PageMaker
-from gateway.plan import compile_plan
+from gateway.plan import Plans
 from gateway.pool import Pools
 from gateway.proxy import Keeping, Proxy
 from gateway.rate_limit import RateLimiter
 from gateway.reload import Reload
 from gateway.response_cache import ResponseCache
-from gateway.revocations import Revocations
 from gateway.route import (
     DEFAULT_BODY_LIMIT,
     MAX_TIMEOUT_S,
@@ -56,10 +53,8 @@ from gateway.server import EdgeServer
 from gateway.service_calls import ServiceCalls
 from gateway.service_policy import ServicePolicy
 from gateway.siblings import Siblings
-from gateway.signing_keys import SigningKeys
 from gateway.site import Site
 from gateway.timeouts import Timeouts
-from gateway.token_issuers import open_issuers
 from gateway.tracing import Traces
 from gateway.websocket_relay import WebSocketRelay
 from gateway.worker_place import WorkerPlace
@@ -67,7 +62,7 @@ from gateway.workers import stop_with_parent
 from shared.background import running_beside
 from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
-from shared.errors import UpstreamError
+from shared.data_access.ports import Cache
 from shared.home import internal_token_secret
 from shared.registry import announce
 from shared.security import SELF, InternalTokens
@@ -109,8 +104,8 @@ class Gateway:
         self.policy = policy
         self.meters = Meters()
         self.draining = False
-        self.file, self.table = self.read()
         self.issuers = read_issuers(config.gateway_issuers, config.token_issuer)
+        self.read()
 
     def read(self) -> tuple[RouteFile, RouteTable]:
         """The route table as it stands in its file now; ConfigError if it is wrong."""
@@ -134,7 +129,7 @@ class Gateway:
         self.draining = False
         async with AsyncExitStack() as stack:
             stack.callback(sock.close)
-            edge = await self._open(stack)
+            edge, plans = await self._open(stack)
             site = Site(
                 edge.handle,
                 edge.refuse,
@@ -144,7 +139,7 @@ class Gateway:
             )
             server = EdgeServer(site)
             await stack.enter_async_context(serving(server, sock, self.config.shutdown_seconds))
-            log.info("serving", url=url, routes=len(edge.plan.routes), compiled=is_compiled())
+            log.info("serving", url=url, routes=len(plans.current.routes), compiled=is_compiled())
             try:
                 yield url
             finally:
@@ -152,63 +147,45 @@ class Gateway:
                 log.info("draining")
                 await asyncio.sleep(self.config.drain_delay_seconds)
 
-    async def _open(self, stack: AsyncExitStack) -> Edge:
+    async def _open(self, stack: AsyncExitStack) -> tuple[Edge, Plans]:
         config, meters = self.config, self.meters
         cache = RedisCache(config.redis_url or store_urls(config, {"cache"}).redis)
         stack.push_async_callback(cache.close)
         discovery = Discovery(cache, config.gateway_upstreams, self.timeouts)
         stack.callback(discovery.close)
-        tokens = InternalTokens(internal_token_secret(config))
-        calls = ServiceCalls(discovery, Balancer(), tokens)
-        keys = SigningKeys(partial(_jwks, calls))
-        stack.callback(keys.close)
-        tokens_of = await open_issuers(stack, self._access_tokens(keys), self.issuers)
-        revocations = Revocations(calls, cache)
-        api_keys = ApiKeys(calls)
-        stack.callback(api_keys.close)
-        replicas = config.gateway_replicas * config.gateway_workers
-        limiter = RateLimiter((), cache, meters.registry, replicas=replicas)
+        internal = InternalTokens(internal_token_secret(config))
+        calls = ServiceCalls(discovery, Balancer(), internal)
+        authentication = await open_authentication(stack, config, self.issuers, calls, cache)
+        processes = config.gateway_replicas * config.gateway_workers
+        limiter = RateLimiter((), cache, meters.registry, replicas=processes)
         stack.push_async_callback(limiter.close)
         await discovery.refresh()
-        place = self.worker
-        pools = Pools(discovery, self.policy, None if place is None else place.share)
-        plan = compile_plan(self.file, self.table, meters, pools, limiter)
+
+        pools = Pools(discovery, self.policy, None if self.worker is None else self.worker.share)
         meters.pools.read = lambda: [pool.snapshot() for pool in pools.all()]
-        exported = config.otlp_endpoint is not None
-        traces = Traces(trace.get_tracer("looma.gateway") if exported else None)
+        plans = Plans(self.read, meters, pools, limiter)
+        metrics = partial(self._metrics, pools, authentication)
+        siblings = self._siblings(stack, pools, metrics)
+
         gates = Gates(
-            Identity(tokens_of, api_keys, revocations),
+            authentication.identity,
             limiter,
             ClientAddress(config.trusted_proxies),
             Cors(config.cors_origins),
         )
-        metrics = partial(self._metrics, pools, keys, revocations)
-        work = dict[str, Callable[[], Awaitable[None]]]()
-        siblings: Siblings | None = None
-        if place is not None:
-            siblings = Siblings(place, pools, metrics)
-            stack.callback(siblings.close)
-            work["metrics for the other workers"] = siblings.metrics.write_forever
-            work["news for the other workers"] = siblings.gossip_forever
-            stop_with_parent()
-        current: list[Edge] = []
-        others = None if siblings is None else siblings.inquiries
-        admin = Admin(lambda: current[0].plan, pools, limiter, others)
-
-        async def batch(call: OwnCall) -> Any:
-            return await current[0].batch(call)
-
-        own = (
-            *admin.routes(),
-            OwnRoute(
-                "POST", BATCH_PATH, SELF, "Many requests in one", batch,
-                body_limit=DEFAULT_BODY_LIMIT, body=BatchIn, returns=BatchOut,
-            ),
-        )  # fmt: skip
+        proxy = self._proxy(stack, internal, cache)
+        sockets = WebSocketRelay(proxy, gates.identity, gates.cors, meters, self.timeouts)
+        edge = Edge(plans, gates, proxy, sockets, meters, self.timeouts.stall)
+        admin = Admin(plans, pools, limiter, None if siblings is None else siblings.inquiries)
+        own = (*admin.routes(), _batch_route(edge))
+        descriptions = Descriptions(lambda: plans.current.table.routes, own, calls)
         health = Health(
-            lambda: current[0].plan.services, discovery, calls, keys, lambda: self.draining
+            lambda: plans.current.services,
+            discovery,
+            calls,
+            authentication.keys,
+            lambda: self.draining,
         )
-        descriptions = Descriptions(lambda: current[0].plan.table.routes, own, calls)
         pages: dict[str, PageMaker] = {
             "/health": health.health,
             "/ready": health.ready,
@@ -216,62 +193,60 @@ class Gateway:
             "/openapi.json": descriptions.openapi,
             "/docs": descriptions.docs,
         }
-        idempotency = Idempotency(cache, meters.registry)
-        stack.push_async_callback(idempotency.close)
-        keeping = Keeping(ResponseCache(meters.registry), idempotency)
-        proxy = Proxy(tokens, traces, meters, self.timeouts, keeping)
-        sockets = WebSocketRelay(proxy, gates.identity, gates.cors, meters, self.timeouts)
-        edge = Edge(plan, pages, own, gates, proxy, sockets, meters, self.timeouts.stall)
-        current.append(edge)
-        mine = None
+        edge.answer_itself(pages, own)
+
+        work = self._work(stack, cache, discovery, plans)
+        checks = Checks(pools, calls, None if siblings is None else siblings.makes_checks)
+        work |= {"health checks": checks.run_forever, **authentication.work}
         if siblings is not None:
             await siblings.learn()
-            gossip = siblings.gossip
-            mine = lambda: gossip.checks  # noqa: E731 - what it says changes
-        checks = Checks(pools, calls, mine)
+            work |= siblings.work
+        await stack.enter_async_context(running_beside(work))
+        return edge, plans
 
-        def use() -> int:
-            file, table = self.read()
-            edge.use(compile_plan(file, table, meters, pools, limiter))
-            return len(table.routes)
+    def _siblings(
+        self, stack: AsyncExitStack, pools: Pools, metrics: Callable[[], Iterable[Metric]]
+    ) -> Siblings | None:
+        """The other workers of this port; None if it is served by this process alone."""
+        if self.worker is None:
+            return None
+        siblings = Siblings(self.worker, pools, metrics)
+        stack.callback(siblings.close)
+        stop_with_parent()
+        return siblings
 
-        def reckon_with(gateways: int) -> None:
-            limiter.replicas = gateways
-            edge.use(compile_plan(edge.plan.file, edge.plan.table, meters, pools, limiter))
+    def _proxy(self, stack: AsyncExitStack, internal: InternalTokens, cache: Cache) -> Proxy:
+        config, meters = self.config, self.meters
+        idempotency = Idempotency(cache, meters.registry)
+        stack.push_async_callback(idempotency.close)
+        exported = config.otlp_endpoint is not None
+        traces = Traces(trace.get_tracer("looma.gateway") if exported else None)
+        keeping = Keeping(ResponseCache(meters.registry), idempotency)
+        return Proxy(internal, traces, meters, self.timeouts, keeping)
 
-        count = GatewayCount(replicas)
-        reload = Reload(cache, use)
+    def _work(
+        self, stack: AsyncExitStack, cache: Cache, discovery: Discovery, plans: Plans
+    ) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What keeps this process and its place among others up to date, by name."""
+        reload = Reload(cache, plans.reload)
         stack.enter_context(reload.on_signal())
-        await stack.enter_async_context(
-            running_beside(
-                {
-                    **work,
-                    "discovery": discovery.refresh_forever,
-                    "announcement": partial(self._announce, cache),
-                    "other gateways": partial(
-                        count.follow_forever, lambda: discovery.gateways, reckon_with
-                    ),
-                    "health checks": checks.run_forever,
-                    "reload": reload.listen_forever,
-                    "signing keys": keys.renew_forever,
-                    **tokens_of.renewals,
-                    "revocations by poll": revocations.poll_forever,
-                    "revocations by message": revocations.listen_forever,
-                }
-            )
-        )
-        return edge
+        config = self.config
+        count = GatewayCount(config.gateway_replicas * config.gateway_workers)
+        return {
+            "discovery": discovery.refresh_forever,
+            "announcement": partial(self._announce, cache),
+            "other gateways": partial(
+                count.follow_forever, lambda: discovery.gateways, plans.reckon_with
+            ),
+            "reload": reload.listen_forever,
+        }
 
-    async def _announce(self, cache: RedisCache) -> None:
+    async def _announce(self, cache: Cache) -> None:
         config = self.config
         url = f"http://{config.advertise_host}:{config.gateway_port}"
         number = 0 if self.worker is None else self.worker.number
         identity = f"{gethostname()}:{config.gateway_port}:{number}"
         await announce(cache, GATEWAYS, url, config.service_version, identity)
-
-    def _access_tokens(self, keys: SigningKeys) -> AccessTokens:
-        config = self.config
-        return AccessTokens(keys, issuer=config.token_issuer, audience=config.token_audience)
 
     async def _metrics_page(
         self, own: Callable[[], Iterable[Metric]], siblings: Siblings | None
@@ -279,9 +254,7 @@ class Gateway:
         page = rendered(families_of(own())) if siblings is None else await siblings.metrics.page()
         return Page(page, content_type=CONTENT_TYPE_LATEST)
 
-    def _metrics(
-        self, pools: Pools, keys: SigningKeys, revocations: Revocations
-    ) -> Iterable[Metric]:
+    def _metrics(self, pools: Pools, authentication: Authentication) -> Iterable[Metric]:
         meters = self.meters
         meters.circuit.clear()  # instances that are gone
         for pool in pools.all():
@@ -289,13 +262,20 @@ class Gateway:
             meters.instances.labels(pool.service).set(len(members))
             for one in members:
                 meters.circuit.labels(pool.service, one.name).set(one.breaker.state)
+        keys, revocations = authentication.keys, authentication.revocations
         meters.signing_keys_age.set(-1 if keys.age is None else keys.age)
         meters.revocations_age.set(-1 if revocations.age is None else revocations.age)
         return meters.registry.collect()
 
 
-async def _jwks(calls: ServiceCalls) -> Any:
-    status, document = await calls.ask("auth", "GET", "/.well-known/jwks.json")
-    if status != 200:
-        raise UpstreamError(f"The auth service answers {status} when asked for its keys.")
-    return document
+def _batch_route(edge: Edge) -> OwnRoute:
+    return OwnRoute(
+        "POST",
+        BATCH_PATH,
+        SELF,
+        "Many requests in one",
+        edge.batch,
+        body_limit=DEFAULT_BODY_LIMIT,
+        body=BatchIn,
+        returns=BatchOut,
+    )

@@ -22,10 +22,10 @@ from gateway.http1_answer import Answer
 from gateway.identity import Identity
 from gateway.inner_request import inner_request
 from gateway.kept_answer import KeptAnswer
-from gateway.meters import CLIENT_GONE, Meters
+from gateway.meters import CLIENT_GONE, Meters, RouteMeter
 from gateway.own_routes import OwnCall, OwnRoute, enveloped
 from gateway.page import Page, PageMaker
-from gateway.plan import Plan, RoutePlan
+from gateway.plan import Plans, RoutePlan
 from gateway.proxy import Admitted, Proxy
 from gateway.rate_limit import RateLimiter
 from gateway.request import Client, GatewayRequest
@@ -51,35 +51,31 @@ class Gates:
 
 
 class Edge:
-    """`handle` answers one request, whatever happens; `use` swaps the route table."""
+    """`handle` answers one request, whatever happens."""
 
     def __init__(
         self,
-        plan: Plan,
-        pages: Mapping[str, PageMaker],
-        own: Sequence[OwnRoute],
+        plans: Plans,
         gates: Gates,
         proxy: Proxy,
         sockets: WebSocketRelay,
         meters: Meters,
         stall: float,
     ) -> None:
-        self._plan = plan
-        self._pages = {path: (maker, meters.page(path)) for path, maker in pages.items()}
-        self._own = {one.path: (one, meters.own(one.method, one.path)) for one in own}
+        self._plans = plans
+        self._pages: dict[str, tuple[PageMaker, RouteMeter]] = {}
+        self._own: dict[str, tuple[OwnRoute, RouteMeter]] = {}
         self._gates = gates
         self._proxy = proxy
         self._sockets = sockets
         self._stall = stall
         self._meters = meters
 
-    @property
-    def plan(self) -> Plan:
-        return self._plan
-
-    def use(self, plan: Plan) -> None:
-        """Requests that come from now on follow `plan`; those under way end as they began."""
-        self._plan = plan
+    def answer_itself(self, pages: Mapping[str, PageMaker], own: Sequence[OwnRoute]) -> None:
+        """What no service is asked for: pages for anybody, by path, and routes for the signed in."""
+        meters = self._meters
+        self._pages = {path: (maker, meters.page(path)) for path, maker in pages.items()}
+        self._own = {one.path: (one, meters.own(one.method, one.path)) for one in own}
 
     async def handle(self, request: GatewayRequest) -> None:
         started = time.perf_counter()
@@ -97,7 +93,7 @@ class Edge:
                 route, meter = self._own[path]
                 status = await self._answer_own(request, route)
             else:
-                plan = self._plan
+                plan = self._plans.current
                 one = plan.routes[plan.table.find(request.method, path)]
                 meter = one.meter
                 status = await self._forward(request, one, path + query, started)

@@ -32,6 +32,16 @@ class Fields:
         """Of names in any case."""
         return cls([(name.lower(), value) for name, value in pairs])
 
+    def learn_from(self, before: Fields) -> None:
+        """Take over what is known of a credential that is the same in both."""
+        if before.credential is None or self.repeated or before.repeated:
+            return
+        first, theirs = self._first, before._first
+        if first.get("authorization") == theirs.get("authorization") and first.get(
+            "x-api-key"
+        ) == theirs.get("x-api-key"):
+            self.credential = before.credential
+
     def __contains__(self, name: object) -> bool:
         return name in self._first
 

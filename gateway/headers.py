@@ -61,21 +61,22 @@ _WITH_POLICY_CACHED: Final = _block(*SECURITY_HEADERS)
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
+def forwarded_line(name: str, value: str) -> str:
+    """A client's header as it goes on to a service, unless Connection names it; '' if it never does."""
+    if name in _NOT_FORWARDED or "_" in name or name.startswith(_NOT_FORWARDED_PREFIXES):
+        return ""
+    return f"{name}: {value}\r\n"
+
+
 def forwarded_block(headers: Fields) -> str:
     """The client's headers that go on to a service, as lines."""
     block = headers.forwarded
     if block is None:
         named = _named_by_connection(headers.getall("connection"))
-        block = headers.forwarded = "".join(
-            [
-                f"{name}: {value}\r\n"
-                for name, value in headers.items()
-                if name not in _NOT_FORWARDED
-                and "_" not in name
-                and name not in named
-                and not name.startswith(_NOT_FORWARDED_PREFIXES)
-            ]
-        )
+        lines = [
+            forwarded_line(name, value) for name, value in headers.items() if name not in named
+        ]
+        block = headers.forwarded = "".join(lines)
     return block
 
 

@@ -16,6 +16,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from gateway.fields import Fields
+from gateway.headers import forwarded_line
 from shared.errors import (
     ExpectationFailed,
     HeadersTooLarge,
@@ -33,7 +34,7 @@ _REQUEST_LINE: Final = re.compile(rb'([A-Z][A-Z-]{0,31}) ([!-"$-~]+) HTTP/1\.([0
 FIELDS: Final = rf"(?:[{_TCHAR}]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n"
 _FIELD: Final = re.compile(rf"([{_TCHAR}]++):([^\x00-\x08\x0a-\x1f\x7f]*+)".encode())
 # Most field lines are those of thousands of requests before: each is read once.
-_KNOWN: Final[dict[bytes, tuple[str, str]]] = {}
+_KNOWN: Final[dict[bytes, _Line]] = {}
 _MOST_KNOWN: Final = 4_096
 _LONGEST_KNOWN: Final = 256
 _SECRET: Final = frozenset(
@@ -49,6 +50,9 @@ _HOST: Final = re.compile(
     r"(?:[A-Za-z0-9._-]{1,255}|\[([0-9A-Fa-f:.]{2,45})\])"
     r"(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 )
+_KNOWN_HOSTS: Final[set[str]] = set()
+_MOST_HOSTS: Final = 256
+_USUAL_CONNECTION: Final = frozenset({"keep-alive", "Keep-Alive"})
 _ABSOLUTE: Final = re.compile(r"https?://([^/?]+)((?:[/?].*)?)", re.IGNORECASE | re.ASCII)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 # Without ASCII, the Kelvin sign would be a k.
@@ -57,6 +61,14 @@ _CONTINUE: Final = re.compile(r"100-continue", re.IGNORECASE | re.ASCII)
 _START: Final = re.compile(rb'[A-Z][A-Z-]{0,31} [!-"$-~]+ HTTP/1\.[01]\r\n')
 _NEVER: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 _LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class _Line:
+    """One field line: name in lower case, value, and how it goes on to a service ('' if never)."""
+
+    def __init__(self, name: str, value: str) -> None:
+        self.pair = (name, value)
+        self.forwarded = forwarded_line(name, value)
 
 
 class Head:
@@ -99,7 +111,10 @@ def parse_head(raw: bytes, before: Head | None = None) -> Head:
                 method.decode("ascii"), path.decode("ascii"), "1", before.headers, before.length,
                 before.chunked, before.keep_alive, before.expects_continue, before.block,
             )  # fmt: skip
-    return _parse(raw)
+    head = _parse(raw)
+    if before is not None:
+        head.headers.learn_from(before.headers)
+    return head
 
 
 def _parse(raw: bytes) -> Head:
@@ -113,7 +128,8 @@ def _parse(raw: bytes) -> Head:
     lines = raw[start:-2].split(b"\r\n")[:-1]
     if len(lines) > MAX_FIELDS:
         raise HeadersTooLarge(f"A request has at most {MAX_FIELDS} header fields. Send fewer.")
-    pairs = [_KNOWN.get(line) or _field(line, raw) for line in lines]
+    read = [_KNOWN.get(line) or _line(line, raw) for line in lines]
+    pairs = [line.pair for line in read]
     headers = Fields(pairs)
     if headers.repeated:
         _check_repeated(pairs)
@@ -129,26 +145,29 @@ def _parse(raw: bytes) -> Head:
         length = _length(headers["content-length"])
     if "expect" in headers:
         expects = _expects_continue(headers["expect"], minor) and (chunked or length > 0)
-    keep_alive = minor == "1"
-    if "connection" in headers:
+    keep_alive, connection = minor == "1", headers.find("connection")
+    if connection is None or (connection in _USUAL_CONNECTION and not headers.repeated):
+        keep_alive = keep_alive or connection is not None
+        headers.forwarded = "".join([line.forwarded for line in read])
+    else:
         keep_alive = _keep_alive(headers.getall("connection"), minor)
     # The request line is ASCII: its characters are bytes. 1.0 has rules of its own for fields.
     block = raw[start:] if minor == "1" else b""
     return Head(method, target, minor, headers, length, chunked, keep_alive, expects, block)
 
 
-def _field(line: bytes, raw: bytes) -> tuple[str, str]:
-    """Name and value of one field line; `raw` is the head that it is of."""
-    match = _FIELD.fullmatch(line)
+def _line(text: bytes, raw: bytes) -> _Line:
+    """A field line that isn't known; `raw` is the head that it is of."""
+    match = _FIELD.fullmatch(text)
     if match is None:
         raise _refusal(raw)
     name = match[1].decode("ascii").lower()
-    value = match[2].decode("utf-8", "surrogateescape").strip(" \t")
-    if len(line) <= _LONGEST_KNOWN and name not in _SECRET:
+    line = _Line(name, match[2].decode("utf-8", "surrogateescape").strip(" \t"))
+    if len(text) <= _LONGEST_KNOWN and name not in _SECRET:
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
-        _KNOWN[line] = (name, value)
-    return name, value
+        _KNOWN[text] = line
+    return line
 
 
 def check_beginning(buffer: bytearray, seen: int) -> None:
@@ -205,9 +224,14 @@ def _check_host(host: str | None, minor: str) -> None:
         if minor == "1":
             raise MalformedRequest("A request has exactly one Host header. Send one.")
         return
+    if host in _KNOWN_HOSTS:
+        return
     match = _HOST.fullmatch(host)
     if match is None or (match[1] and not _is_ipv6(match[1])):
         raise MalformedRequest("The Host header names no host. Send host or host:port.")
+    if len(_KNOWN_HOSTS) >= _MOST_HOSTS:
+        _KNOWN_HOSTS.clear()
+    _KNOWN_HOSTS.add(host)
 
 
 def _is_ipv6(address: str) -> bool:

@@ -1,11 +1,11 @@
 """The route table compiled for requests: per route, everything that a request needs of it.
 
-A plan is immutable; a reload makes a new one and swaps it as a whole.
+A plan is immutable; a reload makes a new one, and `Plans` swaps it as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.deadline import TimeLimits
@@ -45,6 +45,39 @@ class Plan:
     @property
     def services(self) -> tuple[str, ...]:
         return tuple(sorted({route.service for route in self.table.routes}))
+
+
+class Plans:
+    """`current` is what requests follow from now on; those under way end as they began."""
+
+    def __init__(
+        self,
+        read: Callable[[], tuple[RouteFile, RouteTable]],
+        meters: Meters,
+        pools: Pools,
+        limiter: RateLimiter,
+    ) -> None:
+        self._read = read
+        self._meters = meters
+        self._pools = pools
+        self._limiter = limiter
+        self.current = self._compiled(*read())
+
+    def reload(self) -> int:
+        """Follow the route table as it is now, and tell how many routes it has.
+
+        ConfigError if it is wrong; nothing has changed then.
+        """
+        self.current = self._compiled(*self._read())
+        return len(self.current.routes)
+
+    def reckon_with(self, gateways: int) -> None:
+        """Count limits as one of so many processes."""
+        self._limiter.replicas = gateways
+        self.current = self._compiled(self.current.file, self.current.table)
+
+    def _compiled(self, file: RouteFile, table: RouteTable) -> Plan:
+        return compile_plan(file, table, self._meters, self._pools, self._limiter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Revocations:
 
     def ended(self, mark: str) -> bool:
         """Whether what is named so (`Caller.mark`) has ended."""
-        return mark in self._ended
+        return bool(self._ended) and mark in self._ended
 
     @property
     def age(self) -> float | None:

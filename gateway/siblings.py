@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client.metrics_core import Metric
@@ -40,6 +40,18 @@ class Siblings:
         self.channel.on(Kind.HELLO, self._greet)
         self.channel.start()
 
+    @property
+    def work(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """What runs beside the requests, by name."""
+        return {
+            "metrics for the other workers": self.metrics.write_forever,
+            "news for the other workers": self._gossip_forever,
+        }
+
+    def makes_checks(self) -> bool:
+        """Whether it is this worker that makes the active checks now."""
+        return self.gossip.checks
+
     def close(self) -> None:
         self.metrics.write()
         self.channel.close()
@@ -53,7 +65,7 @@ class Siblings:
         except TimeoutError:
             pass  # nobody is there, as when all start together; more is heard every second
 
-    async def gossip_forever(self) -> None:
+    async def _gossip_forever(self) -> None:
         while True:
             self.gossip.repeat()
             await asyncio.sleep(EVERY_S)

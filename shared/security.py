@@ -104,14 +104,15 @@ class InternalTokens:
 
     def mint(self, principal: Principal, audience: str) -> str:
         """A token for `principal` that the service `audience` accepts for at least 30 s more."""
-        return self.minted(principal, audience)[1]
-
-    def minted(self, principal: Principal, audience: str) -> tuple[float, str]:
-        """(until when to use it, in seconds since 1970, the token): once per 30 s."""
-        now = self._clock()
         known = self._minted.get((principal, audience))
-        if known is not None and now < known[0]:
-            return known
+        if known is None or self._clock() >= known[0]:
+            known = self.fresh(principal, audience)
+            _remember(self._minted, (principal, audience), known, self._size)
+        return known[1]
+
+    def fresh(self, principal: Principal, audience: str) -> tuple[float, str]:
+        """(until when to use it, in seconds since 1970, a new token): for who keeps it for 30 s."""
+        now = self._clock()
         claims = {
             "iss": _ISSUER,
             "aud": audience,
@@ -123,10 +124,7 @@ class InternalTokens:
             "kind": principal.kind,
             "sid": principal.session,
         }
-        token = self._signed(claims)
-        minted = (now + _WINDOW_S, token)
-        _remember(self._minted, (principal, audience), minted, self._size)
-        return minted
+        return now + _WINDOW_S, self._signed(claims)
 
     def _signed(self, claims: dict[str, Any]) -> str:
         """HS256 (RFC 7515); PyJWT, which reads it, would take three times as long to write it."""

@@ -6,12 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.http1_head import MAX_HEAD, check_beginning, parse_head
+from gateway.fields import Fields
+from gateway.headers import forwarded_block
+from gateway.http1_head import MAX_HEAD, Head, check_beginning, parse_head
+from gateway.identity import read_credential
 from shared.errors import (
     ExpectationFailed,
     HeadersTooLarge,
     LoomaError,
     MalformedRequest,
+    Unauthenticated,
     UriTooLong,
 )
 from tests.gateway.http_corpus.reference import Incomplete, Refused, request_at
@@ -129,3 +133,60 @@ def test_an_expectation_counts_only_with_a_body() -> None:
     assert not parse_head(f"{head}\r\n".encode()).expects_continue
     with pytest.raises(ExpectationFailed):
         parse_head(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 101\r\n\r\n")
+
+
+A_FEW = st.sampled_from(
+    [
+        ("Authorization", "Bearer a.b.c"),
+        ("Authorization", "Bearer a.b.d"),
+        ("authorization", "Basic a"),
+        ("X-API-Key", "looma_12345678"),
+        ("X-API-Key", "looma_12345679"),
+        ("Connection", "keep-alive"),
+        ("Connection", "Keep-Alive"),
+        ("Connection", "close, x-a"),
+        ("Connection", "x-b"),
+        ("X-A", "1"),
+        ("X-A", "2"),
+        ("X-B", "1"),
+        ("X_C", "1"),
+        ("X-User-Id", "1"),
+    ]
+)
+
+
+@settings(max_examples=300)
+@given(
+    heads=st.lists(
+        st.tuples(
+            st.sampled_from(["/a", "/b?c"]), st.lists(A_FEW, max_size=5), st.sampled_from("10")
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_what_a_connection_remembers_of_its_heads_changes_nothing(
+    heads: list[tuple[str, list[tuple[str, str]], str]],
+) -> None:
+    before: Head | None = None
+    for path, fields, minor in heads:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+        raw = f"GET {path} HTTP/1.{minor}\r\nHost: x\r\n{lines}\r\n".encode()
+        head, alone = parse_head(raw, before), parse_head(raw)
+        assert (head.method, head.target, head.minor) == ("GET", path, minor)
+        assert head.headers.items() == alone.headers.items()
+        assert (head.keep_alive, head.length) == (alone.keep_alive, alone.length)
+        unread = Fields.of([("Host", "x"), *fields])
+        assert forwarded_block(head.headers) == forwarded_block(unread)
+        assert shown_by(head.headers) == shown_by(unread)
+        before = head
+
+
+def shown_by(headers: Fields) -> str:
+    """The credential as the gateway sees it: once it was read, it stays with the fields."""
+    try:
+        if headers.credential is None:
+            headers.credential = read_credential(headers)
+    except Unauthenticated as error:
+        return error.message
+    return "none" if headers.credential is None else headers.credential.text

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gateway.access_tokens import LEEWAY_S, AccessTokens
 from gateway.api_keys import ApiKeys
 from gateway.balancing import Balancer
+from gateway.caller import Caller
 from gateway.discovery import Discovery
 from gateway.expiring_cache import ExpiringCache
 from gateway.fields import Fields
@@ -28,7 +29,7 @@ from gateway.timeouts import Timeouts
 from gateway.token_issuers import TokenIssuers
 from shared.data_access.cache_redis import RedisCache
 from shared.errors import Unauthenticated
-from shared.security import InternalTokens
+from shared.security import InternalTokens, Principal
 from tests.gateway.conftest import SECRET
 from tests.gateway.issuer import FakeAuth, claims
 from tests.gateway.wire import until
@@ -167,6 +168,23 @@ def test_a_cache_is_bounded_and_tells_only_what_was_put_and_is_alive(
             found = cache.get(key)
             assert found is None or (found == put[key][0] and now < put[key][1])
         assert len(cache) <= size
+
+
+def test_a_caller_has_one_internal_token_per_service_and_window() -> None:
+    now = START
+    internal = InternalTokens(SECRET.encode(), clock=lambda: now)
+    caller = Caller(Principal(UUID(int=1), "user:a", "analyst", "user", SESSIONS[0]))
+    made: dict[str, str] = {}
+    for moment, service in ((0, "a"), (1, "b"), (2, "a"), (3, "c"), (29.9, "b"), (29.9, "a")):
+        now = START + moment
+        token = caller.token(internal, service, now)
+        assert made.setdefault(service, token) == token
+        assert internal.verify(token, service) == caller.principal
+    now = START + 30
+    renewed = caller.token(internal, "a", now)
+    assert renewed != made["a"]
+    assert caller.token(internal, "b", now) == made["b"]  # minted a second later
+    assert caller.token(internal, "a", now) == renewed
 
 
 async def test_an_ended_session_is_refused_though_its_token_was_verified(redis_at: str) -> None:
