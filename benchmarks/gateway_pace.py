@@ -13,7 +13,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,6 +84,32 @@ def pace(
         p50_ms=latencies[len(latencies) // 2] * 1e3,
         p99_ms=latencies[len(latencies) * 99 // 100] * 1e3,
     )
+
+
+def visit(port: int, requests: Iterable[bytes], connections: int = 64) -> None:
+    """Send each of `requests` once, as fast as they are answered."""
+    idle = [_Client(port) for _ in range(connections)]
+    busy = set[_Client]()
+
+    def wait() -> None:
+        found = select.select(busy, (), (), _LATE_S)[0]
+        if not found:
+            raise NotMeasured(f"{len(busy)} requests unanswered after {_LATE_S:g} s")
+        for client in found:
+            if client.answered():
+                busy.discard(client)
+                idle.append(client)
+
+    for request in requests:
+        while not idle:
+            wait()
+        client = idle.pop()
+        client.ask(request, 0.0)
+        busy.add(client)
+    while busy:
+        wait()
+    for client in idle:
+        client.socket.close()
 
 
 def _drive(

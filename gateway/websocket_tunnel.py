@@ -29,7 +29,7 @@ class _Side(asyncio.Protocol):
         self.transport = handed.transport
         self.gone = asyncio.get_running_loop().create_future()
         self.other: _Side  # set by the tunnel, before anything comes
-        self.full = handed.full  # it takes no more for now
+        self.full = handed.full  # it takes no more until it is said to
         self._take = take
         self._end = end
         self._unsent = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +48,20 @@ class GatewayProcess:
 
 @asynccontextmanager
 async def gateway_process(
-    home: Path, port: int, workers: int = 1, **settings: str
+    home: Path,
+    port: int,
+    workers: int = 1,
+    *,
+    routes: str,
+    upstreams: Mapping[str, str],
+    **settings: str,
 ) -> AsyncIterator[GatewayProcess]:
-    """A gateway whose workers all serve; it is ended, by force if need be, with the block."""
+    """A gateway with this route table before these services, whose workers all serve; it is ended,
+    by force if need be, with the block.
+    """
     log = home / "gateway.log"
+    table = home / "routes.toml"
+    table.write_text(routes)
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway"),
@@ -63,6 +73,8 @@ async def gateway_process(
                 INTERNAL_TOKEN_SECRET=SECRET,
                 GATEWAY_PORT=str(port),
                 GATEWAY_WORKERS=str(workers),
+                GATEWAY_ROUTES=str(table),
+                GATEWAY_UPSTREAMS=",".join(f"{name}={url}" for name, url in upstreams.items()),
                 LOG_FORMAT="json",
                 LOG_LEVEL="info",
                 **{"SHUTDOWN_SECONDS": "5", **settings},

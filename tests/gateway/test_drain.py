@@ -62,7 +62,6 @@ class Service:
 async def drained(
     home: Path, redis_at: str, port: int, workers: int, **settings: str
 ) -> AsyncIterator[tuple[GatewayProcess, Service, Wire]]:
-    (home / "routes.toml").write_text(ROUTES)
     service = Service()
     async with (
         served(service.answer, stream=True) as wire,
@@ -70,9 +69,9 @@ async def drained(
             home,
             port,
             workers,
+            routes=ROUTES,
+            upstreams={"enrichment": wire.url},
             REDIS_URL=redis_at,
-            GATEWAY_ROUTES=str(home / "routes.toml"),
-            GATEWAY_UPSTREAMS=f"enrichment={wire.url}",
             **settings,
         ) as gateway,
     ):

@@ -190,7 +190,6 @@ async def held(gateway: GatewayProcess, service: str) -> Held:
 async def test_a_million_requests_leave_nothing_behind(
     tmp_path: Path, redis_at: str, free_port: int
 ) -> None:
-    (tmp_path / "routes.toml").write_text(ROUTES)
     auth = FakeAuth()
     await auth.wire.start()
     async with (
@@ -198,9 +197,9 @@ async def test_a_million_requests_leave_nothing_behind(
         gateway_process(
             tmp_path,
             free_port,
+            routes=ROUTES,
+            upstreams={"auth": auth.wire.url, "enrichment": service},
             REDIS_URL=redis_at,
-            GATEWAY_ROUTES=str(tmp_path / "routes.toml"),
-            GATEWAY_UPSTREAMS=f"auth={auth.wire.url},enrichment={service}",
             TRUSTED_PROXIES="127.0.0.0/8",
         ) as gateway,
     ):

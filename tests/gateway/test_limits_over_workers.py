@@ -79,7 +79,6 @@ async def answered(reader: asyncio.StreamReader) -> int:
 async def four_workers(
     home: Path, redis_url: str, port: int
 ) -> AsyncIterator[tuple[GatewayProcess, FakeAuth]]:
-    (home / "routes.toml").write_text(ROUTES)
     auth = FakeAuth()
     await auth.wire.start()
     async with (
@@ -88,9 +87,9 @@ async def four_workers(
             home,
             port,
             WORKERS,
+            routes=ROUTES,
+            upstreams={"auth": auth.wire.url, "enrichment": service},
             REDIS_URL=redis_url,
-            GATEWAY_ROUTES=str(home / "routes.toml"),
-            GATEWAY_UPSTREAMS=f"auth={auth.wire.url},enrichment={service}",
         ) as gateway,
     ):
         for _ in range(6 * WORKERS):  # all of them know the signing keys by then

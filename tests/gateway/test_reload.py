@@ -87,7 +87,6 @@ async def reload_command(home: Path, redis_url: str) -> tuple[int, list[str]]:
 @asynccontextmanager
 async def reloading(home: Path, redis_url: str, port: int, workers: int) -> AsyncIterator[Reloaded]:
     table, go_on = home / "routes.toml", asyncio.Event()
-    table.write_text(OLD)
 
     async def answer(received: Received, writer: asyncio.StreamWriter) -> None:
         if received.path == "/flows":
@@ -105,9 +104,9 @@ async def reloading(home: Path, redis_url: str, port: int, workers: int) -> Asyn
             home,
             port,
             workers,
+            routes=OLD,
+            upstreams={"enrichment": wire.url},
             REDIS_URL=redis_url,
-            GATEWAY_ROUTES=str(table),
-            GATEWAY_UPSTREAMS=f"enrichment={wire.url}",
         ) as gateway,
     ):
         yield Reloaded(gateway, table, workers, wire, go_on)
