@@ -19,7 +19,7 @@ machine_stalls_*   what the machine takes from the proxies' core while both are 
                    ms in a second no proxy can have a p99 below the stalls
 *_varied_*         no two requests have the same header fields; ratio_envoy_varied compares them
 gateway_compiled   whether the gateway's hot path ran as machine code
-sse_*              event streams held open by a fresh gateway
+sse_*              event streams held open by a fresh gateway, memory of all its workers
 routes_growth,     median latency with so many routes (half of them templates) or principals,
 principals_growth  drawn at random for each request, over that with ten of them drawn in the same
                    way; *_by_cpu from processor time per request, *_paced at a fixed rate
@@ -27,6 +27,7 @@ principals_growth  drawn at random for each request, over that with ten of them 
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import time
@@ -59,6 +60,7 @@ _RATIOS: Final = ("envoy", "envoy_filters", "litellm")
 _ALWAYS_SHOWN: Final = (*(f"ratio_{name}" for name in _RATIOS), "added_p50_ms", "p99_half_load_ms")
 _FEW: Final = 10  # routes or principals that many are compared with
 _FEWEST_STREAMS: Final = 500
+_SPREAD: Final = 1.1
 _FILES_PER_STREAM: Final = 2  # one to the client, one to the service
 
 
@@ -132,15 +134,16 @@ def half_load(arena: Arena) -> None:
     runs: dict[str, list[Paced]] = {name: [] for name in proxies}
     rounds = min(arena.plan.rounds, 5)
     with arena.host.undisturbed() as undisturbed:
-        for _ in range(rounds):
+        for turn in range(rounds):
             for name, proxy in proxies.items():
                 seconds = arena.plan.paced_seconds / rounds
-                runs[name].append(pace(proxy.port, requests, rate=rate, seconds=seconds))
+                paced = pace(proxy.port, requests, rate=rate, seconds=seconds, seed=turn)
+                runs[name].append(paced)
     arena.figures["half_load_rps"] = round(rate)
     arena.figures["half_load_undisturbed"] = undisturbed
-    for name, paced in runs.items():
-        arena.figures[f"{name}p50_half_load_ms"] = round(median(one.p50_ms for one in paced), 3)
-        arena.figures[f"{name}p99_half_load_ms"] = round(median(one.p99_ms for one in paced), 3)
+    for name, found in runs.items():
+        arena.figures[f"{name}p50_half_load_ms"] = round(median(one.p50_ms for one in found), 3)
+        arena.figures[f"{name}p99_half_load_ms"] = round(median(one.p99_ms for one in found), 3)
 
 
 def varied(arena: Arena) -> None:
@@ -185,7 +188,7 @@ def many_routes(arena: Arena) -> None:
 
 
 def many_principals(arena: Arena) -> None:
-    """The gateway with more principals than it remembers tokens of."""
+    """The gateway with as many principals as a large installation has at a time."""
     lines = [(SMALL, arena.issuer.token()) for _ in range(arena.plan.principals)]
     # Whoever comes for the first time has a signature verified: that is no matter of their number.
     visit(arena.gateway.port, (request(path, token) for path, token in lines))
@@ -194,14 +197,21 @@ def many_principals(arena: Arena) -> None:
 
 
 def streams(arena: Arena) -> None:
-    """A fresh gateway, so that memory which earlier load left behind hides nothing."""
+    """A fresh gateway, so that memory which earlier load left behind hides nothing.
+
+    It has several workers where one may not have so many files open.
+    """
     files = open_files(arena.plan.streams * _FILES_PER_STREAM)
-    count = min(arena.plan.streams, files // _FILES_PER_STREAM)
+    count = min(arena.plan.streams, files)  # the load and the upstream have one file for each
     if count < _FEWEST_STREAMS:
         raise NotMeasured(f"only {files} files may be open: raise `ulimit -n`")
     if count < arena.plan.streams:
         arena.figures["sse_limited"] = f"`ulimit -n` leaves {files} files"
-    proxy = arena.another_gateway("streams")
+    workers = 1
+    if files < count * _FILES_PER_STREAM:
+        # The kernel spreads connections over workers by chance: some get more than their part.
+        workers = math.ceil(_SPREAD * count * _FILES_PER_STREAM / files)
+    proxy = arena.another_gateway("streams", workers=workers)
     try:
         arena.wrk.get(proxy.url(SMALL), 1)
         asked = request(f"{looma.ROOT}/stream", arena.token)
@@ -211,6 +221,7 @@ def streams(arena: Arena) -> None:
         arena.host.end(proxy.child)
     arena.figures.update(
         sse_streams=held.count,
+        sse_workers=workers,
         sse_kb_per_stream=round((held.during - held.before) / held.count / 1024, 1),
         sse_rss_mb=round(held.during / 2**20),
         sse_opened_per_s=round(held.count / held.opened_s),
@@ -246,15 +257,18 @@ def _paced_growth(
     many: list[tuple[str, str]],
 ) -> None:
     """The same at a rate that both leave room for: what a user feels of it."""
+    if "gateway_rps" not in arena.figures:
+        raise NotMeasured("a quarter of an unknown maximum is unknown")
     rate = arena.figures["gateway_rps"] / 4
     rounds = min(arena.plan.rounds, 3)
     seconds = arena.plan.paced_seconds / rounds / 2
     latencies: tuple[list[float], list[float]] = ([], [])
     with arena.host.undisturbed():
-        for _ in range(rounds):
+        for turn in range(rounds):
             for lines, found in zip((few, many), latencies, strict=True):
                 requests = [request(path, token) for path, token in lines]
-                found.append(pace(proxy.port, requests, rate=rate, seconds=seconds).p50_ms)
+                paced = pace(proxy.port, requests, rate=rate, seconds=seconds, seed=turn)
+                found.append(paced.p50_ms)
     base, grown = (median(found) for found in latencies)
     arena.figures[f"{what}_p50_paced_ms"] = round(grown, 3)
     arena.figures[f"{what}_growth_paced"] = round(grown / base, 3)

@@ -45,8 +45,11 @@ class Arena:
     rivals: Mapping[str, Proxy]
     figures: Figures = field(default_factory=dict)
 
-    def another_gateway(self, name: str, more: tuple[str, ...] = ()) -> Proxy:
-        proxy = looma.start(self.host, self.upstream.port, self.redis_url, name=name, more=more)
+    def another_gateway(self, name: str, more: tuple[str, ...] = (), workers: int = 1) -> Proxy:
+        port, redis_url = self.upstream.port, self.redis_url
+        proxy = looma.start(self.host, port, redis_url, name=name, more=more, workers=workers)
+        log = proxy.child.log
+        self.host.wait(proxy.child, lambda: log.read_bytes().count(b"serving") >= workers)
         proxy.wait(self.host)
         return proxy
 

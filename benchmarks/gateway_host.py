@@ -155,6 +155,7 @@ class Host:
                     stack.callback(os.sched_setscheduler, pid, os.SCHED_OTHER, os.sched_param(0))
             except (PermissionError, AttributeError):
                 permitted = False  # only a privileged process may, and only on Linux
+                stack.close()
             yield permitted
 
     def cpu_seconds(self) -> float:

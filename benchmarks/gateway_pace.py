@@ -65,14 +65,23 @@ class _Client:
 
 
 def pace(
-    port: int, requests: Sequence[bytes], *, rate: float, seconds: float, connections: int = 64
+    port: int,
+    requests: Sequence[bytes],
+    *,
+    rate: float,
+    seconds: float,
+    connections: int = 64,
+    seed: int = 7,
 ) -> Paced:
-    """Any of `requests` at `rate` per second for `seconds`; NotMeasured if the server can't follow."""
+    """Any of `requests` at `rate` per second for `seconds`; NotMeasured if the server can't follow.
+
+    The same `seed` means the same arrivals and the same draws.
+    """
     clients = [_Client(port) for _ in range(connections)]
     collecting = gc.isenabled()
     gc.disable()
     try:
-        latencies, taken = _drive(clients, requests, rate, seconds)
+        latencies, taken = _drive(clients, requests, rate, seconds, seed)
     finally:
         if collecting:
             gc.enable()
@@ -113,9 +122,9 @@ def visit(port: int, requests: Iterable[bytes], connections: int = 64) -> None:
 
 
 def _drive(
-    clients: list[_Client], requests: Sequence[bytes], rate: float, seconds: float
+    clients: list[_Client], requests: Sequence[bytes], rate: float, seconds: float, seed: int
 ) -> tuple[list[float], float]:
-    chance = random.Random(7)
+    gaps, draws = random.Random(seed), random.Random(seed)
     idle, busy = list(clients), set[_Client]()
     waiting: deque[float] = deque()
     latencies: list[float] = []
@@ -124,10 +133,10 @@ def _drive(
     while now < end or busy or waiting:
         while due <= now and due < end:
             waiting.append(due)
-            due += chance.expovariate(rate)
+            due += gaps.expovariate(rate)
         while waiting and idle:
             client = idle.pop()
-            client.ask(chance.choice(requests), waiting.popleft())
+            client.ask(draws.choice(requests), waiting.popleft())
             busy.add(client)
         pause = max(0.0, (min(end, due)) - time.perf_counter())
         # select, unlike epoll here, waits with a precision of microseconds.

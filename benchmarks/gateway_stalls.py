@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
+from subprocess import TimeoutExpired
 from typing import Final
 
 import orjson
 
-from benchmarks.gateway_host import Host
+from benchmarks.gateway_host import Host, NotMeasured
 
 _SHORTEST_S: Final = 0.0005
 _PATIENCE_S: Final = 10.0  # for the start of the other process
@@ -32,14 +33,17 @@ def stalls(seconds: float) -> list[float]:
 
 
 def on_proxy_core(host: Host, seconds: float) -> list[float]:
-    """Those on the core of the proxies while both cores are busy."""
+    """Those on the core of the proxies, which are idle, while both cores are busy."""
     command = [sys.executable, "-m", "benchmarks.gateway_stalls", str(seconds)]
     child = host.start("stalls", command, proxy=True)
     stalls(seconds)
-    child.process.wait(seconds + _PATIENCE_S)
-    told = orjson.loads(child.log.read_bytes())
-    host.end(child)
-    return [float(gap) for gap in told]
+    try:
+        child.process.wait(seconds + _PATIENCE_S)
+        return [float(gap) for gap in orjson.loads(child.log.read_bytes())]
+    except (TimeoutExpired, ValueError) as error:
+        raise NotMeasured("the stalls of the machine can't be told") from error
+    finally:
+        host.end(child)
 
 
 if __name__ == "__main__":

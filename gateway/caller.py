@@ -29,7 +29,7 @@ class Caller:
         self._token = ""
         self._token_until = 0.0
         self._tokens: dict[str, tuple[float, str]] | None = None  # of the other services
-        self._limits = -1  # that were counted last, with their buckets
+        self._limits = -1  # that were kept last, with their buckets
         self._buckets = _NO_BUCKETS
         self._all_buckets: dict[int, list[Bucket]] | None = None  # of the other limits
 
@@ -64,10 +64,11 @@ class Caller:
 
     def keep(self, limits: int, buckets: list[Bucket]) -> None:
         if self._limits not in (-1, limits):
-            if self._all_buckets is None:
-                self._all_buckets = {}
-            elif len(self._all_buckets) >= _MOST:
-                self._all_buckets.clear()
-            self._all_buckets[limits] = buckets
-            return
+            others = self._all_buckets
+            if others is None:
+                others = self._all_buckets = {}
+            elif len(others) >= _MOST:
+                others.clear()
+            others[self._limits] = self._buckets
+            others.pop(limits, None)
         self._limits, self._buckets = limits, buckets

@@ -20,7 +20,9 @@ class _Entry(Generic[V]):
 
 
 class ExpiringCache(Generic[K, V]):
-    """Second chance (clock) rather than least recently used: a look-up marks its entry and moves
+    """At most `size` (1 or more) entries.
+
+    Second chance (clock) rather than least recently used: a look-up marks its entry and moves
     nothing, as with 100,000 entries each neighbour that a move touches is a miss of the processor's.
     """
 
@@ -53,8 +55,8 @@ class ExpiringCache(Generic[K, V]):
         return len(self._entries)
 
     def _push_out(self, newest: K) -> None:
-        """Drop the oldest that wasn't used since it was last looked at, or one of them if all were:
-        nobody waits while thousands are looked at.
+        """Drop the oldest that wasn't used since it was last looked at; after so many looks whatever
+        comes next, as nobody waits while thousands are looked at.
         """
         entries, looks = self._entries, _MOST_LOOKS
         key, entry = entries.popitem(last=False)

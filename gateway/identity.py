@@ -109,4 +109,4 @@ def _bearer(value: str) -> Credential:
     if value[:7].lower() != "bearer ":
         raise Unauthenticated(_NO_BEARER)
     token = value[7:].strip(" ")
-    return Credential(token, is_key=token.startswith(KEY_MARKS))
+    return Credential(token, is_key=token.startswith(KEY_MARKS) and bool(_KEY.fullmatch(token)))

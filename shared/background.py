@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import structlog
 
-from shared.errors import LoomaError
+from shared.errors import StoreUnavailable, UpstreamError
 
 _FIRST_S: Final = 0.5
-_AGAIN_S: Final = 0.5  # between two cancellations of what goes on
+# Between two cancellations of what goes on: longer than any store is waited for while cleaning up.
+_AGAIN_S: Final = 3.0
 _LONGEST_S: Final = 30.0
 log = structlog.get_logger()
 
@@ -55,7 +56,7 @@ async def _keep_running(name: str, function: Callable[[], Awaitable[None]]) -> N
         try:
             await function()
             return
-        except LoomaError as error:
+        except (StoreUnavailable, UpstreamError) as error:
             log.warning("background work waits", work=name, reason=error.message)
         except Exception:  # one piece of work must not end the process; it is logged
             log.exception("background work failed and is started again", work=name)

@@ -47,7 +47,13 @@ def start_redis(host: Host) -> str:
 
 
 def start(
-    host: Host, upstream: int, redis_url: str, *, name: str = "gateway", more: Sequence[str] = ()
+    host: Host,
+    upstream: int,
+    redis_url: str,
+    *,
+    name: str = "gateway",
+    more: Sequence[str] = (),
+    workers: int = 1,
 ) -> Proxy:
     """`python -m gateway` with everything on; `more` are paths that it routes too."""
     port = free_port()
@@ -59,6 +65,7 @@ def start(
         LOOMA_HOME=str(home),
         BIND_HOST="127.0.0.1",
         GATEWAY_PORT=str(port),
+        GATEWAY_WORKERS=str(workers),
         GATEWAY_ROUTES=str(routes),
         GATEWAY_UPSTREAMS=f"auth=http://127.0.0.1:{upstream},benchmark=http://127.0.0.1:{upstream}",
         REDIS_URL=redis_url,

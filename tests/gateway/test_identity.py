@@ -170,6 +170,13 @@ def test_a_cache_is_bounded_and_tells_only_what_was_put_and_is_alive(
         assert len(cache) <= size
 
 
+async def test_what_can_t_be_a_key_is_refused_without_asking_anybody() -> None:
+    door = Door()  # nobody could be asked
+    for text in ("looma_", "looma_a b", "looma_\udcff12345678", f"looma_{'a' * 600}", "a b", ""):
+        assert not await door.opens(text), text
+    await door.cache.close()
+
+
 def test_a_caller_has_one_internal_token_per_service_and_window() -> None:
     now = START
     internal = InternalTokens(SECRET.encode(), clock=lambda: now)
