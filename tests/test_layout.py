@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared import errors
-from shared.config import env_example
+from shared.config import SETTINGS, env_example
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("gateway", "ai_services", "shared")
@@ -248,9 +248,15 @@ def _logged_or_raised(path: Path, line: int) -> bool:
 
 def test_the_example_environment_is_current() -> None:
     assert (ROOT / "env.example").read_text() == env_example(), (
-        'regenerate it: python -c "from shared.config import env_example; '
+        'regenerate it: python -c "from shared.config import SETTINGS, env_example; '
         "open('env.example','w').write(env_example())\""
     )
+
+
+def test_every_setting_is_explained_to_operators() -> None:
+    manual = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    missing = [one.name for one in SETTINGS if f"`{one.name}`" not in manual]
+    assert not missing, f"docs/operations.md doesn't explain {', '.join(missing)}"
 
 
 def error_classes(
