@@ -65,6 +65,7 @@ from shared.data_access.cache_redis import RedisCache
 from shared.data_access.ports import Cache
 from shared.home import internal_token_secret
 from shared.registry import announce
+from shared.reload_messages import last_reload
 from shared.security import SELF, InternalTokens
 from shared.server import listen, serving
 from shared.stores import store_urls
@@ -160,6 +161,7 @@ class Gateway:
         limiter = RateLimiter((), cache, meters.registry, replicas=processes)
         stack.push_async_callback(limiter.close)
         await discovery.refresh()
+        asked = await last_reload(cache)
 
         pools = Pools(discovery, self.policy, None if self.worker is None else self.worker.share)
         meters.pools.read = lambda: [pool.snapshot() for pool in pools.all()]
@@ -195,7 +197,7 @@ class Gateway:
         }
         edge.answer_itself(pages, own)
 
-        work = self._work(stack, cache, discovery, plans)
+        work = self._work(stack, cache, discovery, Reload(cache, plans.reload, asked), plans)
         checks = Checks(pools, calls, None if siblings is None else siblings.makes_checks)
         work |= {"health checks": checks.run_forever, **authentication.work}
         if siblings is not None:
@@ -225,10 +227,14 @@ class Gateway:
         return Proxy(internal, traces, meters, self.timeouts, keeping)
 
     def _work(
-        self, stack: AsyncExitStack, cache: Cache, discovery: Discovery, plans: Plans
+        self,
+        stack: AsyncExitStack,
+        cache: Cache,
+        discovery: Discovery,
+        reload: Reload,
+        plans: Plans,
     ) -> dict[str, Callable[[], Awaitable[None]]]:
         """What keeps this process and its place among others up to date, by name."""
-        reload = Reload(cache, plans.reload)
         stack.enter_context(reload.on_signal())
         config = self.config
         count = GatewayCount(config.gateway_replicas * config.gateway_workers)
@@ -239,6 +245,7 @@ class Gateway:
                 count.follow_forever, lambda: discovery.gateways, plans.reckon_with
             ),
             "reload": reload.listen_forever,
+            "reloads that were missed": reload.catch_up_forever,
         }
 
     async def _announce(self, cache: Cache) -> None:

@@ -19,18 +19,22 @@ import structlog
 
 from shared.data_access.ports import Cache
 from shared.errors import ConfigError
+from shared.reload_messages import ASK, LAST, TOLD
 
-ASK: Final = "gateway:reload"
-TOLD: Final = "gateway:reloaded"
+_LOOKS_S: Final = 5.0
 log = structlog.get_logger()
 
 
 class Reload:
-    """`use` reads the table and puts it into force: the number of its routes, or ConfigError."""
+    """`use` reads the table and puts it into force: the number of its routes, or ConfigError.
 
-    def __init__(self, cache: Cache, use: Callable[[], int]) -> None:
+    `last` is the message that was the last one before the table in force was read.
+    """
+
+    def __init__(self, cache: Cache, use: Callable[[], int], last: bytes | None) -> None:
         self._cache = cache
         self._use = use
+        self._last = last
         self._id = uuid4().hex[:8]
 
     def now(self) -> dict[str, Any]:
@@ -46,8 +50,18 @@ class Reload:
     async def listen_forever(self) -> None:
         """Reload at every message; StoreUnavailable when the cache is away."""
         async with self._cache.subscribe(ASK) as messages:
-            async for _ in messages:
+            async for message in messages:
+                self._last = message
                 await self._cache.publish(TOLD, orjson.dumps(self.now()))
+
+    async def catch_up_forever(self) -> None:
+        """Do what was asked while no message came through: at the start, or without Redis."""
+        while True:
+            last = await self._cache.get(LAST)
+            if last is not None and last != self._last:
+                self._last = last
+                self.now()
+            await asyncio.sleep(_LOOKS_S)
 
     @contextmanager
     def on_signal(self) -> Iterator[None]:

@@ -248,7 +248,7 @@ def _logged_or_raised(path: Path, line: int) -> bool:
 
 def test_the_example_environment_is_current() -> None:
     assert (ROOT / "env.example").read_text() == env_example(), (
-        'regenerate it: python -c "from shared.config import SETTINGS, env_example; '
+        'regenerate it: python -c "from shared.config import env_example; '
         "open('env.example','w').write(env_example())\""
     )
 

@@ -47,13 +47,14 @@ async def _reload(config: Config) -> tuple[list[dict[str, Any]], int]:
     import orjson
 
     from shared.data_access.cache_redis import RedisCache
+    from shared.reload_messages import TOLD, ask_for_reload
     from shared.stores import store_urls
 
     cache = RedisCache(config.redis_url or store_urls(config, {"cache"}).redis)
     answers: list[dict[str, Any]] = []
     try:
-        async with cache.subscribe("gateway:reloaded") as messages:
-            asked = await cache.publish("gateway:reload", b"")
+        async with cache.subscribe(TOLD) as messages:
+            asked = await ask_for_reload(cache)
             try:
                 async with asyncio.timeout(_ANSWERS_S):
                     while len(answers) < asked:

@@ -16,10 +16,12 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import redis.asyncio as aioredis
 
 from shared.cli import exit_codes
 from shared.config import process_environment
 from shared.embedded.stores import EmbeddedStores
+from shared.reload_messages import ASK, LAST
 from tests.gateway.gateway_process import GatewayProcess, gateway_process
 from tests.gateway.wire import Received, Wire, echo, exchange, served, until
 
@@ -211,11 +213,35 @@ async def test_the_command_says_that_nobody_answered(tmp_path: Path, own_redis: 
     assert lines == ["No gateway answered. Is one running on this Redis?"]
 
 
+async def all_listen(redis_url: str, gateways: int) -> None:
+    """Wait until so many have subscribed: they serve a moment before."""
+    async with aioredis.from_url(redis_url) as client:
+
+        async def listen() -> bool:
+            ((_, number),) = await client.pubsub_numsub(ASK)
+            return bool(number == gateways)
+
+        await until(listen, 10)
+
+
+async def test_what_was_asked_while_it_could_not_hear_is_done_when_it_can(
+    tmp_path: Path, own_redis: str, free_port: int
+) -> None:
+    async with reloading(tmp_path, own_redis, free_port, 1) as it:
+        await all_listen(own_redis, 1)
+        it.table.write_text(NEW)
+        async with aioredis.from_url(own_redis) as client:
+            await client.set(LAST, b"asked")  # and its message was sent to nobody
+        await it.gateway.says("route table reloaded")
+        await it.serves(old=404, new=200)
+
+
 @pytest.mark.slow
 async def test_the_command_tells_of_a_gateway_that_hangs(
     tmp_path: Path, own_redis: str, free_port: int
 ) -> None:
     async with reloading(tmp_path, own_redis, free_port, 2) as it:
+        await all_listen(own_redis, 2)
         stuck = psutil.Process(it.gateway.process.pid).children()[0].pid
         os.kill(stuck, signal.SIGSTOP)
         try:
