@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
 
 import asyncpg
 import pytest
 import redis.asyncio as aioredis
 
 from shared.embedded.stores import EmbeddedStores, Endpoints
+from tests.databases import SpareDatabases
 
 LOCAL_POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql://root@127.0.0.1:5432/postgres")
 LOCAL_REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
@@ -26,27 +25,6 @@ def skip_unless_ci(reason: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-@asynccontextmanager
-async def fresh_database(server_url: str) -> AsyncIterator[str]:
-    """The URL of a new, empty database on this server, dropped afterwards."""
-    name = f"looma_test_{uuid4().hex[:12]}"
-    admin = await asyncpg.connect(server_url, timeout=5)
-    try:
-        await admin.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-        finally:
-            # FORCE would end autovacuum too, which only a superuser may; a plain DROP ends it.
-            await admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = $1 AND usename = current_user",
-                name,
-            )
-            await admin.execute(f'DROP DATABASE IF EXISTS "{name}"')
-    finally:
-        await admin.close()
 
 
 @pytest.fixture(scope="session")
@@ -76,10 +54,16 @@ def redis_database(url: str, number: int) -> str:
     return urlunsplit(urlsplit(url)._replace(query=f"db={number}"))
 
 
+@pytest.fixture(scope="session")
+def spare_databases(stores: Endpoints) -> Iterator[SpareDatabases]:
+    with SpareDatabases(stores.database_url) as spare:
+        yield spare
+
+
 @pytest.fixture
-async def database_url(stores: Endpoints) -> AsyncIterator[str]:
+async def database_url(spare_databases: SpareDatabases) -> AsyncIterator[str]:
     """A fresh, empty database on the embedded PostgreSQL; the first use of an adapter migrates it."""
-    async with fresh_database(stores.database_url) as url:
+    async with spare_databases.fresh() as url:
         yield url
 
 
@@ -98,15 +82,21 @@ def graph_url(stores: Endpoints) -> str:
     return stores.graph_url
 
 
-@pytest.fixture
-async def local_postgres_url() -> AsyncIterator[str]:
-    """A fresh database on the PostgreSQL at TEST_POSTGRES_URL (default: 127.0.0.1:5432)."""
+@pytest.fixture(scope="session")
+async def local_spare_databases() -> AsyncIterator[SpareDatabases]:
     try:
         probe = await asyncpg.connect(LOCAL_POSTGRES, timeout=2)
     except (OSError, asyncpg.PostgresError) as error:
         skip_unless_ci(f"no PostgreSQL at {LOCAL_POSTGRES}: {error!r}")
     await probe.close()
-    async with fresh_database(LOCAL_POSTGRES) as url:
+    with SpareDatabases(LOCAL_POSTGRES) as spare:
+        yield spare
+
+
+@pytest.fixture
+async def local_postgres_url(local_spare_databases: SpareDatabases) -> AsyncIterator[str]:
+    """A fresh database on the PostgreSQL at TEST_POSTGRES_URL (default: 127.0.0.1:5432)."""
+    async with local_spare_databases.fresh() as url:
         yield url
 
 

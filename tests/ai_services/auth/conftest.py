@@ -13,7 +13,7 @@ from shared.data_access.cache_redis import RedisCache
 from shared.data_access.postgres import Postgres
 from shared.embedded.stores import Endpoints
 from tests.ai_services.auth.harness import SECRET, Served, Team, random_address, serve
-from tests.conftest import fresh_database
+from tests.databases import fresh_database
 
 
 @pytest.fixture(scope="session")

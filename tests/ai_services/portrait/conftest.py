@@ -9,7 +9,7 @@ import pytest
 from shared.data_access.postgres import Postgres
 from shared.embedded.stores import Endpoints
 from tests.ai_services.portrait.calls import Organisation, new_organisation, opened
-from tests.conftest import fresh_database
+from tests.databases import fresh_database
 
 
 @pytest.fixture(scope="session")
