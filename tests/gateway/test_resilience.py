@@ -140,10 +140,10 @@ async def test_a_breaker_opens_under_a_thousand_calls_and_closes_again(
         wire.requests.clear()
         calls = [asyncio.create_task(status_of(url, n)) for n in range(1000)]
 
-        async def all_but_three() -> bool:
-            return sum(call.done() for call in calls) >= 997
+        async def three_are_there_and_no_more_to_come() -> bool:
+            return len(wire.requests) >= 3 and sum(call.done() for call in calls) >= 997
 
-        await until(all_but_three, 15)
+        await until(three_are_there_and_no_more_to_come, 15)
         assert len(wire.requests) == 3  # it is half-open: that many are let through
         recover.set()
         assert Counter([await call for call in calls]) == {200: 3, 503: 997}

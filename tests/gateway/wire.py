@@ -75,7 +75,9 @@ class Wire:
         return self.requests[-1]
 
     async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 20)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", port, limit=1 << 20, backlog=1024
+        )
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
