@@ -15,6 +15,7 @@ added_p50_ms       one connection: the gateway's median minus that of the upstre
 p99_half_load_ms   at half of the gateway's own maximum, as an open loop (see gateway_pace);
                    the same without a gateway (upstream_alone_*) is the floor, and envoy_* is
                    Envoy at the same rate, on the same machine, by the same clock
+half_load_undisturbed  whether the load and the upstream went before all else on their core
 machine_stalls_*   what the machine takes from the proxies' core while both are busy: with several
                    ms in a second no proxy can have a p99 below the stalls
 *_varied_*         no two requests have the same header fields; ratio_envoy_varied compares them

@@ -147,15 +147,12 @@ class Host:
         that of a scheduler that shares one core out in slices of milliseconds.
         """
         beside = [child.process.pid for child in self._children if not child.proxy]
-        permitted = True
         with contextlib.ExitStack() as stack:
-            try:
-                for pid, priority in ((0, 1), *((pid, 2) for pid in beside)):
-                    os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(priority))
-                    stack.callback(os.sched_setscheduler, pid, os.SCHED_OTHER, os.sched_param(0))
-            except (PermissionError, AttributeError):
-                permitted = False  # only a privileged process may, and only on Linux
-                stack.close()
+            permitted = True
+            for pid, priority in (*((pid, 2) for pid in beside), (0, 1)):
+                permitted = permitted and _scheduled(pid, "SCHED_FIFO", priority)
+                if permitted:
+                    stack.callback(_scheduled, pid, "SCHED_OTHER", 0)
             yield permitted
 
     def cpu_seconds(self) -> float:
@@ -188,6 +185,18 @@ class OtherLoad:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         ours = time.process_time() + ended.ru_utime + ended.ru_stime + self._host.cpu_seconds()
         return time.monotonic(), busy - ours
+
+
+def _scheduled(pid: int, policy: str, priority: int) -> bool:
+    """Whether the process may be, and is now, scheduled so; Linux only."""
+    number = getattr(os, policy, None)
+    if number is None:
+        return False
+    try:
+        os.sched_setscheduler(pid, number, os.sched_param(priority))
+    except PermissionError:
+        return False
+    return True
 
 
 def answers(url: str) -> Callable[[], bool]:
