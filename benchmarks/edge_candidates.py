@@ -119,7 +119,7 @@ def run(*, quick: bool) -> Figures:
             plan.rounds,
             figures,
         )
-        figures["other_load_cores"] = round(others.cores(), 2)
+        figures["other_load_cores"], figures["stolen_cores"] = others.cores()
         for name in (*CLIENTS, *SERVERS):
             for what in _OF_EACH:
                 figures.setdefault(f"{name}_{what}", None)

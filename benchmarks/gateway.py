@@ -11,13 +11,14 @@ ratio_*_by_cpu     the same from the processor time per request: what an undistu
 *_cpu_us           processor time of the proxy per request: little disturbed by other load
 *_core             share of its core that the proxy used; far below 1 it was not the limit
 other_load_cores   cores that processes of others used meanwhile: above 0.1, measure again
+stolen_cores       cores that the hypervisor gave to other machines meanwhile: likewise
 added_p50_ms       one connection: the gateway's median minus that of the upstream alone
-p99_half_load_ms   at half of the gateway's own maximum, as an open loop (see gateway_pace);
-                   the same without a gateway (upstream_alone_*) is the floor, and envoy_* is
-                   Envoy at the same rate, on the same machine, by the same clock
-half_load_undisturbed  whether the load and the upstream went before all else on their core
-machine_stalls_*   what the machine takes from the proxies' core while both are busy: with several
-                   ms in a second no proxy can have a p99 below the stalls
+p99_half_load_ms   at half of what the gateway carried a second before, as an open loop (see
+                   gateway_pace), in those seconds, a third of all, in which the hypervisor took
+                   least from this machine; p99_half_load_all_ms is of all. The same without a
+                   gateway (upstream_alone_*) is the floor, and envoy_* is Envoy at the same rate
+*_stolen_ms_per_s  what the hypervisor took meanwhile, added up over the cores
+half_load_first    whether the load and the upstream went before all else on their core
 *_varied_*         no two requests have the same header fields; ratio_envoy_varied compares them
 gateway_compiled   whether the gateway's hot path ran as machine code
 sse_*              event streams held open by a fresh gateway, memory of all its workers
@@ -41,8 +42,7 @@ from uuid import UUID
 from benchmarks.gateway_arena import SMALL, Arena, Figures, Plan, build, reason_kept, request
 from benchmarks.gateway_host import Host, NotMeasured, OtherLoad, open_files
 from benchmarks.gateway_load import Load
-from benchmarks.gateway_pace import Paced, pace, visit
-from benchmarks.gateway_stalls import on_proxy_core
+from benchmarks.gateway_pace import Paced, least_stolen, pace, visit
 from benchmarks.gateway_streams import hold
 from benchmarks.gateway_turns import compare, in_turns, row, with_cpu
 from benchmarks.rivals import looma
@@ -50,11 +50,11 @@ from benchmarks.rivals.proxy import Proxy
 from gateway.compiled import is_compiled
 
 QUICK: Final = Plan(
-    rounds=1, seconds=1, paced_seconds=3, streams=500, routes=1_000, principals=2_000,
+    rounds=1, seconds=1, paced_seconds=6, streams=500, routes=1_000, principals=2_000,
     start=25, longest=50,
 )  # fmt: skip
 FULL: Final = Plan(
-    rounds=5, seconds=3, paced_seconds=15, streams=10_000, routes=1_000, principals=100_000,
+    rounds=5, seconds=3, paced_seconds=30, streams=10_000, routes=1_000, principals=100_000,
     start=60, longest=540,
 )  # fmt: skip
 _RATIOS: Final = ("envoy", "envoy_filters", "litellm")
@@ -99,7 +99,7 @@ def throughput(arena: Arena) -> None:
         arena.plan.rounds,
         figures,
     )
-    figures["other_load_cores"] = round(others.cores(), 2)
+    figures["other_load_cores"], figures["stolen_cores"] = others.cores()
     if "gateway_rps" not in figures:
         raise NotMeasured("without the gateway there are no ratios")
     for name in _RATIOS:
@@ -107,44 +107,47 @@ def throughput(arena: Arena) -> None:
 
 
 def latency(arena: Arena) -> None:
-    """What the gateway adds for a client that is alone."""
-    alone, added = _medians(
-        arena,
-        lambda: arena.wrk.get(arena.upstream.url(SMALL), arena.plan.seconds, 1),
-        lambda: arena.wrk.get(arena.gateway.url(SMALL), arena.plan.seconds, 1),
-    )
-    arena.figures.update(
-        one_connection_p50_ms=round(added.p50_ms, 3),
-        one_connection_p99_ms=round(added.p99_ms, 3),
-        added_p50_ms=round(added.p50_ms - alone.p50_ms, 3),
-    )
+    """What the gateway, and Envoy, add for a client that is alone."""
+    proxies = {"upstream_alone": arena.upstream, "gateway": arena.gateway}
+    if "envoy_filters" in arena.rivals:
+        proxies["envoy_filters"] = arena.rivals["envoy_filters"]
+    turns = [partial(_alone, arena, proxy) for proxy in proxies.values()]
+    loads = dict(zip(proxies, _medians(arena, *turns), strict=True))
+    floor = loads.pop("upstream_alone").p50_ms
+    for name, load in loads.items():
+        prefix = "" if name == "gateway" else f"{name}_"
+        arena.figures.update(
+            {
+                f"{prefix}one_connection_p50_ms": round(load.p50_ms, 3),
+                f"{prefix}one_connection_p99_ms": round(load.p99_ms, 3),
+                f"{prefix}added_p50_ms": round(load.p50_ms - floor, 3),
+            }
+        )
 
 
 def half_load(arena: Arena) -> None:
     """The latency that users see while half of the capacity is in use."""
-    if "gateway_rps" not in arena.figures:
-        raise NotMeasured("half of an unknown maximum is unknown")
-    rate = arena.figures["gateway_rps"] / 2
-    requests = [request(SMALL, arena.token)]
     proxies = {"": arena.gateway, "upstream_alone_": arena.upstream}
     if "envoy" in arena.rivals:
         proxies["envoy_"] = arena.rivals["envoy"]
-    gaps = on_proxy_core(arena.host, arena.plan.paced_seconds)
-    arena.figures["machine_stalls_ms_per_s"] = round(sum(gaps) / arena.plan.paced_seconds * 1e3, 1)
-    arena.figures["machine_longest_stall_ms"] = round(max(gaps, default=0.0) * 1e3, 1)
+    seconds = math.ceil(arena.plan.paced_seconds)
+    requests = [request(SMALL, arena.token)]
     runs: dict[str, list[Paced]] = {name: [] for name in proxies}
-    rounds = min(arena.plan.rounds, 5)
-    with arena.host.undisturbed() as undisturbed:
-        for turn in range(rounds):
+    for turn in range(seconds):
+        # A machine that others use, too, is not as fast in one second as it was in the last.
+        rate = arena.wrk.get(arena.gateway.url(SMALL), 1).rps / 2
+        with arena.host.load_first() as first:
             for name, proxy in proxies.items():
-                seconds = arena.plan.paced_seconds / rounds
-                paced = pace(proxy.port, requests, rate=rate, seconds=seconds, seed=turn)
-                runs[name].append(paced)
-    arena.figures["half_load_rps"] = round(rate)
-    arena.figures["half_load_undisturbed"] = undisturbed
+                runs[name].append(pace(proxy.port, requests, rate=rate, seconds=1, seed=turn))
+    arena.figures["half_load_first"] = first
     for name, found in runs.items():
-        arena.figures[f"{name}p50_half_load_ms"] = round(median(one.p50_ms for one in found), 3)
-        arena.figures[f"{name}p99_half_load_ms"] = round(median(one.p99_ms for one in found), 3)
+        kept, every = least_stolen(found, math.ceil(seconds / 3)), Paced.joined(found)
+        arena.figures[f"{name}half_load_rps"] = round(kept.rps)
+        arena.figures[f"{name}p50_half_load_ms"] = round(kept.ms(50), 3)
+        arena.figures[f"{name}p99_half_load_ms"] = round(kept.ms(99), 3)
+        arena.figures[f"{name}half_load_stolen_ms_per_s"] = round(kept.stolen_ms_per_s, 1)
+        arena.figures[f"{name}p99_half_load_all_ms"] = round(every.ms(99), 3)
+        arena.figures[f"{name}half_load_all_stolen_ms_per_s"] = round(every.stolen_ms_per_s, 1)
 
 
 def varied(arena: Arena) -> None:
@@ -263,22 +266,31 @@ def _paced_growth(
     rate = arena.figures["gateway_rps"] / 4
     rounds = min(arena.plan.rounds, 3)
     seconds = arena.plan.paced_seconds / rounds / 2
-    latencies: tuple[list[float], list[float]] = ([], [])
-    with arena.host.undisturbed():
+    found: tuple[list[Paced], list[Paced]] = ([], [])
+    with arena.host.load_first():
         for turn in range(rounds):
-            for lines, found in zip((few, many), latencies, strict=True):
-                requests = [request(path, token) for path, token in lines]
-                paced = pace(proxy.port, requests, rate=rate, seconds=seconds, seed=turn)
-                found.append(paced.p50_ms)
-    base, grown = (median(found) for found in latencies)
+            for lines, runs in zip((few, many), found, strict=True):
+                runs.append(_mixed_at(proxy, lines, rate, seconds, turn))
+    base, grown = (Paced.joined(runs).ms(50) for runs in found)
     arena.figures[f"{what}_p50_paced_ms"] = round(grown, 3)
     arena.figures[f"{what}_growth_paced"] = round(grown / base, 3)
+
+
+def _mixed_at(
+    proxy: Proxy, lines: list[tuple[str, str]], rate: float, seconds: float, seed: int
+) -> Paced:
+    requests = [request(path, token) for path, token in lines]
+    return pace(proxy.port, requests, rate=rate, seconds=seconds, seed=seed)
 
 
 def _medians(arena: Arena, *turns: Callable[[], Load]) -> list[Load]:
     """The medians of each, measured one after the other in every round."""
     rounds = [[turn() for turn in turns] for _ in range(min(arena.plan.rounds, 3))]
     return [Load.median(column) for column in zip(*rounds, strict=True)]
+
+
+def _alone(arena: Arena, proxy: Proxy) -> Load:
+    return arena.wrk.get(proxy.url(SMALL), arena.plan.seconds, 1)
 
 
 def _varied(arena: Arena, proxy: Proxy) -> Load:

@@ -140,7 +140,7 @@ class Host:
             time.sleep(0.05)
 
     @contextlib.contextmanager
-    def undisturbed(self) -> Iterator[bool]:
+    def load_first(self) -> Iterator[bool]:
         """Inside, the load and what answers it go before all else on their core, if that may be.
 
         What answers is never kept waiting by the load, so that a latency is the proxy's and not
@@ -165,26 +165,32 @@ class Host:
 
 
 class OtherLoad:
-    """What processes that are no part of the run use of the machine from now on."""
+    """What is used of the machine from now on by what is no part of the run."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._began = self._now()
 
-    def cores(self) -> float:
-        seconds, foreign = (
+    def cores(self) -> tuple[float, float]:
+        """Cores that other processes used, and that the hypervisor gave to other machines."""
+        seconds, foreign, stolen = (
             now - began for now, began in zip(self._now(), self._began, strict=True)
         )
-        return max(0.0, foreign / seconds)
+        return max(0.0, round(foreign / seconds, 2)), round(stolen / seconds, 2)
 
-    def _now(self) -> tuple[float, float]:
+    def _now(self) -> tuple[float, float, float]:
         times = psutil.cpu_times()
-        busy = (
-            sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
-        )
+        stolen = stolen_seconds()
+        unused = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0)
+        busy = sum(times) - unused - stolen
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         ours = time.process_time() + ended.ru_utime + ended.ru_stime + self._host.cpu_seconds()
-        return time.monotonic(), busy - ours
+        return time.monotonic(), busy - ours, stolen
+
+
+def stolen_seconds() -> float:
+    """Steal time of all cores since the machine started; 0 where no kernel tells."""
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 def _scheduled(pid: int, policy: str, priority: int) -> bool:

@@ -3,6 +3,10 @@
 wrk waits for an answer before it asks again, so a proxy that stalls is asked less often and its
 stall counted once. Here arrivals are a Poisson process of a fixed rate; a latency runs from the
 moment when its request was due, the wait for a free connection included.
+
+A virtual machine's cores are lent to others for milliseconds at a time, and no program on them
+answers meanwhile. The kernel counts that as steal time: `least_stolen` tells what a proxy does
+from what its machine does.
 """
 
 from __future__ import annotations
@@ -15,20 +19,45 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
-from benchmarks.gateway_host import NotMeasured
+from benchmarks.gateway_host import NotMeasured, stolen_seconds
 
 _LATE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Paced:
-    """Latencies at a fixed rate; `rps` is what was really answered per second."""
+    """What a run at a fixed rate found."""
 
-    rps: float
-    p50_ms: float
-    p99_ms: float
+    latencies: list[float]  # seconds
+    seconds: float
+    stolen_s: float  # of all cores
+
+    @classmethod
+    def joined(cls, runs: Sequence[Self]) -> Self:
+        return cls(
+            latencies=[latency for run in runs for latency in run.latencies],
+            seconds=sum(run.seconds for run in runs),
+            stolen_s=sum(run.stolen_s for run in runs),
+        )
+
+    @property
+    def rps(self) -> float:
+        return len(self.latencies) / self.seconds
+
+    @property
+    def stolen_ms_per_s(self) -> float:
+        return 1e3 * self.stolen_s / self.seconds
+
+    def ms(self, percentile: int) -> float:
+        ordered = sorted(self.latencies)
+        return ordered[len(ordered) * percentile // 100] * 1e3
+
+
+def least_stolen(runs: Sequence[Paced], count: int) -> Paced:
+    """The `count` runs from which the hypervisor took least, as one; their latencies don't matter."""
+    return Paced.joined(sorted(runs, key=lambda run: run.stolen_s)[:count])
 
 
 class _Client:
@@ -75,24 +104,23 @@ def pace(
 ) -> Paced:
     """Any of `requests` at `rate` per second for `seconds`; NotMeasured if the server can't follow.
 
-    The same `seed` means the same arrivals and the same draws.
+    Connections are opened, and each has asked once, before the clock starts. The same `seed` means
+    the same arrivals and the same draws.
     """
     clients = [_Client(port) for _ in range(connections)]
     collecting = gc.isenabled()
     gc.disable()
     try:
-        latencies, taken = _drive(clients, requests, rate, seconds, seed)
+        for client in clients:
+            client.ask(requests[0], 0.0)
+            while not client.answered():
+                pass
+        return _drive(clients, requests, rate, seconds, seed)
     finally:
         if collecting:
             gc.enable()
         for client in clients:
             client.socket.close()
-    latencies.sort()
-    return Paced(
-        rps=len(latencies) / taken,
-        p50_ms=latencies[len(latencies) // 2] * 1e3,
-        p99_ms=latencies[len(latencies) * 99 // 100] * 1e3,
-    )
 
 
 def visit(port: int, requests: Iterable[bytes], connections: int = 64) -> None:
@@ -123,11 +151,12 @@ def visit(port: int, requests: Iterable[bytes], connections: int = 64) -> None:
 
 def _drive(
     clients: list[_Client], requests: Sequence[bytes], rate: float, seconds: float, seed: int
-) -> tuple[list[float], float]:
+) -> Paced:
     gaps, draws = random.Random(seed), random.Random(seed)
     idle, busy = list(clients), set[_Client]()
     waiting: deque[float] = deque()
     latencies: list[float] = []
+    stolen = stolen_seconds()
     begun = now = time.perf_counter()
     due, end = begun, begun + seconds
     while now < end or busy or waiting:
@@ -150,4 +179,4 @@ def _drive(
             raise NotMeasured(f"{len(busy) + len(waiting)} requests unanswered at {rate:.0f}/s")
     if not latencies:
         raise NotMeasured("nothing was answered")
-    return latencies, now - begun
+    return Paced(latencies, now - begun, stolen_seconds() - stolen)
