@@ -24,7 +24,7 @@ RECORD: Final = ROOT / "gateway" / "compiled_sources.txt"  # what gateway.compil
 HOT_PATH: Final = tuple(
     f"gateway/{name}.py"
     for name in (
-        "allowance", "answers", "breaker", "caller", "client_address", "compression", "connection",
+        "allowance", "answers", "breaker", "busy_poll", "caller", "client_address", "compression", "connection",
         "credential", "deadline", "edge", "expiring_cache", "fields", "gcra", "headers",
         "histogram", "http1", "http1_answer", "http1_body", "http1_head", "identity",
         "inner_request", "limit", "limit_subject", "meters", "outcome", "outliers", "peak_ewma",

@@ -35,7 +35,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from statistics import median
 from typing import Final
 from uuid import UUID
 

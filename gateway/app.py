@@ -19,6 +19,7 @@ from gateway.authentication import Authentication, open_authentication
 from gateway.balancing import Balancer
 from gateway.batch import BATCH_PATH
 from gateway.batch_schemas import BatchIn, BatchOut
+from gateway.busy_poll import BusyPoll
 from gateway.checks import Checks
 from gateway.client_address import ClientAddress
 from gateway.compiled import check_sources, is_compiled
@@ -137,6 +138,7 @@ class Gateway:
                 self.timeouts,
                 DEFAULT_BODY_LIMIT,
                 MAX_TIMEOUT_S + _SLACK_S,
+                BusyPoll(self.config.gateway_busy_poll_us / 1e6),
             )
             server = EdgeServer(site)
             await stack.enter_async_context(serving(server, sock, self.config.shutdown_seconds))

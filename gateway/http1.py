@@ -57,6 +57,7 @@ class ClientConnection(Client):
     ) -> None:
         self._site = site
         self._timeouts = site.timeouts
+        self._busy_poll = site.busy_poll
         self._loop = loop
         self._connections = connections
         self.transport: asyncio.Transport  # set by connection_made, before anything else happens
@@ -291,6 +292,7 @@ class ClientConnection(Client):
             raise ClientGone
         if out:
             self.transport.write(out)
+            self._busy_poll.note(self._loop)
 
     async def _taken(self) -> None:
         self.write_by = monotonic() + self._timeouts.idle
@@ -392,6 +394,7 @@ class ClientConnection(Client):
             if self._discarded > _MAX_DISCARDED:
                 self.abort()
             return
+        self._busy_poll.note(self._loop)
         self._buffer += data
         if self._arrival is not None:
             if not self._arrival.done():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from gateway.busy_poll import BusyPoll
 from gateway.request import GatewayRequest
 from gateway.timeouts import Timeouts
 from shared.errors import LoomaError
@@ -22,4 +23,5 @@ class Site:
     timeouts: Timeouts
     body_limit: int  # bytes, unless whoever reads a body says otherwise
     patience: float  # seconds until an answer begins, while nothing of the request comes
+    busy_poll: BusyPoll
     closing: bool = False  # answers are the last on their connections from now on

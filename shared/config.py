@@ -51,6 +51,13 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _microseconds(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 10_000:
+        raise ValueError("must be a whole number of microseconds from 0 to 10000")
+    return number
+
+
 def _pause(text: str) -> float:
     number = float(text)
     if not 0 <= number < 3600:
@@ -257,6 +264,13 @@ SETTINGS: tuple[Setting, ...] = (
         _positive,
     ),
     Setting(
+        "GATEWAY_BUSY_POLL_US",
+        "400",
+        "microseconds for which a gateway that is asked in quick succession looks for more before it sleeps; 0: never",
+        "0",
+        _microseconds,
+    ),
+    Setting(
         "GATEWAY_REPLICAS",
         "1",
         "gateways (hosts or containers) that share one Redis, at least: each counts its part of the limits while it is away",
@@ -359,6 +373,7 @@ class Config:
     gateway_routes: Path | None
     gateway_issuers: Path | None
     gateway_workers: int
+    gateway_busy_poll_us: int
     gateway_replicas: int
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     cors_origins: tuple[str, ...]

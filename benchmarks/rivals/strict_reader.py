@@ -12,6 +12,7 @@ import orjson
 import uvloop
 
 from benchmarks.rivals.answer import SMALL
+from gateway.busy_poll import BusyPoll
 from gateway.http1_answer import Answer
 from gateway.request import Client, GatewayRequest
 from gateway.request_body import whole_body
@@ -55,7 +56,8 @@ async def _answer(client: Client, status: int, body: bytes) -> None:
 
 
 async def serve(port: int) -> None:
-    server = EdgeServer(Site(handle, refuse, _TIMEOUTS, _BODY_LIMIT, _PATIENCE_S))
+    never = BusyPoll(0)  # as the other servers
+    server = EdgeServer(Site(handle, refuse, _TIMEOUTS, _BODY_LIMIT, _PATIENCE_S, never))
     with listen("127.0.0.1", port, "PORT") as sock:
         async with serving(server, sock, 1):
             await wait_for_signal()
