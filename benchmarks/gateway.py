@@ -14,10 +14,11 @@ other_load_cores   cores that processes of others used meanwhile: above 0.1, mea
 stolen_cores       cores that the hypervisor gave to other machines meanwhile: likewise
 added_p50_ms       one connection: the gateway's median minus that of the upstream alone
 p99_half_load_ms   at half of what the gateway carried a second before, as an open loop (see
-                   gateway_pace), in those seconds, a third of all, in which the hypervisor took
-                   least from this machine; p99_half_load_all_ms is of all. The same without a
-                   gateway (upstream_alone_*) is the floor, and envoy_* is Envoy at the same rate
-*_stolen_ms_per_s  what the hypervisor took meanwhile, added up over the cores
+                   gateway_pace), in those seconds in which this machine's cores stood still
+                   least (see gateway_stalls); p99_half_load_all_ms is of all seconds. The same
+                   without a gateway (upstream_alone_*) is the floor, envoy_* is Envoy at that rate
+*_stalled_ms_per_s how long the cores stood still meanwhile: above 0 a p99 is the machine's more
+                   than the proxy's
 half_load_first    whether the load and the upstream went before all else on their core
 *_varied_*         no two requests have the same header fields; ratio_envoy_varied compares them
 gateway_compiled   whether the gateway's hot path ran as machine code
@@ -41,7 +42,8 @@ from uuid import UUID
 from benchmarks.gateway_arena import SMALL, Arena, Figures, Plan, build, reason_kept, request
 from benchmarks.gateway_host import Host, NotMeasured, OtherLoad, open_files
 from benchmarks.gateway_load import Load
-from benchmarks.gateway_pace import Paced, least_stolen, pace, visit
+from benchmarks.gateway_pace import Paced, calm, calmest, pace, visit
+from benchmarks.gateway_stalls import watched
 from benchmarks.gateway_streams import hold
 from benchmarks.gateway_turns import compare, in_turns, row, with_cpu
 from benchmarks.rivals import looma
@@ -49,16 +51,17 @@ from benchmarks.rivals.proxy import Proxy
 from gateway.compiled import is_compiled
 
 QUICK: Final = Plan(
-    rounds=1, seconds=1, paced_seconds=6, streams=500, routes=1_000, principals=2_000,
+    rounds=1, seconds=1, calm_seconds=1, streams=500, routes=1_000, principals=2_000,
     start=25, longest=50,
 )  # fmt: skip
 FULL: Final = Plan(
-    rounds=5, seconds=3, paced_seconds=30, streams=10_000, routes=1_000, principals=100_000,
-    start=60, longest=540,
+    rounds=5, seconds=3, calm_seconds=6, streams=10_000, routes=1_000, principals=100_000,
+    start=60, longest=720,
 )  # fmt: skip
 _RATIOS: Final = ("envoy", "envoy_filters", "litellm")
 _ALWAYS_SHOWN: Final = (*(f"ratio_{name}" for name in _RATIOS), "added_p50_ms", "p99_half_load_ms")
 _FEW: Final = 10  # routes or principals that many are compared with
+_MOST_TIMES: Final = 8  # seconds tried for each that shall be calm
 _FEWEST_STREAMS: Final = 500
 _SPREAD: Final = 1.1
 _FILES_PER_STREAM: Final = 2  # one to the client, one to the service
@@ -129,24 +132,29 @@ def half_load(arena: Arena) -> None:
     proxies = {"": arena.gateway, "upstream_alone_": arena.upstream}
     if "envoy" in arena.rivals:
         proxies["envoy_"] = arena.rivals["envoy"]
-    seconds = math.ceil(arena.plan.paced_seconds)
     requests = [request(SMALL, arena.token)]
     runs: dict[str, list[Paced]] = {name: [] for name in proxies}
-    for turn in range(seconds):
-        # A machine that others use, too, is not as fast in one second as it was in the last.
-        rate = arena.wrk.get(arena.gateway.url(SMALL), 1).rps / 2
-        with arena.host.load_first() as first:
-            for name, proxy in proxies.items():
-                runs[name].append(pace(proxy.port, requests, rate=rate, seconds=1, seed=turn))
+    with watched(arena.host) as stalls:
+        for turn in range(_MOST_TIMES * arena.plan.calm_seconds):
+            # A machine that others use, too, is not as fast in one second as it was in the last.
+            rate = arena.wrk.get(arena.gateway.url(SMALL), 1).rps / 2
+            with arena.host.load_first() as first:
+                for name, proxy in proxies.items():
+                    paced = pace(
+                        proxy.port, requests, rate=rate, seconds=1, stalls=stalls, seed=turn
+                    )
+                    runs[name].append(paced)
+            if all(calm(found, arena.plan.calm_seconds) for found in runs.values()):
+                break
     arena.figures["half_load_first"] = first
     for name, found in runs.items():
-        kept, every = least_stolen(found, math.ceil(seconds / 3)), Paced.joined(found)
+        kept, every = calmest(found, arena.plan.calm_seconds), Paced.joined(found)
         arena.figures[f"{name}half_load_rps"] = round(kept.rps)
         arena.figures[f"{name}p50_half_load_ms"] = round(kept.ms(50), 3)
         arena.figures[f"{name}p99_half_load_ms"] = round(kept.ms(99), 3)
-        arena.figures[f"{name}half_load_stolen_ms_per_s"] = round(kept.stolen_ms_per_s, 1)
+        arena.figures[f"{name}half_load_stalled_ms_per_s"] = round(kept.stalled_ms_per_s, 1)
         arena.figures[f"{name}p99_half_load_all_ms"] = round(every.ms(99), 3)
-        arena.figures[f"{name}half_load_all_stolen_ms_per_s"] = round(every.stolen_ms_per_s, 1)
+        arena.figures[f"{name}half_load_all_stalled_ms_per_s"] = round(every.stalled_ms_per_s, 1)
 
 
 def varied(arena: Arena) -> None:
@@ -263,23 +271,19 @@ def _paced_growth(
     if "gateway_rps" not in arena.figures:
         raise NotMeasured("a quarter of an unknown maximum is unknown")
     rate = arena.figures["gateway_rps"] / 4
-    rounds = min(arena.plan.rounds, 3)
-    seconds = arena.plan.paced_seconds / rounds / 2
-    found: tuple[list[Paced], list[Paced]] = ([], [])
-    with arena.host.load_first():
-        for turn in range(rounds):
-            for lines, runs in zip((few, many), found, strict=True):
-                runs.append(_mixed_at(proxy, lines, rate, seconds, turn))
-    base, grown = (Paced.joined(runs).ms(50) for runs in found)
+    lines_of = {"few": few, "many": many}
+    requests = {name: [request(*line) for line in lines] for name, lines in lines_of.items()}
+    runs: dict[str, list[Paced]] = {name: [] for name in requests}
+    with arena.host.load_first(), watched(arena.host) as stalls:
+        for turn in range(_MOST_TIMES * arena.plan.calm_seconds):
+            for name, drawn in requests.items():
+                paced = pace(proxy.port, drawn, rate=rate, seconds=1, stalls=stalls, seed=turn)
+                runs[name].append(paced)
+            if all(calm(found, arena.plan.calm_seconds) for found in runs.values()):
+                break
+    base, grown = (calmest(found, arena.plan.calm_seconds).ms(50) for found in runs.values())
     arena.figures[f"{what}_p50_paced_ms"] = round(grown, 3)
     arena.figures[f"{what}_growth_paced"] = round(grown / base, 3)
-
-
-def _mixed_at(
-    proxy: Proxy, lines: list[tuple[str, str]], rate: float, seconds: float, seed: int
-) -> Paced:
-    requests = [request(path, token) for path, token in lines]
-    return pace(proxy.port, requests, rate=rate, seconds=seconds, seed=seed)
 
 
 def _medians(arena: Arena, *turns: Callable[[], Load]) -> list[Load]:

@@ -20,11 +20,14 @@ SMALL: Final = f"{looma.ROOT}/small"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured. Times are seconds; what hasn't begun after `longest` is left out."""
+    """How much is measured. Times are seconds; what hasn't begun after `longest` is left out.
+
+    `calm_seconds` are those in which the hypervisor takes nothing, where there are so many.
+    """
 
     rounds: int
     seconds: int
-    paced_seconds: float
+    calm_seconds: int
     streams: int
     routes: int
     principals: int

@@ -150,9 +150,9 @@ class Host:
         with contextlib.ExitStack() as stack:
             permitted = True
             for pid, priority in (*((pid, 2) for pid in beside), (0, 1)):
-                permitted = permitted and _scheduled(pid, "SCHED_FIFO", priority)
+                permitted = permitted and scheduled(pid, "SCHED_FIFO", priority)
                 if permitted:
-                    stack.callback(_scheduled, pid, "SCHED_OTHER", 0)
+                    stack.callback(scheduled, pid, "SCHED_OTHER", 0)
             yield permitted
 
     def cpu_seconds(self) -> float:
@@ -193,7 +193,7 @@ def stolen_seconds() -> float:
     return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
-def _scheduled(pid: int, policy: str, priority: int) -> bool:
+def scheduled(pid: int, policy: str, priority: int) -> bool:
     """Whether the process may be, and is now, scheduled so; Linux only."""
     number = getattr(os, policy, None)
     if number is None:

@@ -4,9 +4,9 @@ wrk waits for an answer before it asks again, so a proxy that stalls is asked le
 stall counted once. Here arrivals are a Poisson process of a fixed rate; a latency runs from the
 moment when its request was due, the wait for a free connection included.
 
-A virtual machine's cores are lent to others for milliseconds at a time, and no program on them
-answers meanwhile. The kernel counts that as steal time: `least_stolen` tells what a proxy does
-from what its machine does.
+On a machine that others use, too, a core stands still for milliseconds at a time (see
+gateway_stalls), and one of ten in a second is a p99 of ten. `calmest` tells what a proxy does from
+what its machine does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from benchmarks.gateway_host import NotMeasured, stolen_seconds
+from benchmarks.gateway_host import NotMeasured
+from benchmarks.gateway_stalls import Stalls
 
 _LATE_S: Final = 10.0
 
@@ -32,14 +33,14 @@ class Paced:
 
     latencies: list[float]  # seconds
     seconds: float
-    stolen_s: float  # of all cores
+    stalled_s: float  # how long the cores stood still meanwhile, added up
 
     @classmethod
     def joined(cls, runs: Sequence[Self]) -> Self:
         return cls(
             latencies=[latency for run in runs for latency in run.latencies],
             seconds=sum(run.seconds for run in runs),
-            stolen_s=sum(run.stolen_s for run in runs),
+            stalled_s=sum(run.stalled_s for run in runs),
         )
 
     @property
@@ -47,17 +48,22 @@ class Paced:
         return len(self.latencies) / self.seconds
 
     @property
-    def stolen_ms_per_s(self) -> float:
-        return 1e3 * self.stolen_s / self.seconds
+    def stalled_ms_per_s(self) -> float:
+        return 1e3 * self.stalled_s / self.seconds
 
     def ms(self, percentile: int) -> float:
         ordered = sorted(self.latencies)
         return ordered[len(ordered) * percentile // 100] * 1e3
 
 
-def least_stolen(runs: Sequence[Paced], count: int) -> Paced:
-    """The `count` runs from which the hypervisor took least, as one; their latencies don't matter."""
-    return Paced.joined(sorted(runs, key=lambda run: run.stolen_s)[:count])
+def calm(runs: Sequence[Paced], count: int) -> bool:
+    """Whether there are `count` runs in which no core stood still."""
+    return sum(run.stalled_s == 0 for run in runs) >= count
+
+
+def calmest(runs: Sequence[Paced], count: int) -> Paced:
+    """The `count` runs in which the cores stood still least, as one, whatever their latencies."""
+    return Paced.joined(sorted(runs, key=lambda run: run.stalled_s)[:count])
 
 
 class _Client:
@@ -99,6 +105,7 @@ def pace(
     *,
     rate: float,
     seconds: float,
+    stalls: Stalls,
     connections: int = 64,
     seed: int = 7,
 ) -> Paced:
@@ -115,7 +122,7 @@ def pace(
             client.ask(requests[0], 0.0)
             while not client.answered():
                 pass
-        return _drive(clients, requests, rate, seconds, seed)
+        return _drive(clients, requests, rate, seconds, stalls, seed)
     finally:
         if collecting:
             gc.enable()
@@ -150,13 +157,17 @@ def visit(port: int, requests: Iterable[bytes], connections: int = 64) -> None:
 
 
 def _drive(
-    clients: list[_Client], requests: Sequence[bytes], rate: float, seconds: float, seed: int
+    clients: list[_Client],
+    requests: Sequence[bytes],
+    rate: float,
+    seconds: float,
+    stalls: Stalls,
+    seed: int,
 ) -> Paced:
     gaps, draws = random.Random(seed), random.Random(seed)
     idle, busy = list(clients), set[_Client]()
     waiting: deque[float] = deque()
     latencies: list[float] = []
-    stolen = stolen_seconds()
     begun = now = time.perf_counter()
     due, end = begun, begun + seconds
     while now < end or busy or waiting:
@@ -179,4 +190,4 @@ def _drive(
             raise NotMeasured(f"{len(busy) + len(waiting)} requests unanswered at {rate:.0f}/s")
     if not latencies:
         raise NotMeasured("nothing was answered")
-    return Paced(latencies, now - begun, stolen_seconds() - stolen)
+    return Paced(latencies, now - begun, stalls.within(begun, now))
