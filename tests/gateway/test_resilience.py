@@ -319,17 +319,9 @@ async def test_active_checks_take_an_ill_instance_out_and_back(
         await until(back, 8)
 
 
-async def test_rolling_restarts_fail_no_request(tmp_path: Path, redis_at: str) -> None:
-    await rolling_restarts(tmp_path, redis_at, 3)
-
-
-@pytest.mark.slow
 async def test_twenty_rolling_restarts_fail_no_request(tmp_path: Path, redis_at: str) -> None:
-    await rolling_restarts(tmp_path, redis_at, 20)
-
-
-async def rolling_restarts(home: Path, redis_at: str, times: int) -> None:
     """Two real services behind the gateway are stopped and started again in turns, under load."""
+    times = 20
     ports = [free_port(), free_port()]
     stops = [asyncio.Event(), asyncio.Event()]
     stopped = [asyncio.Event(), asyncio.Event()]
@@ -338,7 +330,7 @@ async def rolling_restarts(home: Path, redis_at: str, times: int) -> None:
         while True:
             service = BaseAIService(
                 "enrichment",
-                gateway_config(home, REDIS_URL=redis_at),
+                gateway_config(tmp_path, REDIS_URL=redis_at),
                 endpoints=ENDPOINTS,
                 open_state=nothing,
             )
@@ -356,7 +348,7 @@ async def rolling_restarts(home: Path, redis_at: str, times: int) -> None:
     done = asyncio.Event()
     # Checks as much faster than the default as these restarts are faster than real ones.
     checks = "health = { interval_s = 0.1 }\n"
-    async with gateway_before(home, wires, checks, REDIS_URL=redis_at) as client:
+    async with gateway_before(tmp_path, wires, checks, REDIS_URL=redis_at) as client:
 
         async def load(worker: int) -> None:
             number = 0
