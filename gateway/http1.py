@@ -22,6 +22,7 @@ from gateway.http1_body import BodyReader, ChunkedBody, LengthBody, NoBody
 from gateway.http1_head import MAX_HEAD, Head, check_beginning, parse_head
 from gateway.request import Client, GatewayRequest
 from gateway.site import Site
+from gateway.time_limit import Looks
 from shared.errors import LoomaError, RequestTimeout, UpstreamTimeout
 
 MAX_REQUESTS: Final = 10_000  # on one connection; its memory can't grow for ever
@@ -424,8 +425,11 @@ class ClientConnection(Client):
 
 async def watch(connections: set[ClientConnection]) -> None:
     """End what is late on any of these connections, for ever."""
+    looks = Looks()
     while True:
+        due = monotonic() + _LOOKS_S
         await asyncio.sleep(_LOOKS_S)
         now = monotonic()
-        for connection in [one for one in connections if now >= min(one.read_by, one.write_by)]:
-            connection.expire(now)
+        if looks.count(now - due):
+            for connection in [one for one in connections if now >= min(one.read_by, one.write_by)]:
+                connection.expire(now)

@@ -1,6 +1,7 @@
 """One gateway process's rate limiter under fire: `python -m tests.gateway.limit_worker …`.
 
-Prints what it did as one line of JSON.
+Prints a line when it could begin, reads the time when it shall from a line of its input, and prints
+what it did as one line of JSON.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ def limited(*texts: str, path: str = "/api/v1/things") -> LimitedRoute:
     return LimitedRoute(parse_limits(list(texts), path, signed_in=True), path=path)
 
 
-async def hammer(url: str, text: str, processes: int, start: float, seconds: float) -> None:
+async def hammer(url: str, text: str, processes: int, seconds: float) -> None:
     cache, registry = RedisCache(url), CollectorRegistry()
     # A budget beyond what a loaded test machine takes: what is measured is exactness.
     limiter = RateLimiter([limited(text)], cache, registry, replicas=processes, budget=2.0)
     made = allowed = 0
-    first = last = 0.0
+    start = first = last = 0.0
 
     async def client() -> None:
         nonlocal made, allowed, first, last
@@ -56,6 +57,8 @@ async def hammer(url: str, text: str, processes: int, start: float, seconds: flo
             first = first or last
 
     await cache.ping()
+    print("ready", flush=True)
+    start = float(sys.stdin.readline())
     await asyncio.sleep(start - time.time())
     await asyncio.gather(*(client() for _ in range(16)))
     (stored,) = (await cache.scan("limit:")).values()
@@ -74,5 +77,5 @@ async def hammer(url: str, text: str, processes: int, start: float, seconds: flo
 
 
 if __name__ == "__main__":
-    where, limit, many, begin, duration = sys.argv[1:]
-    uvloop.run(hammer(where, limit, int(many), float(begin), float(duration)))
+    where, limit, many, duration = sys.argv[1:]
+    uvloop.run(hammer(where, limit, int(many), float(duration)))

@@ -53,12 +53,14 @@ class Asking:
 
     async def _connection(self, began: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        while time.time() < began + SECONDS or self.statuses[429] < self.statuses[200]:
-            writer.write(self.request * AHEAD)
-            for _ in range(AHEAD):
-                self._count(await answered(reader))
-            await asyncio.sleep(PAUSE_S)
-        writer.close()
+        try:
+            while time.time() < began + SECONDS or self.statuses[429] < self.statuses[200]:
+                writer.write(self.request * AHEAD)
+                for _ in range(AHEAD):
+                    self._count(await answered(reader))
+                await asyncio.sleep(PAUSE_S)
+        finally:
+            writer.close()
 
     def _count(self, status: int) -> None:
         self.statuses[status] += 1

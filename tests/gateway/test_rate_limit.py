@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -84,17 +84,30 @@ async def opened(
 
 def hammered(url: str, text: str, seconds: float, processes: int = 4) -> list[dict[str, Any]]:
     """What each process reports of asking for as much as it could at the same time."""
-    start = time.time() + 2
     command = [sys.executable, "-m", "tests.gateway.limit_worker", url, text, str(processes)]
-    workers = [
-        subprocess.Popen(
-            [*command, str(start), str(seconds)],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        )
-        for _ in range(processes)
-    ]
-    return [orjson.loads(worker.communicate(timeout=60)[0]) for worker in workers]
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*command, str(seconds)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    cwd=Path(__file__).parents[2],
+                )
+            )
+            for _ in range(processes)
+        ]
+        for worker in workers:
+            stack.callback(worker.kill)
+        for worker in workers:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == b"ready\n"
+        start = f"{time.time() + 0.3}\n".encode()
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write(start)
+            worker.stdin.flush()
+        return [orjson.loads(worker.communicate(timeout=60)[0]) for worker in workers]
 
 
 @pytest.mark.parametrize(

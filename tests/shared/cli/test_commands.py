@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,18 +40,23 @@ def bare(tmp_path: Path) -> Iterator[Looma]:
         yield Looma(Path(folder) / "home", tmp_path)
 
 
-def test_help_is_instant_and_lists_the_exit_codes(bare: Looma) -> None:
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        page = subprocess.run(
-            [*bare.command, "--help"], capture_output=True, check=True
-        ).stdout.decode()
-        times.append(time.perf_counter() - began)
-    # The best of three: the machine may be busy with other tests. A person sees 0.1 s.
-    assert min(times) < 0.6
+def test_help_lists_the_exit_codes(bare: Looma) -> None:
+    page = bare("--help")
     assert "import" in page
     assert "4 done in part" in " ".join(page.split())
+
+
+def test_help_loads_nothing_that_takes_long(bare: Looma) -> None:
+    """A person who asks for help gets it at once: in a tenth of a second, without these."""
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", *bare.command[1:], "--help"],
+        capture_output=True,
+        check=True,
+    ).stderr.decode()
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in told.splitlines()}
+    assert "typer" in loaded
+    slow = {"asyncpg", "gateway", "httpx", "jwt", "numpy", "orjson", "sanic", "torch", "uvloop"}
+    assert not loaded & slow
 
 
 def test_help_and_version_need_no_home(bare: Looma) -> None:
