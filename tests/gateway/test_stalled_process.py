@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Self
 
 import pytest
 
 from gateway.time_limit import Looks
+from gateway.timeouts import Timeouts
 from gateway.upstream import Exchange, Upstream
 from shared.errors import UpstreamTimeout
+from tests.gateway.gateway_process import gateway_process
+from tests.gateway.quick_service import quick_service
 from tests.gateway.wire import json_answer
+
+ROUTES = """
+[enrichment]
+routes = [{ method = "GET", path = "/open", scope = "public" }]
+[services.enrichment]
+health = false
+"""
 
 
 @pytest.mark.parametrize(
@@ -81,3 +93,41 @@ async def test_no_answer_is_late_after_a_stall_too() -> None:
         with pytest.raises(UpstreamTimeout):
             await opening
         upstream.retire()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client_stopped", [False, True])
+async def test_a_client_of_a_stopped_gateway_is_answered(
+    tmp_path: Path, redis_at: str, free_port: int, *, client_stopped: bool
+) -> None:
+    """Stopped for longer than a client has for its head, perhaps together with the client."""
+    async with (
+        quick_service() as service,
+        gateway_process(
+            tmp_path,
+            free_port,
+            routes=ROUTES,
+            upstreams={"auth": service, "enrichment": service},
+            REDIS_URL=redis_at,
+        ) as gateway,
+    ):
+        connections = [await asyncio.open_connection("127.0.0.1", free_port) for _ in range(20)]
+        try:
+            await asyncio.sleep(0.5)  # all are accepted
+            gateway.tell(signal.SIGSTOP)
+            if client_stopped:
+                await asyncio.sleep(Timeouts().head + 2)
+                gateway.tell(signal.SIGCONT)
+                await asyncio.sleep(0.01)
+            for _, writer in connections:
+                writer.write(b"GET /open HTTP/1.1\r\nHost: x\r\n\r\n")
+            if not client_stopped:
+                await asyncio.sleep(Timeouts().head + 2)
+                gateway.tell(signal.SIGCONT)
+            for reader, _ in connections:
+                line = await asyncio.wait_for(reader.readline(), 10)
+                assert line.startswith(b"HTTP/1.1 200"), line
+        finally:
+            gateway.tell(signal.SIGCONT)
+            for _, writer in connections:
+                writer.close()
