@@ -19,7 +19,8 @@ p99_half_load_ms   at half of what the gateway carried a second before, as an op
                    least (see gateway_stalls); p99_half_load_all_ms is of all seconds. The same
                    without a gateway (upstream_alone_*) is the floor, envoy_* is Envoy at that rate
 *_stalled_ms_per_s how long the cores stood still meanwhile: above 0 a p99 is the machine's more
-                   than the proxy's
+                   than the proxy's; null where nobody may watch (see half_load_first), and then
+                   all seconds count
 half_load_first    whether the load and the upstream went before all else on their core
 *_varied_*         no two requests have the same header fields; ratio_envoy_varied compares them
 gateway_compiled   whether the gateway's hot path ran as machine code
@@ -164,9 +165,9 @@ def half_load(arena: Arena) -> None:
         arena.figures[f"{name}half_load_rps"] = round(kept.rps)
         arena.figures[f"{name}p50_half_load_ms"] = round(kept.ms(50), 3)
         arena.figures[f"{name}p99_half_load_ms"] = round(kept.ms(99), 3)
-        arena.figures[f"{name}half_load_stalled_ms_per_s"] = round(kept.stalled_ms_per_s, 1)
+        arena.figures[f"{name}half_load_stalled_ms_per_s"] = kept.stalled_ms_per_s
         arena.figures[f"{name}p99_half_load_all_ms"] = round(every.ms(99), 3)
-        arena.figures[f"{name}half_load_all_stalled_ms_per_s"] = round(every.stalled_ms_per_s, 1)
+        arena.figures[f"{name}half_load_all_stalled_ms_per_s"] = every.stalled_ms_per_s
 
 
 def varied(arena: Arena) -> None:

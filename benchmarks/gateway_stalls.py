@@ -29,8 +29,10 @@ class Stalls:
     def __init__(self, watchers: list[Child]) -> None:
         self._watchers = watchers
 
-    def within(self, begin: float, end: float) -> float:
-        """Seconds of stalls between the two, added up over the cores."""
+    def within(self, begin: float, end: float) -> float | None:
+        """Seconds of stalls between the two, added up over the cores; None if nobody may watch."""
+        if not self._watchers or any(one.process.poll() is not None for one in self._watchers):
+            return None
         return sum(max(0.0, min(end, woken) - max(begin, due)) for due, woken in self._seen())
 
     def _seen(self) -> Iterator[tuple[float, float]]:
