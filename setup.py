@@ -30,7 +30,7 @@ HOT_PATH: Final = tuple(
         "inner_request", "limit", "limit_subject", "meters", "outcome", "outliers", "peak_ewma",
         "pick", "plan", "pool", "proxy", "rate_limit", "request", "request_body", "request_path",
         "retries", "rolling_counts", "route_table", "shedding", "slow_start", "tracing", "tries",
-        "upstream",
+        "upstream", "witnesses",
     )
 )  # fmt: skip
 

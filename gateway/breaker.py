@@ -2,13 +2,24 @@
 
     closed     opens after `consecutive` failures in a row, or when `ratio` of at least `requests`
                requests failed within `window_s`
-    open       refuses everything for `open_s` times how often it opened in a row, `longest_s` at
-               most; the `jitter` share of that time is random, so that gateways don't probe in step
-    half-open  admits `probes` requests at any time; `closing` answers close it, a failure re-opens
+    open       refuses everything for `open_s`, twice as long each time that it opens in a row,
+               `longest_s` at most; the `jitter` share of that time is random, so that gateways
+               don't probe in step
+    half-open  admits `probes` requests at any time, one of each caller; `closing` answers close it,
+               a failure re-opens
 
-In the closed state, the client's errors and cancelled requests don't count at all. An answered
-probe counts for closing even if it is a 4xx: otherwise a service that is asked for the wrong things
-only would never come back. A cancelled probe gives its place back.
+No caller opens it for the others. A failure that the instance answers with (a 5xx) is told apart by
+the organisation that saw it, and the one that saw most of them is left out of both counts: the rest
+must be reason enough. Callers who have not signed in can't be told apart; what they are answered
+doesn't count. Half-open, an answered failure gives its place back, and two organisations must see
+one for it to re-open. Where no answer came (no connection, a late or broken answer), it matters not
+who asked: it always counts.
+
+In the closed state, the client's errors, cancelled requests and an instance's own word that it
+can't for a while don't count at all. An answered probe counts for closing even if it is one of
+these: otherwise a service that is asked for the wrong things only would never come back. A cancelled
+probe gives its place back. What opened for want of answers closes as soon as an active check is
+answered well (`vouch`).
 
 Several processes may ask the same instance: a breaker tells `changed` what it decided itself, and
 `follow` and `credit` take over what another process's decided. How they agree is told in gossip.py.
@@ -20,6 +31,7 @@ a ticket of the breaker that stood here before.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -29,10 +41,12 @@ from typing import Final, NewType
 
 from gateway.outcome import Outcome
 from gateway.rolling_counts import RollingCounts
+from gateway.witnesses import ANYBODY, EVERYBODY, FailureRow, RollingWitnesses, Witness
 
 Ticket = NewType("Ticket", int)
 REFUSED: Final = Ticket(0)  # the only ticket that is false; a probe's is negative
 _REQUESTS, _FAILURES = 0, 1
+_DOUBLINGS: Final = 64
 
 
 class CircuitState(IntEnum):
@@ -53,15 +67,16 @@ class BreakerPolicy:
     ratio: float = 0.5
     requests: int = 20
     window_s: float = 10.0
-    open_s: float = 30.0
-    longest_s: float = 300.0
+    open_s: float = 2.0
+    longest_s: float = 30.0
     jitter: float = 0.5  # 0: always the whole time; 1: anything between nothing and all of it
     probes: int = 3
     closing: int = 3
 
     def open_for(self, times: int, chance: float) -> float:
         """Seconds to stay open the `times`-th time in a row; `chance` is uniform in [0, 1)."""
-        return min(self.open_s * times, self.longest_s) * (1.0 - self.jitter * chance)
+        whole = self.open_s * 2.0 ** min(times - 1, _DOUBLINGS)
+        return min(whole, self.longest_s) * (1.0 - self.jitter * chance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +97,8 @@ class Breaker:
     """`acquire` before a try, `release` with its outcome after it, once for every ticket."""
 
     __slots__ = (
-        "_changed", "_clock", "_consecutive", "_counts", "_elsewhere", "_epoch", "_opened", "_passed",
-        "_policy", "_probes", "_random", "_state", "_until",
+        "_changed", "_clock", "_counts", "_elsewhere", "_epoch", "_opened", "_passed", "_policy",
+        "_probes", "_random", "_row", "_state", "_unanswered_at", "_until", "_witnesses", "unanswered",
     )  # fmt: skip
 
     def __init__(
@@ -102,10 +117,13 @@ class Breaker:
         # Counts the states: tickets of earlier ones are void. Where it begins is left to chance, so
         # that those of another breaker are, too.
         self._epoch = 1 + int(chance() * (1 << 40))
-        self._consecutive = 0
+        self._row = FailureRow()  # since the last success
+        self._witnesses = RollingWitnesses(policy.window_s)
         self._opened = 0
         self._until = 0.0
-        self._probes: list[Ticket] = []  # in flight, `policy.probes` at most
+        self._unanswered_at = -math.inf
+        self.unanswered = False  # it opened, among others, for want of answers
+        self._probes: list[tuple[Ticket, Witness]] = []  # in flight, `policy.probes` at most
         self._passed = 0
         self._elsewhere = 0  # probes of this half-open time that other processes saw answered
 
@@ -124,26 +142,42 @@ class Breaker:
             return False
         return self._state is CircuitState.HALF_OPEN or self._clock() >= self._until
 
-    def acquire(self) -> Ticket:
-        """REFUSED, or a ticket that must be released."""
+    def acquire(self, asker: Witness = EVERYBODY) -> Ticket:
+        """REFUSED, or a ticket that must be released; `asker` is whose request it is for."""
         if self._state is _CLOSED:
             return Ticket(self._epoch)
-        if not self.admits():
+        if not self.admits() or (
+            asker is not None and any(one == asker for _, one in self._probes)
+        ):
             return REFUSED
         if self._state is CircuitState.OPEN:
             self._enter(CircuitState.HALF_OPEN)
         probe = Ticket(-self._epoch)
-        self._probes.append(probe)
+        self._probes.append((probe, asker))
         return probe
 
-    def release(self, ticket: Ticket, outcome: Outcome) -> None:
+    def release(
+        self,
+        ticket: Ticket,
+        outcome: Outcome,
+        asker: Witness = EVERYBODY,
+        witness: Witness = EVERYBODY,
+    ) -> None:
+        """`asker` as in `acquire`; `witness` is who saw a failure, EVERYBODY if none answered it."""
         if ticket < 0:
-            if ticket in self._probes:
-                self._probes.remove(ticket)  # of an earlier state, too: it was in flight until now
+            probe = (ticket, asker)
+            if probe in self._probes:
+                self._probes.remove(probe)  # of an earlier state, too: it was in flight until now
                 if ticket == -self._epoch:
-                    self._probed(outcome)
+                    self._probed(outcome, witness)
         elif ticket == self._epoch:
-            self._count(outcome)
+            self._count(outcome, witness)
+
+    def vouch(self) -> None:
+        """An active check was answered well: who didn't answer for a while does so again."""
+        if self._state is not CircuitState.CLOSED and self.unanswered:
+            self._close()
+            self._tell()
 
     def snapshot(self) -> BreakerSnapshot:
         now = self._clock()
@@ -154,7 +188,7 @@ class Breaker:
             state=self.state,
             requests=requests,
             failures=failures,
-            consecutive=self._consecutive,
+            consecutive=self._row.total if self._state is _CLOSED else 0,
             opened=self._opened,
             retry_in=max(0.0, self._until - now) if opened else 0.0,
             probes=len(self._probes),
@@ -167,11 +201,12 @@ class Breaker:
             return 0.0, 0, 0
         return self._until, self._opened, self._passed
 
-    def follow(self, until: float, opened: int) -> None:
+    def follow(self, until: float, opened: int, *, unanswered: bool = False) -> None:
         """Be open until then, or closed if that is 0, as another process's breaker decided."""
         self._elsewhere = 0
         if until > 0.0:
             self._opened = opened
+            self.unanswered = unanswered
             self._until = min(until, self._clock() + self._policy.longest_s)
             self._enter(CircuitState.OPEN)
         elif self._state is not CircuitState.CLOSED:
@@ -183,27 +218,43 @@ class Breaker:
         if self._state is not CircuitState.CLOSED and self._passed_enough():
             self._close()
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: Outcome, witness: Witness) -> None:
+        row, policy, counts, now = self._row, self._policy, self._counts, self._clock()
         if outcome is _SUCCESS:
-            self._consecutive = 0
-        elif outcome.failed:
-            self._consecutive += 1
+            if row.total:
+                row.clear()
+            counts.add(_REQUESTS, now)
+        elif outcome.failed and witness != ANYBODY:
+            counts.add(_REQUESTS, now)
+            counts.add(_FAILURES, now)
+            self._saw(witness, now)
+            if row.of_several >= policy.consecutive:
+                self._open()
+                return
         else:
             return
-        policy, counts, now = self._policy, self._counts, self._clock()
-        counts.add(_REQUESTS, now)
-        if self._consecutive:
-            counts.add(_FAILURES, now)
         requests, failures = counts.totals
-        if self._consecutive >= policy.consecutive or (
-            requests >= policy.requests and failures >= policy.ratio * requests
-        ):
-            self._open()
+        if requests >= policy.requests and failures >= policy.ratio * requests:
+            most = self._witnesses.most(now)
+            requests, failures = requests - most, failures - most
+            if requests >= policy.requests and failures >= policy.ratio * requests:
+                self._open()
 
-    def _probed(self, outcome: Outcome) -> None:
+    def _saw(self, witness: Witness, now: float) -> None:
+        self._row.add(witness)
+        if witness is None:
+            self._unanswered_at = now
+        else:
+            self._witnesses.add(witness, now)
+
+    def _probed(self, outcome: Outcome, witness: Witness) -> None:
         if outcome.failed:
-            self._open()
-        elif outcome.answered:
+            if witness == ANYBODY:
+                return
+            self._saw(witness, self._clock())
+            if witness is None or self._row.witnesses > 1:
+                self._open()
+        elif outcome is not Outcome.CANCELLED:
             self._passed += 1
             if self._passed_enough():
                 self._close()
@@ -217,9 +268,11 @@ class Breaker:
         self._enter(CircuitState.CLOSED)
 
     def _open(self) -> None:
+        now = self._clock()
+        self.unanswered = now - self._unanswered_at <= self._policy.window_s
         self._opened += 1
         self._elsewhere = 0
-        self._until = self._clock() + self._policy.open_for(self._opened, self._random())
+        self._until = now + self._policy.open_for(self._opened, self._random())
         self._enter(CircuitState.OPEN)
         self._tell()
 
@@ -230,6 +283,7 @@ class Breaker:
     def _enter(self, state: CircuitState) -> None:
         self._state = state
         self._epoch += 1
-        self._consecutive = 0
         self._passed = 0
+        self._row.clear()
         self._counts.clear()
+        self._witnesses.clear()

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from gateway.breaker import CircuitState
 from gateway.health_checks import HealthChecks, HealthPolicy
 from gateway.pool import Pool, Pools
 from gateway.service_calls import ServiceCalls
@@ -39,7 +40,7 @@ class Checks:
 
     async def _run(self, policy: HealthPolicy) -> None:
         checks: HealthChecks[_Member] = HealthChecks(
-            lambda: self._members(policy), self._probe, _tell, policy, known=_known
+            lambda: self._members(policy), self._probe, _tell, policy, known=_known, missed=_missed
         )
         await checks.run_forever()
 
@@ -63,6 +64,10 @@ class Checks:
 
 def _known(member: _Member) -> bool:
     return member[0].healthy(member[1])
+
+
+def _missed(member: _Member) -> bool:
+    return member[1].breaker.state is not CircuitState.CLOSED
 
 
 def _tell(member: _Member, healthy: bool) -> None:

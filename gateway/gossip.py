@@ -54,20 +54,29 @@ class Row(NamedTuple):
 
     instance: Instance
     circuit: Mark
+    unanswered: bool  # it opened for want of answers: a good check closes it
     passed: int  # probes of this turn that the speaker saw answered
     ejection: Mark
     gone: bool  # it could not be connected to the last time
 
     def written(self) -> list[Any]:
-        return [*self.instance, *self.circuit, self.passed, *self.ejection, self.gone]
+        return [
+            *self.instance,
+            *self.circuit,
+            self.unanswered,
+            self.passed,
+            *self.ejection,
+            self.gone,
+        ]
 
     @classmethod
     def read(cls, row: Any) -> Row:
         """ValueError, TypeError or OverflowError for what no worker of this version writes."""
-        service, url, name, turn, until, times, passed, out, out_until, out_times, gone = row
+        service, url, name, turn, until, times, mute, passed, out, out_until, out_times, gone = row
         return cls(
             (str(service), str(url), str(name)),
             Mark(int(turn), float(until), int(times)),
+            bool(mute),
             int(passed),
             Mark(int(out), float(out_until), int(out_times)),
             bool(gone),
@@ -201,7 +210,7 @@ class Gossip:
         if row.circuit > known.circuit:
             known.circuit = row.circuit
             known.passed = {sender: row.passed}
-            upstream.breaker.follow(row.circuit.until, row.circuit.times)
+            upstream.breaker.follow(row.circuit.until, row.circuit.times, unanswered=row.unanswered)
             upstream.unreachable = row.circuit.until > 0.0 and (row.gone or upstream.unreachable)
         elif row.circuit == known.circuit:
             known.passed[sender] = max(row.passed, known.passed.get(sender, 0))
@@ -220,6 +229,7 @@ class Gossip:
             Row(
                 instance,
                 known.circuit,
+                upstream.breaker.unanswered,
                 known.passed.get(self._number, 0),
                 known.ejection,
                 upstream.unreachable,

@@ -1,4 +1,4 @@
-"""How one try at one instance ended, in the words that breaking, ejecting and shedding need."""
+"""How one try at one instance ended, as the breaker, ejection and shedding tell it apart."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Outcome(IntEnum):
     SERVER_ERROR = 2  # 5xx that the service itself made
     GATEWAY_ERROR = 3  # 502, 503, 504; no connection; a late or broken answer, or none
     CANCELLED = 4  # ended from the client's side: says nothing about the instance
+    UNAVAILABLE = 5  # 503 with Retry-After: it works and says itself that it can't for a while
 
     @property
     def failed(self) -> bool:
@@ -29,9 +30,12 @@ class Outcome(IntEnum):
         return self is Outcome.SUCCESS or self is Outcome.CLIENT_ERROR
 
 
-def outcome_of_status(status: int) -> Outcome:
+def outcome_of_status(status: int, *, retry_after: bool = False) -> Outcome:
+    """`retry_after`: the answer says when to come back, as one does whose store is away."""
     if status < 400:
         return Outcome.SUCCESS
+    if status == 503 and retry_after:
+        return Outcome.UNAVAILABLE
     if status < 500 or status in _ABOUT_THE_REQUEST:
         return Outcome.CLIENT_ERROR
     return Outcome.GATEWAY_ERROR if status in _GATEWAY_STATUSES else Outcome.SERVER_ERROR

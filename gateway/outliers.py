@@ -6,6 +6,10 @@ An instance that fails several times in a row is ejected for `base_s` times how 
 `panic` of the pool are left, ejections and health checks are ignored: they then say more about a
 shared cause than about single instances, and the few that are left would be crushed.
 
+A failure that an instance answers with is told apart by who saw it: a caller whom another instance
+failed as well in the last seconds says something of its requests, not of this instance. Where no
+answer came, it matters not who asked.
+
 Ejection follows Envoy's outlier detection (consecutive 5xx and gateway failures).
 """
 
@@ -13,12 +17,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
 
 from gateway.outcome import Outcome
+from gateway.witnesses import EVERYBODY, FailureRow, RollingWitnesses, Witness
 
 K = TypeVar("K", bound=Hashable)
+_REMEMBERED_S: Final = 10.0  # whom a member failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,12 @@ class _Member:
     gateway_errors: int = 0
     until: float = float("-inf")
     times: int = 0
+    row: FailureRow = field(default_factory=FailureRow)  # the same errors, by who saw them
+    failed: RollingWitnesses = field(default_factory=lambda: RollingWitnesses(_REMEMBERED_S))
+
+    def forget_row(self) -> None:
+        self.errors = self.gateway_errors = 0
+        self.row.clear()
 
 
 class Outliers(Generic[K]):
@@ -76,29 +88,32 @@ class Outliers(Generic[K]):
         self._readmit()
         self._look()
 
-    def record(self, member: K, outcome: Outcome) -> bool:
+    def record(self, member: K, outcome: Outcome, witness: Witness = EVERYBODY) -> bool:
         """Take note of how a try ended; whether this ejected the member.
 
-        What comes from a member that is gone or ejected already changes nothing.
+        `witness` is who was answered with a failure, EVERYBODY where no answer came. What comes from a member that is gone or ejected already changes nothing.
         """
         one = self._members.get(member)
         if one is None or outcome is Outcome.CANCELLED:
             return False
         if not outcome.failed:
-            one.errors = one.gateway_errors = 0
+            one.forget_row()
             return False
         now = self._clock()
+        if witness is not None:
+            one.failed.add(witness, now)
         if one.until > now:
             return False
+        one.row.add(witness)
         one.errors += 1
         one.gateway_errors = one.gateway_errors + 1 if outcome is Outcome.GATEWAY_ERROR else 0
-        return self._is_outlier(one) and self._eject(one, now)
+        return self._is_outlier(one, now) and self._eject(one, now)
 
     def succeeded(self, member: K) -> None:
         """`record` for a try that went well."""
         one = self._members.get(member)
         if one is not None and one.errors:
-            one.errors = one.gateway_errors = 0
+            one.forget_row()
 
     def mark(self, member: K, *, healthy: bool) -> None:
         """The verdict of health checks."""
@@ -123,7 +138,8 @@ class Outliers(Generic[K]):
         if one is None:
             return False
         ejected = one.until > self._clock()
-        one.until, one.times, one.errors, one.gateway_errors = float("-inf"), 0, 0, 0
+        one.until, one.times = float("-inf"), 0
+        one.forget_row()
         if ejected:
             self._look()
         return ejected
@@ -138,7 +154,7 @@ class Outliers(Generic[K]):
             return
         one.until = min(until, self._clock() + self._policy.longest_s)
         one.times = times
-        one.errors = one.gateway_errors = 0
+        one.forget_row()
         self._readmit()  # others may have ejected others: all processes drop the same ones
         self._look()
 
@@ -160,10 +176,22 @@ class Outliers(Generic[K]):
             for key, one in self._members.items()
         }
 
-    def _is_outlier(self, one: _Member) -> bool:
+    def _is_outlier(self, one: _Member, now: float) -> bool:
+        return self._too_many(one, 0) and self._too_many(one, self._failed_elsewhere(one, now))
+
+    def _too_many(self, one: _Member, excused: int) -> bool:
         errors, gateway_errors = self._policy.errors, self._policy.gateway_errors
-        return (errors is not None and one.errors >= errors) or (
-            gateway_errors is not None and one.gateway_errors >= gateway_errors
+        return (errors is not None and one.errors - excused >= errors) or (
+            gateway_errors is not None and one.gateway_errors - excused >= gateway_errors
+        )
+
+    def _failed_elsewhere(self, one: _Member, now: float) -> int:
+        """How many of its failures were seen by callers whom others failed as well."""
+        others = [other.failed for other in self._members.values() if other is not one]
+        return sum(
+            count
+            for who, count in one.row.items()
+            if any(failed.saw(who, now) for failed in others)
         )
 
     def _eject(self, one: _Member, now: float) -> bool:
@@ -174,7 +202,7 @@ class Outliers(Generic[K]):
             one.times = max(0, one.times - int((now - one.until) / policy.base_s))
         one.times += 1
         one.until = now + min(policy.base_s * one.times, policy.longest_s)
-        one.errors = one.gateway_errors = 0
+        one.forget_row()
         self._look()
         return True
 

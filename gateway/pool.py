@@ -28,6 +28,7 @@ from gateway.service_policy import BALANCE, ServicePolicy
 from gateway.shedding import Shedder
 from gateway.slow_start import SlowStart
 from gateway.upstream import Upstream
+from gateway.witnesses import EVERYBODY, Witness
 from shared.errors import UpstreamUnavailable
 
 _SUCCESS: Final = Outcome.SUCCESS  # members of an enumeration are dear to look up
@@ -82,22 +83,42 @@ class Pool:
             return only if only not in tried and only.admits() else None
         return self._picker.pick(self._warm(eligible), tried, key)
 
-    def acquire(self, upstream: Upstream) -> Ticket:
-        return upstream.breaker.acquire()
+    def acquire(self, upstream: Upstream, asker: Witness = EVERYBODY) -> Ticket:
+        return upstream.breaker.acquire(asker)
 
-    def ended(self, upstream: Upstream, ticket: Ticket, outcome: Outcome, seconds: float) -> None:
-        """Take note of how a try ended; `seconds` until its head."""
-        upstream.breaker.release(ticket, outcome)
+    def witness_of_late(self, upstream: Upstream, asker: Witness) -> Witness:
+        """Who sees that an answer is late.
+
+        While its active checks are answered, one caller's requests may just be slow ones.
+        """
+        sound = self.policy.health is not None and self._outliers.healthy(upstream)
+        return asker if sound else EVERYBODY
+
+    def ended(
+        self,
+        upstream: Upstream,
+        ticket: Ticket,
+        outcome: Outcome,
+        seconds: float,
+        asker: Witness = EVERYBODY,
+        witness: Witness = EVERYBODY,
+    ) -> None:
+        """Take note of how a try of `asker` ended; `seconds` until its head.
+
+        `witness` is who saw a failure, EVERYBODY where no answer came.
+        """
+        upstream.breaker.release(ticket, outcome, asker, witness)
         if outcome is _SUCCESS:
             upstream.latency.record(seconds)
             self.retries.budget.answered()
             self._outliers.succeeded(upstream)
             return
         if outcome is not Outcome.CANCELLED:
-            upstream.latency.record(seconds, failed=outcome.failed)
+            failed = outcome.failed or outcome is Outcome.UNAVAILABLE
+            upstream.latency.record(seconds, failed=failed)
         if outcome.answered:
             self.retries.budget.answered()
-        if self._outliers.record(upstream, outcome):
+        if self._outliers.record(upstream, outcome, witness):
             self._ejected(upstream)
 
     def broke_off(self, upstream: Upstream) -> None:
@@ -122,6 +143,7 @@ class Pool:
 
     def passed(self, upstream: Upstream) -> None:
         """An active check was answered well. Who had gone and came back isn't held to the past."""
+        upstream.breaker.vouch()
         if upstream in self._returned:
             self._returned.discard(upstream)
             if self._outliers.pardon(upstream):

@@ -204,7 +204,13 @@ class Proxy:
         )
         lines = forwarded_block(headers) + own
         exchange = Exchange(
-            route.method, call.target, lines, body, route.timeout, self._timeouts.idle
+            route.method,
+            call.target,
+            lines,
+            body,
+            route.timeout,
+            self._timeouts.idle,
+            call.principal.org_id,
         )
         return exchange, trace
 

@@ -22,6 +22,7 @@ from gateway.outcome import Outcome, outcome_of_error, outcome_of_status
 from gateway.pool import Pool
 from gateway.retries import Repeat
 from gateway.upstream import Exchange, Upstream
+from gateway.witnesses import EVERYBODY
 from shared.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 
 _CONNECTS: Final = 3
@@ -134,7 +135,7 @@ async def _once(pool: Pool, upstream: Upstream, exchange: Exchange, patience: Pa
         raise UpstreamTimeout(
             "The request's deadline has passed. Allow more time, or ask for less."
         )
-    ticket = pool.acquire(upstream)
+    ticket = pool.acquire(upstream, exchange.asker)
     if not ticket:  # its last probe was given away since it was picked
         raise pool.nobody()
     began = time.monotonic()
@@ -144,16 +145,20 @@ async def _once(pool: Pool, upstream: Upstream, exchange: Exchange, patience: Pa
         outcome = outcome_of_error(error)
         if time_left.cut_short and isinstance(error, UpstreamTimeout):
             outcome = Outcome.CANCELLED
-        pool.ended(upstream, ticket, outcome, time.monotonic() - began)
+        late = isinstance(error, UpstreamTimeout)
+        witness = pool.witness_of_late(upstream, exchange.asker) if late else EVERYBODY
+        pool.ended(upstream, ticket, outcome, time.monotonic() - began, exchange.asker, witness)
         raise
     status = connection.status
     if status < 400:
         outcome = _SUCCESS
     else:
-        outcome = outcome_of_status(status)
+        later = status == 503 and any(name == b"retry-after" for name, _ in connection.headers)
+        outcome = outcome_of_status(status, retry_after=later)
         if status == 504 and time_left.cut_short:  # the service itself refused for want of time
             outcome = Outcome.CANCELLED
-    pool.ended(upstream, ticket, outcome, time.monotonic() - began)
+    asker = exchange.asker
+    pool.ended(upstream, ticket, outcome, time.monotonic() - began, asker, asker)
     return Answered(pool, upstream, connection)
 
 

@@ -17,6 +17,7 @@ from gateway.deadline import DEADLINE_HEADER, format_deadline
 from gateway.peak_ewma import PeakEwma
 from gateway.slow_start import SlowStart
 from gateway.time_limit import within
+from gateway.witnesses import EVERYBODY, Witness
 from shared.errors import UpstreamError, UpstreamUnavailable
 
 # Below the 75 s after which a service closes an idle connection: who closes first wins no race.
@@ -38,6 +39,7 @@ class Exchange:
         body: BodySource | None = None,
         timeout: float = 15.0,
         idle: float = 60.0,
+        asker: Witness = EVERYBODY,
     ) -> None:
         self.method = method
         self.target = target  # '/path?query'
@@ -45,6 +47,7 @@ class Exchange:
         self.body = body
         self.timeout = timeout  # seconds
         self.idle = idle
+        self.asker = asker  # the organisation that it is for; ANYBODY: nobody signed in
         self.upgrade = False  # asks to leave HTTP; `headers` say for what
 
     @property

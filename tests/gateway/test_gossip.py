@@ -26,7 +26,8 @@ from tests.gateway.fake_time import FakeClock
 CLOSED, HALF_OPEN, OPEN = CircuitState
 OK, BAD = Outcome.SUCCESS, Outcome.GATEWAY_ERROR
 POLICY = ServicePolicy(
-    breaker=BreakerPolicy(jitter=0.0), outliers=OutlierPolicy(errors=None, gateway_errors=None)
+    breaker=BreakerPolicy(jitter=0.0, open_s=30.0, longest_s=300.0),
+    outliers=OutlierPolicy(errors=None, gateway_errors=None),
 )
 EJECTING = ServicePolicy(breaker=BreakerPolicy(consecutive=10**9, requests=10**9))
 
@@ -278,9 +279,9 @@ def test_an_instance_that_comes_back_closes_all() -> None:
         b"[]",
         b"{}",
         b'{"rows": [[]], "able": true, "ill": null}',
-        b'{"rows": [["portrait", "u", "n", "x", 0, 0, 0, 0, 0, 0, 0]], "able": true, "ill": null}',
+        b'{"rows": [["portrait", "u", "n", "x", 0, 0, 0, 0, 0, 0, 0, 0]], "able": true, "ill": null}',
         b'{"rows": [], "able": true, "ill": [["a"]]}',
-        b'{"rows": [["portrait", "u", "n", 9, 1e300, 0, 0, 9, 9, 9, 0]], "able": 0, "ill": null}',
+        b'{"rows": [["portrait", "u", "n", 9, 1e300, 0, 0, 0, 9, 9, 9, 0]], "able": 0, "ill": null}',
     ],
 )
 def test_what_can_not_be_read_or_is_of_somebody_unknown_changes_nothing(message: bytes) -> None:
@@ -293,7 +294,7 @@ def test_no_message_opens_for_longer_than_the_policy_allows() -> None:
     port = Port(2)
     one, _ = port
     name = one.upstream().name
-    row = f'["portrait", "{one.upstream().url}", "{name}", 9, 1e300, 1, 0, 9, 1e300, 1, false]'
+    row = f'["portrait", "{one.upstream().url}", "{name}", 9, 1e300, 1, 1, 0, 9, 1e300, 1, false]'
     one.gossip.hear(2, f'{{"rows": [{row}], "able": true, "ill": null}}'.encode())
     assert one.state() is OPEN
     port.clock.advance(300)

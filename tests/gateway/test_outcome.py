@@ -29,6 +29,13 @@ def test_every_status_has_its_outcome(statuses: list[int], outcome: Outcome) -> 
     assert {outcome_of_status(status) for status in statuses} == {outcome}
 
 
+def test_who_says_when_to_come_back_is_not_broken() -> None:
+    assert outcome_of_status(503, retry_after=True) is Outcome.UNAVAILABLE
+    assert outcome_of_status(503) is Outcome.GATEWAY_ERROR
+    assert outcome_of_status(500, retry_after=True) is Outcome.SERVER_ERROR
+    assert outcome_of_status(429, retry_after=True) is Outcome.CLIENT_ERROR
+
+
 def test_only_the_upstreams_own_errors_are_held_against_it() -> None:
     for error in (UpstreamError("x"), UpstreamTimeout("x"), UpstreamUnavailable("x")):
         assert outcome_of_error(error) is Outcome.GATEWAY_ERROR

@@ -95,6 +95,11 @@ def after(seconds: float, then: Behaviour) -> Behaviour:
 BAD = always(answer(503, b"{}"))
 
 
+async def silent(_received: Received, writer: asyncio.StreamWriter) -> None:
+    """Close the connection instead of answering."""
+    writer.close()
+
+
 async def status_of(url: str, number: int) -> int:
     """On a connection of its own: a thousand of them cost httpx's pool seconds."""
     request = f"GET /it/{number} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -107,13 +112,13 @@ async def test_a_breaker_opens_under_a_thousand_calls_and_closes_again(
 ) -> None:
     settings = "breaker = { open_s = 0.6, jitter = 0 }\nretry = { retries = 0 }\n"
     async with (
-        served(after(0.05, BAD)) as wire,
+        served(after(0.05, silent)) as wire,
         gateway_before(tmp_path, [wire], settings, REDIS_URL=redis_at) as client,
     ):
         url = str(client.base_url).rstrip("/")
         await client.get("/it/1")
         got = await asyncio.gather(*(status_of(url, n) for n in range(1000)))
-        assert set(got) == {503}
+        assert set(got) <= {502, 503}
 
         async def is_refused() -> bool:
             reached = len(wire.requests)
@@ -140,14 +145,15 @@ async def test_a_breaker_opens_under_a_thousand_calls_and_closes_again(
         wire.requests.clear()
         calls = [asyncio.create_task(status_of(url, n)) for n in range(1000)]
 
-        async def three_are_there_and_no_more_to_come() -> bool:
-            return len(wire.requests) >= 3 and sum(call.done() for call in calls) >= 997
+        async def one_is_there_and_no_more_to_come() -> bool:
+            return len(wire.requests) >= 1 and sum(call.done() for call in calls) >= 999
 
-        await until(three_are_there_and_no_more_to_come, 15)
-        assert len(wire.requests) == 3  # it is half-open: that many are let through
+        await until(one_is_there_and_no_more_to_come, 15)
+        assert len(wire.requests) == 1  # it is half-open: each caller may send one
         recover.set()
-        assert Counter([await call for call in calls]) == {200: 3, 503: 997}
-        assert (await client.get("/it/1")).status_code == 200
+        assert Counter([await call for call in calls]) == {200: 1, 503: 999}
+        for _ in range(3):
+            assert (await client.get("/it/1")).status_code == 200
         assert await metric(client, CIRCUIT) == 0
 
 
