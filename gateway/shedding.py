@@ -2,8 +2,9 @@
 
 A service has a limit of requests in flight. Batch work may use a share of it only and is refused as
 soon as all classes together fill that share; interactive requests use all of it; health requests
-have a small reserve above it. Nobody waits in line: a refusal is immediate and says when to come
-back. Long-lived streams hold their slot; count them in a limit of their own.
+have a small reserve above it. One organisation holds at most its share of what its class may use, so
+that its slow requests leave room to the others. Nobody waits in line: a refusal is immediate and says
+when to come back. Long-lived streams hold their slot; count them in a limit of their own.
 
 The limit is fixed, or adapts as TCP's window does (additive increase, multiplicative decrease):
 one more for each full limit of answers while it is needed, less after a sign of overload. Latency
@@ -19,9 +20,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
 from typing import Final, Self
+from uuid import UUID
 
 from gateway.outcome import Outcome, outcome_of_error
-from shared.errors import UpstreamUnavailable
+from gateway.witnesses import EVERYBODY, Witness
+from shared.errors import TooManyRequests, UpstreamUnavailable
 
 
 class Priority(IntEnum):
@@ -40,6 +43,7 @@ class SheddingPolicy:
     limit: int = 256  # requests in flight; where an adaptive limit begins
     batch_share: float = 0.5
     health_reserve: int = 4
+    caller_share: float = 0.75  # of a class's requests in flight, for one organisation
     least: int = 8
     most: int | None = None  # None: the limit is fixed; otherwise how far it may grow
     shrink: float = 0.9
@@ -50,6 +54,10 @@ class SheddingPolicy:
         if priority is Priority.BATCH:
             return max(1, int(limit * self.batch_share))
         return limit + self.health_reserve if priority is Priority.HEALTH else limit
+
+    def share(self, ceiling: int) -> int:
+        """How many of these one organisation may have in flight."""
+        return max(1, int(ceiling * self.caller_share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +74,19 @@ class Slot:
     Set `outcome` when the request ended without raising; otherwise the error says what it was.
     """
 
-    __slots__ = ("_shedder", "outcome", "priority")
+    __slots__ = ("_shedder", "outcome", "priority", "who")
 
-    def __init__(self, shedder: Shedder, priority: Priority) -> None:
+    def __init__(self, shedder: Shedder, priority: Priority, who: Witness) -> None:
         self._shedder: Shedder | None = shedder
         self.priority = priority
+        self.who = who
         self.outcome = Outcome.SUCCESS
 
     def release(self, outcome: Outcome) -> None:
         """Further calls do nothing."""
         shedder, self._shedder = self._shedder, None
         if shedder is not None:
-            shedder._ended(self.priority, outcome)  # noqa: SLF001 - two halves of one thing
+            shedder._ended(self.priority, self.who, outcome)  # noqa: SLF001 - two halves of one thing
 
     def __enter__(self) -> Self:
         return self
@@ -108,12 +117,17 @@ class Shedder:
         self._limit = float(policy.limit)
         self._in_flight = 0
         self._by_priority = [0] * len(Priority)
+        self._by_caller: dict[UUID, int] = {}  # in flight, of those that have any
         self._shed = [0] * len(Priority)
         self._shrunk_at = float("-inf")
         self._resize()
 
-    def admit(self, priority: Priority) -> Slot:
-        """A slot, to be used in a `with` at once; UpstreamUnavailable with Retry-After if full."""
+    def admit(self, priority: Priority, who: Witness = EVERYBODY) -> Slot:
+        """A slot, to be used in a `with` at once; `who` is the organisation that it is for.
+
+        UpstreamUnavailable with Retry-After if the service is full, TooManyRequests if `who` has
+        its share.
+        """
         if self._in_flight >= self._ceilings[priority]:
             self._shed[priority] += 1
             # Spread out, so that those refused together don't come back together.
@@ -122,9 +136,19 @@ class Shedder:
                 f"The service {self._service!r} is busy. Try again in a moment.",
                 retry_after=wait,
             )
+        if who is not None:
+            held = self._by_caller.get(who, 0)
+            if held >= self._shares[priority]:
+                self._shed[priority] += 1
+                raise TooManyRequests(
+                    f"Your organisation has {held} requests under way at the service "
+                    f"{self._service!r}, its share of what runs there at once. Wait for some to end.",
+                    retry_after=_COME_BACK_S[priority] * (1.0 + self._random()),
+                )
+            self._by_caller[who] = held + 1
         self._in_flight += 1
         self._by_priority[priority] += 1
-        return Slot(self, priority)
+        return Slot(self, priority, who)
 
     def snapshot(self) -> ShedderSnapshot:
         return ShedderSnapshot(
@@ -134,11 +158,17 @@ class Shedder:
             dict(zip(Priority, self._shed, strict=True)),
         )
 
-    def _ended(self, priority: Priority, outcome: Outcome) -> None:
+    def _ended(self, priority: Priority, who: Witness, outcome: Outcome) -> None:
         if self._policy.most is not None:
             self._adapt(outcome, self._policy.most)
         self._in_flight -= 1
         self._by_priority[priority] -= 1
+        if who is not None:
+            held = self._by_caller[who] - 1
+            if held:
+                self._by_caller[who] = held
+            else:
+                del self._by_caller[who]
 
     def _adapt(self, outcome: Outcome, most: int) -> None:
         policy, limit = self._policy, self._limit
@@ -158,3 +188,4 @@ class Shedder:
     def _resize(self) -> None:
         limit = int(self._limit)
         self._ceilings = [self._policy.ceiling(one, limit) for one in Priority]
+        self._shares = [self._policy.share(ceiling) for ceiling in self._ceilings]

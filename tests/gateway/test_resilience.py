@@ -95,8 +95,9 @@ def after(seconds: float, then: Behaviour) -> Behaviour:
 BAD = always(answer(503, b"{}"))
 
 
-async def silent(_received: Received, writer: asyncio.StreamWriter) -> None:
-    """Close the connection instead of answering."""
+async def broken_off(_received: Received, writer: asyncio.StreamWriter) -> None:
+    """Break off in the middle of the answer's head."""
+    writer.write(b"HTTP/1.1 200 X\r\ncontent-le")
     writer.close()
 
 
@@ -112,7 +113,7 @@ async def test_a_breaker_opens_under_a_thousand_calls_and_closes_again(
 ) -> None:
     settings = "breaker = { open_s = 0.6, jitter = 0 }\nretry = { retries = 0 }\n"
     async with (
-        served(after(0.05, silent)) as wire,
+        served(after(0.05, broken_off)) as wire,
         gateway_before(tmp_path, [wire], settings, REDIS_URL=redis_at) as client,
     ):
         url = str(client.base_url).rstrip("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 
 from gateway.outcome import Outcome
 from gateway.shedding import Priority, Shedder, SheddingPolicy, Slot
-from shared.errors import InvalidInput, UpstreamTimeout, UpstreamUnavailable, render
+from shared.errors import (
+    InvalidInput,
+    TooManyRequests,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+    render,
+)
 from tests.gateway.fake_time import FakeClock, never
 
 HEALTH, INTERACTIVE, BATCH = Priority
@@ -54,6 +61,25 @@ def test_a_refusal_is_a_503_that_says_when_to_come_back() -> None:
             shedder.admit(priority)
         status, _, headers = render(caught.value, "id")
         assert (status, headers["Retry-After"]) == (503, seconds)
+
+
+def test_one_organisation_leaves_room_to_the_others() -> None:
+    shedder = Shedder("portrait", SheddingPolicy(limit=20, batch_share=0.5))
+    one, two = UUID(int=1), UUID(int=2)
+    slots = [shedder.admit(INTERACTIVE, one) for _ in range(15)]
+    with pytest.raises(TooManyRequests, match="share") as caught:
+        shedder.admit(INTERACTIVE, one)
+    assert (render(caught.value, "id")[0], caught.value.retry_after) >= (429, 1.0)
+    slots += [shedder.admit(INTERACTIVE, two) for _ in range(5)]
+    with pytest.raises(UpstreamUnavailable, match="busy"):
+        shedder.admit(INTERACTIVE, two)
+    for slot in slots:
+        slot.release(Outcome.SUCCESS)
+    assert shedder.snapshot().in_flight == 0
+    assert [shedder.admit(BATCH, one) for _ in range(7)]
+    with pytest.raises(TooManyRequests):
+        shedder.admit(BATCH, one)
+    assert [shedder.admit(BATCH, two) for _ in range(3)]
 
 
 def test_a_slot_is_given_back_once_however_often_it_is_released() -> None:
