@@ -47,9 +47,10 @@ async def me(call: Call[Auth]) -> schemas.Me:
 async def change_password(call: Call[Auth]) -> schemas.SessionsEnded:
     body = call.body
     ended = await call.state.users.change_password(
-        call.principal, body.current_password, body.new_password, _address(call)
-    )
-    return schemas.SessionsEnded(sessions_ended=ended)
+        call.principal, body.current_password, body.new_password, _address(call),
+        end_keys=body.end_keys,
+    )  # fmt: skip
+    return schemas.SessionsEnded.model_validate(ended)
 
 
 async def list_users(call: Call[Auth]) -> schemas.UserPage:
@@ -94,9 +95,9 @@ async def delete_user(call: Call[Auth]) -> None:
 
 async def set_password(call: Call[Auth]) -> schemas.SessionsEnded:
     ended = await call.state.users.set_password(
-        call.principal, _id(call, "user_id"), call.body.password
+        call.principal, _id(call, "user_id"), call.body.password, end_keys=call.body.end_keys
     )
-    return schemas.SessionsEnded(sessions_ended=ended)
+    return schemas.SessionsEnded.model_validate(ended)
 
 
 async def list_keys(call: Call[Auth]) -> schemas.ApiKeyPage:
@@ -116,6 +117,11 @@ async def create_key(call: Call[Auth]) -> HTTPResponse:
     )
     shown = schemas.ApiKeyOut.model_validate(made.key).model_dump()
     return _secret(call, schemas.NewApiKeyOut(**shown, secret=made.secret), status=201)
+
+
+async def transfer_key(call: Call[Auth]) -> schemas.ApiKeyOut:
+    key = await call.state.api_keys.transfer(call.principal, _id(call, "key_id"), call.body.role)
+    return schemas.ApiKeyOut.model_validate(key)
 
 
 async def revoke_key(call: Call[Auth]) -> None:
@@ -214,11 +220,12 @@ endpoints: list[Endpoint[Auth]] = [
     ),
     Endpoint(
         "PATCH", "/api/v1/users/{user_id}", update_user, "users:admin",
-        "Change name, role or disabled; losing rights ends the user's sessions",
+        "Change name, role or disabled; losing rights ends sessions, being disabled API keys, too",
         body=schemas.UserChangeIn, returns=schemas.UserOut, body_limit=_BODY_LIMIT,
     ),
     Endpoint(
-        "DELETE", "/api/v1/users/{user_id}", delete_user, "users:admin", "Remove a user",
+        "DELETE", "/api/v1/users/{user_id}", delete_user, "users:admin",
+        "Remove a user; their sessions and API keys end",
     ),
     Endpoint(
         "POST", "/api/v1/users/{user_id}/password", set_password, "users:admin",
@@ -232,6 +239,11 @@ endpoints: list[Endpoint[Auth]] = [
     Endpoint(
         "POST", "/api/v1/keys", create_key, "keys:admin", "Create an API key, shown this once",
         body=schemas.ApiKeyIn, returns=schemas.NewApiKeyOut, status=201, body_limit=_BODY_LIMIT,
+    ),
+    Endpoint(
+        "POST", "/api/v1/keys/{key_id}/transfer", transfer_key, "keys:admin",
+        "Hand a living API key over to the organisation, which keeps it when its owner goes",
+        body=schemas.TransferIn, returns=schemas.ApiKeyOut, body_limit=_BODY_LIMIT,
     ),
     Endpoint(
         "DELETE", "/api/v1/keys/{key_id}", revoke_key, "keys:admin", "Revoke an API key",

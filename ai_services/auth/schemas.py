@@ -57,10 +57,12 @@ class RefreshIn(_In):
 class PasswordChangeIn(_In):
     current_password: Password
     new_password: Password = Field(description="12 to 256 characters")
+    end_keys: bool = Field(False, description="end the user's API keys, too")
 
 
 class PasswordIn(_In):
     password: Password = Field(description="12 to 256 characters")
+    end_keys: bool = Field(False, description="end the user's API keys, too")
 
 
 class SessionsEnded(_Out):
@@ -137,12 +139,20 @@ class ApiKeyIn(_In):
 class ApiKeyOut(_Out):
     key_id: UUID
     name: str
-    role: UserRole
+    role: UserRole = Field(description="what it was made for")
+    role_now: UserRole | None = Field(
+        description="what it counts for: at most what its owner is now; null: it has ended"
+    )
     prefix: str = Field(description="the key's first characters, to recognise it")
     created_by: UUID | None
+    owner_id: UUID | None = Field(description="the user it ends with; null: the organisation")
     created_at: dt.datetime
     expires_at: dt.datetime | None
     revoked_at: dt.datetime | None
+
+
+class TransferIn(_In):
+    role: UserRole = Field(description="what it keeps: at most what it has, and analyst")
 
 
 class NewApiKeyOut(ApiKeyOut):
@@ -176,7 +186,7 @@ class KeyHashIn(_In):
 class VerifiedKey(_Out):
     org_id: UUID
     key_id: UUID
-    role: UserRole
+    role: UserRole = Field(validation_alias="role_now")
     expires_at: dt.datetime | None
 
 

@@ -65,12 +65,7 @@ def open_auth(
     """The use cases over these stores, which need not be up. ConfigError for wrong settings."""
     clock, limit = clock or _now, limit or SignInLimit()
     first = FirstStart.of(config)
-    terms = TokenTerms(
-        config.token_issuer,
-        config.token_audience,
-        config.access_token_seconds,
-        config.refresh_token_seconds,
-    )
+    terms = TokenTerms.of(config)
     signer = TokenSigner(relational, data_key(config), terms, clock)
     revocations = Revocations(relational, cache, terms.outlived, clock)
     passwords = Passwords(cost or HashCost())
