@@ -6,15 +6,13 @@ from uuid import UUID
 
 from sanic.response import HTTPResponse
 
-from ai_services.auth import audit, schemas
-from ai_services.auth.profile import profile
+from ai_services.auth import schemas
 from ai_services.auth.service import Auth
-from shared.errors import Detail, Forbidden, InvalidInput, NotFound
-from shared.security import PUBLIC, SELF, Principal
+from shared.errors import Detail, InvalidInput, NotFound
+from shared.security import PUBLIC, SELF
 from shared.service import Call, Endpoint, json_response, success
 
 _BODY_LIMIT: Final = 16 << 10
-_GATEWAY: Final = "service:gateway"
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
 
 
@@ -33,15 +31,7 @@ async def logout(call: Call[Auth]) -> None:
 
 
 async def me(call: Call[Auth]) -> schemas.Me:
-    found = await profile(call.state.relational, call.state.organisations, call.principal)
-    return schemas.Me(
-        subject=found.principal.subject,
-        kind=found.principal.kind,
-        role=found.principal.role,
-        scopes=sorted(found.principal.scopes),
-        organisation=schemas.OrganisationOut.model_validate(found.organisation),
-        user=None if found.user is None else schemas.UserOut.model_validate(found.user),
-    )
+    return schemas.Me.of(await call.state.me(call.principal))
 
 
 async def change_password(call: Call[Auth]) -> schemas.SessionsEnded:
@@ -115,8 +105,7 @@ async def create_key(call: Call[Auth]) -> HTTPResponse:
         expires_at=body.expires_at,
         idempotency_key=_idempotency_key(call),
     )
-    shown = schemas.ApiKeyOut.model_validate(made.key).model_dump()
-    return _secret(call, schemas.NewApiKeyOut(**shown, secret=made.secret), status=201)
+    return _secret(call, schemas.NewApiKeyOut.of(made), status=201)
 
 
 async def transfer_key(call: Call[Auth]) -> schemas.ApiKeyOut:
@@ -129,9 +118,8 @@ async def revoke_key(call: Call[Auth]) -> None:
 
 
 async def list_audit(call: Call[Auth]) -> schemas.AuditPage:
-    found = await audit.list_entries(
-        call.state.relational, call.org_id, limit=call.query.limit, cursor=call.query.cursor
-    )
+    q = call.query
+    found = await call.state.audit_log(call.principal, limit=q.limit, cursor=q.cursor)
     return schemas.AuditPage.model_validate(found)
 
 
@@ -141,18 +129,14 @@ async def jwks(call: Call[Auth]) -> HTTPResponse:
 
 
 async def verify_key(call: Call[Auth]) -> schemas.VerifiedKey:
-    _require_gateway(call.principal)
-    key = await call.state.api_keys.find(bytes.fromhex(call.body.hash))
+    key = await call.state.verify_key(call.principal, bytes.fromhex(call.body.hash))
     return schemas.VerifiedKey.model_validate(key)
 
 
 async def list_revocations(call: Call[Auth]) -> schemas.RevocationPage:
-    _require_gateway(call.principal)
     q = call.query
-    found = await call.state.revocations.changes(since=q.since, cursor=q.cursor, limit=q.limit)
-    items = [schemas.RevocationOut.model_validate(item) for item in found.page.items]
-    return schemas.RevocationPage(
-        items=items, next_cursor=found.page.next_cursor, as_of=found.as_of
+    return schemas.RevocationPage.of(
+        await call.state.revoked(call.principal, since=q.since, cursor=q.cursor, limit=q.limit)
     )
 
 
@@ -176,11 +160,6 @@ def _idempotency_key(call: Call[Auth]) -> str | None:
         )
         raise InvalidInput(f"Idempotency-Key: {problem.problem}", details=[problem])
     return key
-
-
-def _require_gateway(principal: Principal) -> None:
-    if principal.kind != "service" or principal.subject != _GATEWAY:
-        raise Forbidden("Only the gateway itself may ask this.")
 
 
 def _secret(call: Call[Auth], data: Any, *, status: int = 200) -> HTTPResponse:

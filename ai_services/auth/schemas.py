@@ -15,6 +15,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from ai_services.auth.api_keys import NewApiKey
+from ai_services.auth.profile import Profile
+from ai_services.auth.revocations import Changes
+
 UserRole = Literal["admin", "analyst", "agent", "service"]
 
 
@@ -104,6 +108,18 @@ class Me(_Out):
     organisation: OrganisationOut
     user: UserOut | None
 
+    @classmethod
+    def of(cls, profile: Profile) -> "Me":
+        principal, user = profile.principal, profile.user
+        return cls(
+            subject=principal.subject,
+            kind=principal.kind,
+            role=principal.role,
+            scopes=sorted(principal.scopes),
+            organisation=OrganisationOut.model_validate(profile.organisation),
+            user=None if user is None else UserOut.model_validate(user),
+        )
+
 
 class UserIn(_In):
     email: Email
@@ -158,6 +174,10 @@ class TransferIn(_In):
 class NewApiKeyOut(ApiKeyOut):
     secret: str = Field(repr=False, description="the whole key, shown this once; send as X-API-Key")
 
+    @classmethod
+    def of(cls, made: NewApiKey) -> "NewApiKeyOut":
+        return cls(**ApiKeyOut.model_validate(made.key).model_dump(), secret=made.secret)
+
 
 class ApiKeyPage(_Out):
     items: list[ApiKeyOut]
@@ -207,6 +227,11 @@ class RevocationPage(_Out):
     items: list[RevocationOut]
     next_cursor: str | None
     as_of: dt.datetime = Field(description="send as `since` of the next poll, after the last page")
+
+    @classmethod
+    def of(cls, changes: Changes) -> "RevocationPage":
+        items = [RevocationOut.model_validate(item) for item in changes.page.items]
+        return cls(items=items, next_cursor=changes.page.next_cursor, as_of=changes.as_of)
 
 
 class Jwks(_Out):
