@@ -29,10 +29,14 @@ _REQUIRED: Final = ("exp", "iss", "aud", "nbf", "sub")
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Who a token or key speaks for, and until when (seconds since 1970)."""
+    """Who a token or key speaks for, and until when (seconds since 1970).
+
+    `heard` says which notices were known when it was asked for (see Revocations).
+    """
 
     principal: Principal
     expires_at: float
+    heard: int = 0
 
 
 class AccessTokens:

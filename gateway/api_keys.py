@@ -1,8 +1,9 @@
-"""API keys: the auth service is asked by hash, its answer kept for at most 30 s.
+"""API keys: the auth service is asked by hash, its answer good for at most 30 s.
 
 The key itself goes nowhere. It is looked up by its SHA-256 here and in the auth service: how long
-that takes says nothing about a key, as nobody can choose the hash. An unknown key is remembered for 5 s, so that a client that repeats
-itself doesn't reach the auth service each time.
+that takes says nothing about a key, as nobody can choose the hash. An unknown key is remembered
+for 5 s, so that a client that repeats itself doesn't reach the auth service each time; a known
+one is remembered by `Identity`, which forgets it when a notice about it comes.
 """
 
 from __future__ import annotations
@@ -29,20 +30,17 @@ class ApiKeys:
     def __init__(self, calls: ServiceCalls, clock: Callable[[], float] = time.time) -> None:
         self._calls = calls
         self._clock = clock
-        self._known: ExpiringCache[bytes, Verified] = ExpiringCache(_SIZE, clock)
         self._unknown: ExpiringCache[bytes, bool] = ExpiringCache(_SIZE, clock)
         self._flights: dict[bytes, asyncio.Task[Verified | None]] = {}
 
-    async def verify(self, digest: bytes) -> Verified:
-        """The principal of the key with this SHA-256, and until when it may be believed.
+    async def verify(self, digest: bytes, heard: int) -> Verified:
+        """The principal of the key with this SHA-256, and until when it may be believed; `heard`
+        numbers the notices that have come (an answer that was asked for earlier says so).
 
         Unauthenticated for an unknown, revoked or expired one; UpstreamError if nobody can tell.
         """
-        known = self._known.get(digest)
-        if known is not None:
-            return known
         if self._unknown.get(digest) is None:
-            verified = await self._asked(digest)
+            verified = await self._asked(digest, heard)
             if verified is not None:
                 return verified
         raise Unauthenticated("The API key is unknown, revoked or expired. Ask an admin for one.")
@@ -51,11 +49,11 @@ class ApiKeys:
         for flight in self._flights.values():
             flight.cancel()
 
-    async def _asked(self, digest: bytes) -> Verified | None:
+    async def _asked(self, digest: bytes, heard: int) -> Verified | None:
         """One question for all who wait for the same key."""
         flight = self._flights.get(digest)
         if flight is None:
-            flight = asyncio.create_task(self._ask(digest), name="api key")
+            flight = asyncio.create_task(self._ask(digest, heard), name="api key")
             self._flights[digest] = flight
             flight.add_done_callback(lambda done: self._landed(digest, done))
         return await asyncio.shield(flight)
@@ -65,7 +63,7 @@ class ApiKeys:
         if not flight.cancelled():
             flight.exception()  # seen, also when all who waited have gone
 
-    async def _ask(self, digest: bytes) -> Verified | None:
+    async def _ask(self, digest: bytes, heard: int) -> Verified | None:
         status, answer = await self._calls.ask(
             "auth", "POST", "/internal/v1/keys/verify", {"hash": digest.hex()}
         )
@@ -76,9 +74,7 @@ class ApiKeys:
         if status != 200:
             raise UpstreamUnavailable("API keys can't be verified now. Try again in a moment.")
         principal, expires_at = _read(answer)
-        verified = Verified(principal, min(now + KNOWN_S, expires_at))
-        self._known.put(digest, verified, verified.expires_at)
-        return verified
+        return Verified(principal, min(now + KNOWN_S, expires_at), heard)
 
 
 def _read(answer: Any) -> tuple[Principal, float]:

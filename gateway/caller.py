@@ -18,8 +18,9 @@ _NO_BUCKETS: Final[list[Bucket]] = []
 class Caller:
     """A verified principal, as one credential speaks for it."""
 
-    def __init__(self, principal: Principal) -> None:
+    def __init__(self, principal: Principal, heard: int = 0) -> None:
         self.principal = principal
+        self.heard = heard  # which notices of revocations were known when it was verified
         self.role: str = principal.role
         self.anonymous = principal.kind == "anonymous"
         # By what revocations name it.

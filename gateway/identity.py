@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from gateway.access_tokens import Verified
 from gateway.api_keys import ApiKeys
 from gateway.caller import Caller
 from gateway.credential import Credential
@@ -18,11 +19,13 @@ from gateway.expiring_cache import ExpiringCache
 from gateway.fields import Fields
 from gateway.revocations import Revocations
 from gateway.token_issuers import TokenIssuers
-from shared.errors import Unauthenticated
+from shared.errors import Unauthenticated, UpstreamUnavailable
 from shared.security import ANONYMOUS
 
 KEY_MARKS: Final = ("looma_", "lk_")  # how an API key starts when it is sent as a bearer token
 _SIZE: Final = 150_000  # callers; 1 to 3 KiB each with what is kept for them
+_TIMES: Final = 3  # that a key is asked about while notices about it come
+_ENDED: Final = "This session has ended. Sign in again."
 _NO_BEARER: Final = "Send Authorization: Bearer <token>."
 _KEY: Final = re.compile(r"[!-~]{8,512}")
 
@@ -53,7 +56,9 @@ class Identity:
                 return self.anonymous
             headers.credential = credential
         caller = self._verified.get(credential.digest)
-        return None if caller is None else self._unrevoked(caller)
+        if caller is None or not self._revocations.ended(caller.mark):
+            return caller
+        return self._after_notice(credential, caller)
 
     async def caller(self, headers: Fields) -> Caller:
         """`anonymous` without a credential; Unauthenticated with one that is not good.
@@ -66,19 +71,37 @@ class Identity:
         credential = headers.credential
         assert credential is not None
         if credential.is_key:
-            verified = await self._keys.verify(credential.digest)
+            verified = await self._key(credential.digest)
         elif credential.may_be_token():
             verified = await self._tokens.verify(credential.text)
         else:
             raise Unauthenticated(_NO_BEARER)
-        caller = Caller(verified.principal)
+        if not credential.is_key and self._revocations.ended(
+            f"session:{verified.principal.session}"
+        ):
+            raise Unauthenticated(_ENDED)
+        caller = Caller(verified.principal, verified.heard)
         self._verified.put(credential.digest, caller, verified.expires_at)
-        return self._unrevoked(caller)
-
-    def _unrevoked(self, caller: Caller) -> Caller:
-        if self._revocations.ended(caller.mark):
-            raise Unauthenticated("This session or API key has ended. Sign in again.")
         return caller
+
+    def _after_notice(self, credential: Credential, caller: Caller) -> Caller | None:
+        """A session named in a notice has ended. What was known of a key before it is void, as the
+        key may have ended or count for less now: None, so that the auth service is asked again.
+        """
+        if not credential.is_key:
+            raise Unauthenticated(_ENDED)
+        if caller.heard >= self._revocations.heard_at(caller.mark):
+            return caller
+        self._verified.drop(credential.digest)
+        return None
+
+    async def _key(self, digest: bytes) -> Verified:
+        """The key as it is after every notice about it that has come by now."""
+        for _ in range(_TIMES):
+            verified = await self._keys.verify(digest, self._revocations.heard)
+            if verified.heard >= self._revocations.heard_at(verified.principal.subject):
+                return verified
+        raise UpstreamUnavailable("This API key is being changed. Try again in a moment.")
 
 
 def read_credential(headers: Fields) -> Credential | None:

@@ -150,9 +150,9 @@ def _limit(text: str, label: str) -> Limit:
         closed=match["closed"] is not None,
         shared=match["name"] is not None,
     )
-    if limit.tolerance > _LONGEST_S:
+    if burst * seconds > rate * _LONGEST_S:  # in whole numbers: a quotient may round up
         raise ConfigError(
-            f"{label}: {text!r}: a spent burst takes {limit.tolerance / 86_400:.0f} days to come back, "
+            f"{label}: {text!r}: a spent burst takes {math.ceil(limit.tolerance / 86_400)} days to come back, "
             "more than 31. Lower the burst or raise the rate."
         )
     return limit

@@ -1,4 +1,5 @@
-"""Sessions and keys that ended before their tokens expire.
+"""Notices of the auth service: sessions that ended before their tokens expire, and keys about
+which it must be asked again, as they have ended or count for something else.
 
 Two ways in, either is enough: messages on the cache channel `revocations`, and a poll of the auth
 service every 2 s. While neither works, tokens are still accepted (they live 15 minutes) and
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -28,8 +30,19 @@ _PAGE: Final = 5000
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Notice:
+    number: int  # in the order in which they came
+    made: float
+    ends: float  # when nothing that it is about can be alive or remembered any more
+
+
 class Revocations:
-    """`ended(mark)` is a set look-up; `poll_forever` and `listen_forever` run beside it."""
+    """`ended(mark)` is a look-up; `poll_forever` and `listen_forever` run beside it.
+
+    Notices are numbered as they come; `heard` is the last number. What was asked for when `heard`
+    was at least `heard_at(mark)` is newer than every notice about `mark`.
+    """
 
     def __init__(
         self, calls: ServiceCalls, cache: Cache, clock: Callable[[], float] = time.time
@@ -37,13 +50,19 @@ class Revocations:
         self._calls = calls
         self._cache = cache
         self._clock = clock
-        self._ended: dict[str, float] = {}  # subject → when no token of it can be alive any more
+        self._ended: dict[str, _Notice] = {}  # by subject
+        self.heard = 0
         self._since: str | None = None
         self._polled_at: float | None = None
 
     def ended(self, mark: str) -> bool:
         """Whether what is named so (`Caller.mark`) has ended."""
         return bool(self._ended) and mark in self._ended
+
+    def heard_at(self, mark: str) -> int:
+        """The number of the last notice about `mark`; 0 without one."""
+        notice = self._ended.get(mark)
+        return 0 if notice is None else notice.number
 
     @property
     def age(self) -> float | None:
@@ -103,11 +122,19 @@ class Revocations:
             raise UpstreamError("The auth service sent revocations that are none.") from error
 
     def _take(self, item: Mapping[str, Any]) -> None:
-        ends = datetime.fromisoformat(item["expires_at"]).timestamp()
-        if ends > self._clock():
-            self._ended[str(item["subject"])] = ends
+        subject, ends = str(item["subject"]), _seconds(item["expires_at"])
+        made = _seconds(item["revoked_at"])
+        known = self._ended.get(subject)
+        # The same notice comes by message and by several polls.
+        if ends > self._clock() and (known is None or made > known.made):
+            self.heard += 1
+            self._ended[subject] = _Notice(self.heard, made, ends)
 
     def _forget(self) -> None:
         now = self._clock()
-        for subject in [subject for subject, ends in self._ended.items() if ends <= now]:
+        for subject in [subject for subject, notice in self._ended.items() if notice.ends <= now]:
             del self._ended[subject]
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

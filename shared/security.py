@@ -48,6 +48,16 @@ USER_ROLES: Final = ("admin", "analyst", "agent", "service")
 NO_ORG: Final = UUID(int=0)
 
 
+def lesser_role(held: Role, bound: Role) -> Role:
+    """`held` as far as `bound` reaches: the role for what both may do.
+
+    Where no role may exactly that, the largest that may no more.
+    """
+    both = ROLE_SCOPES[held] & ROLE_SCOPES[bound]
+    first = (held, bound, *ROLE_SCOPES)
+    return max((r for r in first if ROLE_SCOPES[r] <= both), key=lambda r: len(ROLE_SCOPES[r]))
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """The verified caller.

@@ -12,9 +12,14 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 import redis.asyncio as aioredis
+from hypothesis import HealthCheck, settings
 
 from shared.embedded.stores import EmbeddedStores, Endpoints
 from tests.databases import SpareDatabases
+
+# How long an example takes, or how slowly they are drawn, is the machine's affair and decides nothing.
+settings.register_profile("looma", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("looma")
 
 LOCAL_POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql://root@127.0.0.1:5432/postgres")
 LOCAL_REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")

@@ -101,6 +101,46 @@ def test_only_main_imports_a_composition_root() -> None:
     )
 
 
+# What still knows its wire types; nothing is added here, and what is mended leaves.
+KNOWS_ITS_SCHEMAS = {"ai_services/enrichment/service.py"}
+
+
+def test_only_routes_know_the_wire_types_of_a_service() -> None:
+    """A use case returns values; `schemas` says how they are shown."""
+    found = {
+        name_of(path)
+        for path, module, _ in all_imports()
+        if re.match(r"ai_services\.\w+\.schemas\b", module)
+        and within(module_of(path), "ai_services")
+        and path.name not in ("routes.py", "app.py", "schemas.py")
+    }
+    assert found == KNOWS_ITS_SCHEMAS
+
+
+def test_routes_import_no_store() -> None:
+    assert not offences(
+        (path, line, f"imports {module}")
+        for path, module, line in all_imports()
+        if path.name == "routes.py"
+        and within(module_of(path), "ai_services")
+        and re.match(r"ai_services\.\w+\.(\w*_)?store\b", module)
+    )
+
+
+def test_routes_parse_call_and_respond() -> None:
+    """A handler decides nothing and opens no transaction: that is the use case's."""
+    logic = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.AsyncWith)
+    assert not offences(
+        (path, part.lineno, f"{handler.name}: {type(part).__name__}")
+        for path in SOURCES
+        if path.name == "routes.py"
+        for handler in ast.walk(TREES[path])
+        if isinstance(handler, ast.AsyncFunctionDef)
+        for part in ast.walk(handler)
+        if isinstance(part, logic)
+    )
+
+
 def test_only_the_configuration_reads_the_environment() -> None:
     def found() -> Iterator[tuple[Path, int, str]]:
         for path in SOURCES:

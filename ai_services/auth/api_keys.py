@@ -1,26 +1,38 @@
-"""API keys of machine clients: `looma_` and 32 random bytes, shown once, kept as SHA-256."""
+"""API keys of machine clients: `looma_` and 32 random bytes, shown once, kept as SHA-256.
+
+A key belongs to the user who made it, and a key that it makes belongs to that user, too. It
+counts for its own role as far as its owner's reaches at the moment, and ends when the owner is
+disabled or deleted, for good. An admin can hand a living key over to the organisation before
+that. The organisation's keys stay when people go, so they administer nothing.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from ai_services.auth import audit
+from ai_services.auth.emails import normalise_email
 from ai_services.auth.paging import Page, after_row, page
 from ai_services.auth.revocations import Revocations
+from ai_services.auth.standing import require_standing
 from ai_services.auth.store import api_keys as store
+from ai_services.auth.store import users
 from ai_services.auth.store.api_keys import ApiKey
 from ai_services.auth.user import require_grantable, user_id_of
-from shared.data_access.ports import Relational
-from shared.errors import Conflict, Detail, InvalidInput, NotFound
-from shared.security import Principal, Role
+from shared.data_access.ports import Relational, Transaction
+from shared.errors import Conflict, Detail, Forbidden, InvalidInput, NotFound
+from shared.security import ROLE_SCOPES, Principal, Role, lesser_role
 
 _MARK: Final = "looma_"  # lets secret scanners recognise one
+_SCOPE: Final = "keys:admin"
+_ORGANISATION: Final = "organisation"
+MOST_UNATTENDED: Final[Role] = "analyst"  # what a key without a user behind it may be
 _SHOWN: Final = len(_MARK) + 6
 
 
@@ -46,9 +58,11 @@ class ApiKeys:
         role: Role,
         expires_at: datetime | None = None,
         idempotency_key: str | None = None,
+        owner_email: str | None = None,
     ) -> NewApiKey:
-        """A new key of at most the caller's rights. Conflict if `idempotency_key` made one before:
-        its secret isn't kept, so it can't be shown again.
+        """A new key of at most the caller's rights, the caller's own unless the operator names its
+        owner. Conflict if `idempotency_key` made one before: its secret isn't kept, so it can't be
+        shown again.
         """
         require_grantable(principal, role)
         org_id, now = principal.org_id, self.clock()
@@ -57,9 +71,16 @@ class ApiKeys:
             raise InvalidInput(f"expires_at: {problem.problem}; {problem.fix}", details=[problem])
         secret = _MARK + secrets.token_urlsafe(32)
         async with self.relational.tenant(org_id) as tx:
+            standing = await require_standing(tx, principal, _SCOPE, now)
+            require_grantable(standing.principal, role)
+            owner_id = standing.user_id
+            if owner_email is not None:
+                owner_id = await _owner(tx, standing.principal, owner_email, role)
+            elif owner_id is None:
+                _require_unattended(role)
             key = await store.insert(
                 tx, org_id, name=name, role=role, secret_hash=_hash(secret), prefix=secret[:_SHOWN],
-                created_by=user_id_of(principal), at=now, expires_at=expires_at,
+                created_by=user_id_of(principal), owner_id=owner_id, at=now, expires_at=expires_at,
                 idempotency_key=idempotency_key,
             )  # fmt: skip
             if key is None:
@@ -69,7 +90,8 @@ class ApiKeys:
                 )
             await audit.record(
                 tx, org_id, at=now, actor=principal.subject, action="key.created",
-                target=key.subject, details={"name": name, "role": role, "prefix": key.prefix},
+                target=key.subject,
+                details={"name": name, "role": role, "prefix": key.prefix, "owner": _named(key)},
             )  # fmt: skip
         return NewApiKey(key, secret)
 
@@ -82,17 +104,45 @@ class ApiKeys:
             found = await store.listing(tx, principal.org_id, after, limit + 1)
         return page(found, limit, lambda k: [k.created_at.isoformat(), str(k.key_id)])
 
+    async def transfer(self, principal: Principal, key_id: UUID, role: Role) -> ApiKey:
+        """Hand a living key over to the organisation, with `role` from now on: at most what the
+        key counts for and what the caller has at this moment, and nothing that administers.
+        """
+        org_id, now = principal.org_id, self.clock()
+        async with self.relational.tenant(org_id) as tx:
+            standing = await require_standing(tx, principal, _SCOPE, now)
+            key = _found(await store.lock(tx, org_id, key_id))
+            held = key.role_now
+            if held is None or not key.lives(now):
+                raise Conflict("This API key has ended, for good. Make a new one.")
+            require_grantable(standing.principal, role)
+            _require_unattended(role)
+            if lesser_role(role, held) != role:
+                raise Forbidden(f"This key counts for {held!r} now; it can't become {role!r}.")
+            if key.owner_id is None and key.role == role:
+                return key
+            await store.give_to_organisation(tx, key, role)
+            recalled = await self.revocations.recall_keys(tx, org_id, [key], now)
+            await audit.record(
+                tx, org_id, at=now, actor=principal.subject, action="key.transferred",
+                target=key.subject, details={
+                    "name": key.name, "prefix": key.prefix, "owner_before": _named(key),
+                    "owner": _ORGANISATION, "role_before": held, "role": role,
+                },
+            )  # fmt: skip
+        await self.revocations.publish(recalled)
+        return replace(key, owner_id=None, owner_role=None, role=role)
+
     async def revoke(self, principal: Principal, key_id: UUID) -> None:
         """End a key; the gateways refuse it within 5 s. Revoking it again changes nothing."""
         org_id, now = principal.org_id, self.clock()
         async with self.relational.tenant(org_id) as tx:
-            key = await store.lock(tx, org_id, key_id)
-            if key is None:
-                raise NotFound("There is no such API key in your organisation.")
+            await require_standing(tx, principal, _SCOPE, now)
+            key = _found(await store.lock(tx, org_id, key_id))
             if key.revoked_at is not None:
                 return
-            await store.revoke(tx, key, now)
-            ended = await self.revocations.end_key(tx, org_id, key.subject, now)
+            await store.revoke(tx, org_id, [key], now)
+            ended = await self.revocations.recall_keys(tx, org_id, [key], now)
             await audit.record(
                 tx, org_id, at=now, actor=principal.subject, action="key.revoked",
                 target=key.subject, details={"name": key.name, "prefix": key.prefix},
@@ -102,10 +152,41 @@ class ApiKeys:
     async def find(self, secret_hash: bytes) -> ApiKey:
         """The living key with this SHA-256; NotFound if there is none, or it ended."""
         async with self.relational.system() as tx:
-            key = await store.by_secret(tx, secret_hash, self.clock())
-        if key is None:
+            key = await store.by_secret(tx, secret_hash)
+        if key is None or not key.lives(self.clock()):
             raise NotFound("No living API key has this hash.")
         return key
+
+
+async def _owner(tx: Transaction, principal: Principal, email: str, role: Role) -> UUID:
+    """The user of this address, who may do what `role` may; the operator alone names another."""
+    if principal.kind != "service":
+        raise Forbidden("A key belongs to whoever makes it. Sign in as the one who shall own it.")
+    user = await users.by_email(tx, normalise_email(email) or "")
+    if user is None or user.disabled:
+        raise NotFound("There is no such user in this organisation, or the account is disabled.")
+    if lesser_role(role, user.role) != role:
+        raise Forbidden(f"{user.email} is {user.role!r}: a key of theirs can't be {role!r}.")
+    return user.user_id
+
+
+def _require_unattended(role: Role) -> None:
+    """Raise Forbidden for a role that administers: a key for it must have a user behind it."""
+    if not ROLE_SCOPES[role] <= ROLE_SCOPES[MOST_UNATTENDED]:
+        raise Forbidden(
+            f"A key of the organisation itself has at most the role {MOST_UNATTENDED!r}: "
+            f"one for {role!r} needs a user as its owner, with whom it ends."
+        )
+
+
+def _found(key: ApiKey | None) -> ApiKey:
+    if key is None:
+        raise NotFound("There is no such API key in your organisation.")
+    return key
+
+
+def _named(key: ApiKey) -> str:
+    return _ORGANISATION if key.owner_id is None else f"user:{key.owner_id}"
 
 
 def _hash(secret: str) -> bytes:

@@ -9,6 +9,7 @@ from typing import Final
 from ai_services.auth.bootstrap import FirstStart
 from ai_services.auth.routes import endpoints
 from ai_services.auth.service import Auth, open_auth
+from ai_services.auth.signing import TokenTerms
 from shared.config import Config
 from shared.data_access.access import open_data_access
 from shared.registry import announce
@@ -19,7 +20,9 @@ _PORTS: Final = frozenset({"relational", "cache"})
 
 
 def create_service(config: Config) -> BaseAIService[Auth]:
-    FirstStart.of(config)  # a wrong setting stops the process before it listens
+    # A wrong setting stops the process before it listens.
+    FirstStart.of(config)
+    TokenTerms.of(config)
     return BaseAIService(
         "auth",
         config,

@@ -1,4 +1,5 @@
-"""Revocations: how the gateway learns that a session or a key ended before its tokens expire.
+"""Revocations: how the gateway learns that a session ended before its tokens expire, and that a
+key ended or counts for something else than the gateway remembers.
 
 They are written in the transaction of the change and, after it, published on the cache channel
 `revocations`, one JSON object each. A gateway that missed the message finds them by polling.
@@ -18,13 +19,14 @@ import structlog
 from ai_services.auth.paging import EPOCH, Page, after_subject, page
 from ai_services.auth.store import revocations as store
 from ai_services.auth.store import sessions
+from ai_services.auth.store.api_keys import ApiKey
 from ai_services.auth.store.revocations import Revocation
 from ai_services.auth.user import User
 from shared.data_access.ports import Cache, Relational, Transaction
 from shared.errors import StoreUnavailable
 
 CHANNEL: Final = "revocations"
-# A gateway keeps the answer about an API key for much less than this.
+# A gateway keeps the answer about an API key for 30 s, much less than this.
 KEY_LIFE: Final = timedelta(hours=1)
 # A transaction that was slow to commit shows up later than the time that it carries.
 _OVERLAP: Final = timedelta(seconds=30)
@@ -60,8 +62,7 @@ class Revocations:
             Revocation(org_id, f"session:{family}", now, now + self._session_life)
             for family in families
         ]
-        await store.insert(tx, ended)
-        return ended
+        return await store.insert(tx, ended)
 
     async def end_sessions_of(
         self, tx: Transaction, user: User, now: datetime, *, spare: Sequence[UUID] = ()
@@ -72,13 +73,14 @@ class Revocations:
         )
         return await self.end_sessions(tx, user.org_id, families, now)
 
-    async def end_key(
-        self, tx: Transaction, org_id: UUID, subject: str, now: datetime
+    async def recall_keys(
+        self, tx: Transaction, org_id: UUID, keys: Sequence[ApiKey], now: datetime
     ) -> list[Revocation]:
-        """Write that the key `subject` has ended; `publish` the result after the commit."""
-        ended = [Revocation(org_id, subject, now, now + KEY_LIFE)]
-        await store.insert(tx, ended)
-        return ended
+        """Write that these keys have ended or count for something else, so that gateways ask
+        again; `publish` the result after the commit.
+        """
+        recalled = [Revocation(org_id, key.subject, now, now + KEY_LIFE) for key in keys]
+        return await store.insert(tx, recalled)
 
     async def publish(self, revocations: Sequence[Revocation]) -> None:
         """Tell the gateways. They poll too, so a cache that is away delays this and no more."""

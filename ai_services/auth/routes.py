@@ -6,15 +6,13 @@ from uuid import UUID
 
 from sanic.response import HTTPResponse
 
-from ai_services.auth import audit, schemas
-from ai_services.auth.profile import profile
+from ai_services.auth import schemas
 from ai_services.auth.service import Auth
-from shared.errors import Detail, Forbidden, InvalidInput, NotFound
-from shared.security import PUBLIC, SELF, Principal
+from shared.errors import Detail, InvalidInput, NotFound
+from shared.security import PUBLIC, SELF
 from shared.service import Call, Endpoint, json_response, success
 
 _BODY_LIMIT: Final = 16 << 10
-_GATEWAY: Final = "service:gateway"
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
 
 
@@ -33,23 +31,16 @@ async def logout(call: Call[Auth]) -> None:
 
 
 async def me(call: Call[Auth]) -> schemas.Me:
-    found = await profile(call.state.relational, call.state.organisations, call.principal)
-    return schemas.Me(
-        subject=found.principal.subject,
-        kind=found.principal.kind,
-        role=found.principal.role,
-        scopes=sorted(found.principal.scopes),
-        organisation=schemas.OrganisationOut.model_validate(found.organisation),
-        user=None if found.user is None else schemas.UserOut.model_validate(found.user),
-    )
+    return schemas.Me.of(await call.state.me(call.principal))
 
 
 async def change_password(call: Call[Auth]) -> schemas.SessionsEnded:
     body = call.body
     ended = await call.state.users.change_password(
-        call.principal, body.current_password, body.new_password, _address(call)
-    )
-    return schemas.SessionsEnded(sessions_ended=ended)
+        call.principal, body.current_password, body.new_password, _address(call),
+        end_keys=body.end_keys,
+    )  # fmt: skip
+    return schemas.SessionsEnded.model_validate(ended)
 
 
 async def list_users(call: Call[Auth]) -> schemas.UserPage:
@@ -94,9 +85,9 @@ async def delete_user(call: Call[Auth]) -> None:
 
 async def set_password(call: Call[Auth]) -> schemas.SessionsEnded:
     ended = await call.state.users.set_password(
-        call.principal, _id(call, "user_id"), call.body.password
+        call.principal, _id(call, "user_id"), call.body.password, end_keys=call.body.end_keys
     )
-    return schemas.SessionsEnded(sessions_ended=ended)
+    return schemas.SessionsEnded.model_validate(ended)
 
 
 async def list_keys(call: Call[Auth]) -> schemas.ApiKeyPage:
@@ -114,8 +105,12 @@ async def create_key(call: Call[Auth]) -> HTTPResponse:
         expires_at=body.expires_at,
         idempotency_key=_idempotency_key(call),
     )
-    shown = schemas.ApiKeyOut.model_validate(made.key).model_dump()
-    return _secret(call, schemas.NewApiKeyOut(**shown, secret=made.secret), status=201)
+    return _secret(call, schemas.NewApiKeyOut.of(made), status=201)
+
+
+async def transfer_key(call: Call[Auth]) -> schemas.ApiKeyOut:
+    key = await call.state.api_keys.transfer(call.principal, _id(call, "key_id"), call.body.role)
+    return schemas.ApiKeyOut.model_validate(key)
 
 
 async def revoke_key(call: Call[Auth]) -> None:
@@ -123,9 +118,8 @@ async def revoke_key(call: Call[Auth]) -> None:
 
 
 async def list_audit(call: Call[Auth]) -> schemas.AuditPage:
-    found = await audit.list_entries(
-        call.state.relational, call.org_id, limit=call.query.limit, cursor=call.query.cursor
-    )
+    q = call.query
+    found = await call.state.audit_log(call.principal, limit=q.limit, cursor=q.cursor)
     return schemas.AuditPage.model_validate(found)
 
 
@@ -135,18 +129,14 @@ async def jwks(call: Call[Auth]) -> HTTPResponse:
 
 
 async def verify_key(call: Call[Auth]) -> schemas.VerifiedKey:
-    _require_gateway(call.principal)
-    key = await call.state.api_keys.find(bytes.fromhex(call.body.hash))
+    key = await call.state.verify_key(call.principal, bytes.fromhex(call.body.hash))
     return schemas.VerifiedKey.model_validate(key)
 
 
 async def list_revocations(call: Call[Auth]) -> schemas.RevocationPage:
-    _require_gateway(call.principal)
     q = call.query
-    found = await call.state.revocations.changes(since=q.since, cursor=q.cursor, limit=q.limit)
-    items = [schemas.RevocationOut.model_validate(item) for item in found.page.items]
-    return schemas.RevocationPage(
-        items=items, next_cursor=found.page.next_cursor, as_of=found.as_of
+    return schemas.RevocationPage.of(
+        await call.state.revoked(call.principal, since=q.since, cursor=q.cursor, limit=q.limit)
     )
 
 
@@ -170,11 +160,6 @@ def _idempotency_key(call: Call[Auth]) -> str | None:
         )
         raise InvalidInput(f"Idempotency-Key: {problem.problem}", details=[problem])
     return key
-
-
-def _require_gateway(principal: Principal) -> None:
-    if principal.kind != "service" or principal.subject != _GATEWAY:
-        raise Forbidden("Only the gateway itself may ask this.")
 
 
 def _secret(call: Call[Auth], data: Any, *, status: int = 200) -> HTTPResponse:
@@ -214,11 +199,12 @@ endpoints: list[Endpoint[Auth]] = [
     ),
     Endpoint(
         "PATCH", "/api/v1/users/{user_id}", update_user, "users:admin",
-        "Change name, role or disabled; losing rights ends the user's sessions",
+        "Change name, role or disabled; losing rights ends sessions, being disabled API keys, too",
         body=schemas.UserChangeIn, returns=schemas.UserOut, body_limit=_BODY_LIMIT,
     ),
     Endpoint(
-        "DELETE", "/api/v1/users/{user_id}", delete_user, "users:admin", "Remove a user",
+        "DELETE", "/api/v1/users/{user_id}", delete_user, "users:admin",
+        "Remove a user; their sessions and API keys end",
     ),
     Endpoint(
         "POST", "/api/v1/users/{user_id}/password", set_password, "users:admin",
@@ -232,6 +218,11 @@ endpoints: list[Endpoint[Auth]] = [
     Endpoint(
         "POST", "/api/v1/keys", create_key, "keys:admin", "Create an API key, shown this once",
         body=schemas.ApiKeyIn, returns=schemas.NewApiKeyOut, status=201, body_limit=_BODY_LIMIT,
+    ),
+    Endpoint(
+        "POST", "/api/v1/keys/{key_id}/transfer", transfer_key, "keys:admin",
+        "Hand a living API key over to the organisation, which keeps it when its owner goes",
+        body=schemas.TransferIn, returns=schemas.ApiKeyOut, body_limit=_BODY_LIMIT,
     ),
     Endpoint(
         "DELETE", "/api/v1/keys/{key_id}", revoke_key, "keys:admin", "Revoke an API key",

@@ -15,6 +15,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from ai_services.auth.api_keys import NewApiKey
+from ai_services.auth.profile import Profile
+from ai_services.auth.revocations import Changes
+
 UserRole = Literal["admin", "analyst", "agent", "service"]
 
 
@@ -57,10 +61,12 @@ class RefreshIn(_In):
 class PasswordChangeIn(_In):
     current_password: Password
     new_password: Password = Field(description="12 to 256 characters")
+    end_keys: bool = Field(False, description="end the user's API keys, too")
 
 
 class PasswordIn(_In):
     password: Password = Field(description="12 to 256 characters")
+    end_keys: bool = Field(False, description="end the user's API keys, too")
 
 
 class SessionsEnded(_Out):
@@ -102,6 +108,18 @@ class Me(_Out):
     organisation: OrganisationOut
     user: UserOut | None
 
+    @classmethod
+    def of(cls, profile: Profile) -> "Me":
+        principal, user = profile.principal, profile.user
+        return cls(
+            subject=principal.subject,
+            kind=principal.kind,
+            role=principal.role,
+            scopes=sorted(principal.scopes),
+            organisation=OrganisationOut.model_validate(profile.organisation),
+            user=None if user is None else UserOut.model_validate(user),
+        )
+
 
 class UserIn(_In):
     email: Email
@@ -137,16 +155,28 @@ class ApiKeyIn(_In):
 class ApiKeyOut(_Out):
     key_id: UUID
     name: str
-    role: UserRole
+    role: UserRole = Field(description="what it was made for")
+    role_now: UserRole | None = Field(
+        description="what it counts for: at most what its owner is now; null: it has ended"
+    )
     prefix: str = Field(description="the key's first characters, to recognise it")
     created_by: UUID | None
+    owner_id: UUID | None = Field(description="the user it ends with; null: the organisation")
     created_at: dt.datetime
     expires_at: dt.datetime | None
     revoked_at: dt.datetime | None
 
 
+class TransferIn(_In):
+    role: UserRole = Field(description="what it keeps: at most what it has, and analyst")
+
+
 class NewApiKeyOut(ApiKeyOut):
     secret: str = Field(repr=False, description="the whole key, shown this once; send as X-API-Key")
+
+    @classmethod
+    def of(cls, made: NewApiKey) -> "NewApiKeyOut":
+        return cls(**ApiKeyOut.model_validate(made.key).model_dump(), secret=made.secret)
 
 
 class ApiKeyPage(_Out):
@@ -176,7 +206,7 @@ class KeyHashIn(_In):
 class VerifiedKey(_Out):
     org_id: UUID
     key_id: UUID
-    role: UserRole
+    role: UserRole = Field(validation_alias="role_now")
     expires_at: dt.datetime | None
 
 
@@ -197,6 +227,11 @@ class RevocationPage(_Out):
     items: list[RevocationOut]
     next_cursor: str | None
     as_of: dt.datetime = Field(description="send as `since` of the next poll, after the last page")
+
+    @classmethod
+    def of(cls, changes: Changes) -> "RevocationPage":
+        items = [RevocationOut.model_validate(item) for item in changes.page.items]
+        return cls(items=items, next_cursor=changes.page.next_cursor, as_of=changes.as_of)
 
 
 class Jwks(_Out):

@@ -1,4 +1,8 @@
-"""The auth service's use cases, wired together; the command line wires the same."""
+"""The use cases of the auth service, each a method with its store passed in.
+
+Those about one noun stand beside this file (sessions.py, users.py, api_keys.py, organisations.py);
+here they are put together for the routes and the command line, with what needs several of them.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
+from ai_services.auth import audit
 from ai_services.auth.api_keys import ApiKeys
 from ai_services.auth.bootstrap import BootstrapResult, FirstStart, bootstrap
+from ai_services.auth.chain import Entry
 from ai_services.auth.cleaning import Cleaning
 from ai_services.auth.organisations import Organisations
+from ai_services.auth.paging import Page
 from ai_services.auth.passwords import HashCost, Passwords
-from ai_services.auth.revocations import Revocations
+from ai_services.auth.profile import Profile, profile
+from ai_services.auth.revocations import Changes, Revocations
 from ai_services.auth.sessions import Sessions, SignedIn
 from ai_services.auth.sign_in_limit import SignInLimit
 from ai_services.auth.signing import TokenSigner, TokenTerms
+from ai_services.auth.store.api_keys import ApiKey
 from ai_services.auth.users import Users
 from shared.config import Config
 from shared.data_access.ports import Cache, Relational
+from shared.errors import Forbidden
 from shared.home import data_key
 from shared.security import Principal
+
+_GATEWAY: Final = "service:gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,30 @@ class Auth:
             self.first.password_file.unlink(missing_ok=True)
         return signed_in
 
+    async def me(self, principal: Principal) -> Profile:
+        """Who the caller is."""
+        return await profile(self.relational, self.organisations, principal)
+
+    async def audit_log(
+        self, principal: Principal, *, limit: int, cursor: str | None
+    ) -> Page[Entry]:
+        """What was changed in the caller's organisation, newest first."""
+        return await audit.list_entries(
+            self.relational, principal.org_id, limit=limit, cursor=cursor
+        )
+
+    async def verify_key(self, principal: Principal, secret_hash: bytes) -> ApiKey:
+        """As `ApiKeys.find`, for the gateway itself; Forbidden for anybody else."""
+        _require_gateway(principal)
+        return await self.api_keys.find(secret_hash)
+
+    async def revoked(
+        self, principal: Principal, *, since: datetime | None, cursor: str | None, limit: int
+    ) -> Changes:
+        """As `Revocations.changes`, for the gateway itself; Forbidden for anybody else."""
+        _require_gateway(principal)
+        return await self.revocations.changes(since=since, cursor=cursor, limit=limit)
+
     async def start(self) -> BootstrapResult | None:
         """Make what the first start makes, and the first signing key."""
         made = await bootstrap(self.relational, self.passwords, self.first, self.clock)
@@ -65,12 +102,7 @@ def open_auth(
     """The use cases over these stores, which need not be up. ConfigError for wrong settings."""
     clock, limit = clock or _now, limit or SignInLimit()
     first = FirstStart.of(config)
-    terms = TokenTerms(
-        config.token_issuer,
-        config.token_audience,
-        config.access_token_seconds,
-        config.refresh_token_seconds,
-    )
+    terms = TokenTerms.of(config)
     signer = TokenSigner(relational, data_key(config), terms, clock)
     revocations = Revocations(relational, cache, terms.outlived, clock)
     passwords = Passwords(cost or HashCost())
@@ -95,6 +127,11 @@ def open_auth(
 def operator(org_id: UUID) -> Principal:
     """Whoever runs the command line on the platform's own machine."""
     return Principal(org_id, "service:cli", "admin", "service")
+
+
+def _require_gateway(principal: Principal) -> None:
+    if principal.kind != "service" or principal.subject != _GATEWAY:
+        raise Forbidden("Only the gateway itself may ask this.")
 
 
 def _now() -> datetime:

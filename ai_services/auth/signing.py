@@ -14,8 +14,9 @@ import structlog
 from ai_services.auth import key_pair
 from ai_services.auth.key_pair import SigningKey
 from ai_services.auth.store import signing as store
+from shared.config import Config
 from shared.data_access.ports import Relational
-from shared.errors import StoreUnavailable
+from shared.errors import ConfigError, StoreUnavailable
 from shared.security import Role
 
 # How long after a rotation a replica may sign with the old key, and by how much clocks differ.
@@ -32,6 +33,19 @@ class TokenTerms:
     audience: str
     access_s: int
     refresh_s: int
+
+    @classmethod
+    def of(cls, config: Config) -> TokenTerms:
+        """From the settings; ConfigError if an access token could outlive its session."""
+        access_s, refresh_s = config.access_token_seconds, config.refresh_token_seconds
+        least = access_s + round(LEEWAY_S)
+        if refresh_s < least:
+            raise ConfigError(
+                f"REFRESH_TOKEN_SECONDS: must be {least} or more, a minute above ACCESS_TOKEN_SECONDS, "
+                "so that no access token outlives its session. "
+                f"Example: REFRESH_TOKEN_SECONDS={least}"
+            )
+        return cls(config.token_issuer, config.token_audience, access_s, refresh_s)
 
     @property
     def outlived(self) -> timedelta:

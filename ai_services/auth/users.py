@@ -1,7 +1,7 @@
 """Users of an organisation: who they are, what they may, their passwords.
 
 An organisation keeps at least one admin who can sign in. Whatever takes rights away ends the
-sessions that had them.
+sessions that had them; a disabled or deleted user's API keys end, for good.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from ai_services.auth import audit
@@ -17,13 +18,24 @@ from ai_services.auth.paging import Page, after_row, page
 from ai_services.auth.passwords import Passwords, require_password
 from ai_services.auth.revocations import Revocations
 from ai_services.auth.sign_in_limit import Charge, SignInLimit
-from ai_services.auth.store import organisations
+from ai_services.auth.standing import require_standing
+from ai_services.auth.store import api_keys
 from ai_services.auth.store import users as store
 from ai_services.auth.store.revocations import Revocation
 from ai_services.auth.user import User, require_grantable, user_id_of
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, Detail, Forbidden, InvalidInput, NotFound, TooManyRequests
 from shared.security import Principal, Role
+
+_SCOPE: Final = "users:admin"
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordReplaced:
+    """How many sessions and API keys ended with the old password."""
+
+    sessions_ended: int
+    keys_ended: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,8 @@ class Users:
         hashed = await self.passwords.hash(require_password(password, email=email))
         org_id, now = principal.org_id, self.clock()
         async with self.relational.tenant(org_id) as tx:
+            standing = await require_standing(tx, principal, _SCOPE, now)
+            require_grantable(standing.principal, role)
             user = await store.insert(
                 tx, org_id, email=email, name=name, role=role, password_hash=hashed, at=now,
                 idempotency_key=idempotency_key,
@@ -99,13 +113,16 @@ class Users:
         role: Role | None = None,
         disabled: bool | None = None,
     ) -> User:
-        """Change what is given. A new role or a disabled account ends the user's sessions."""
-        if role is not None:
-            require_grantable(principal, role)
+        """Change what is given. A new role or a disabled account ends the user's sessions; a
+        disabled account its keys, which stay ended when it is enabled again.
+        """
         org_id, now = principal.org_id, self.clock()
         ended: list[Revocation] = []
+        details: audit.Details = {}
         async with self.relational.tenant(org_id) as tx:
-            await organisations.lock(tx, org_id)
+            standing = await require_standing(tx, principal, _SCOPE, now)
+            if role is not None:
+                require_grantable(standing.principal, role)
             old = _found(await store.lock(tx, org_id, user_id))
             new_name, new_role, off = _merge(old, name, role, disabled)
             if new_role != "admin" or off:
@@ -115,38 +132,56 @@ class Users:
             )
             if (user.role, user.disabled) != (old.role, old.disabled):
                 ended = await self.revocations.end_sessions_of(tx, user, now)
+                recalled, details = await self._recall_keys(tx, user, now, end=user.disabled)
+                ended += recalled
             await audit.record(
                 tx, org_id, at=now, actor=principal.subject, action="user.updated",
-                target=user.subject, details=_difference(old, user),
+                target=user.subject, details={**_difference(old, user), **details},
             )  # fmt: skip
         await self.revocations.publish(ended)
         return user
 
     async def delete(self, principal: Principal, user_id: UUID) -> None:
-        """Remove a user and end their sessions. API keys that they made stay."""
+        """Remove a user; their sessions and their API keys end."""
         org_id, now = principal.org_id, self.clock()
         async with self.relational.tenant(org_id) as tx:
-            await organisations.lock(tx, org_id)
+            await require_standing(tx, principal, _SCOPE, now)
             user = _found(await store.lock(tx, org_id, user_id))
             await _keep_an_admin(tx, user)
             ended = await self.revocations.end_sessions_of(tx, user, now)
+            recalled, details = await self._recall_keys(tx, user, now, end=True)
             await store.delete(tx, user)
             await audit.record(
                 tx, org_id, at=now, actor=principal.subject, action="user.deleted",
-                target=user.subject, details={"email": user.email, "role": user.role},
+                target=user.subject,
+                details={"email": user.email, "role": user.role, **details},
             )  # fmt: skip
-        await self.revocations.publish(ended)
+        await self.revocations.publish([*ended, *recalled])
 
-    async def set_password(self, principal: Principal, user_id: UUID, password: str) -> int:
-        """Give a user a new password; the number of their sessions, all of which end."""
+    async def _recall_keys(
+        self, tx: Transaction, user: User, now: datetime, *, end: bool
+    ) -> tuple[list[Revocation], audit.Details]:
+        """Let gateways ask again about the user's keys, which end if `end`; what to audit."""
+        keys = await api_keys.living_of(tx, user.org_id, user.user_id)
+        if end:
+            await api_keys.revoke(tx, user.org_id, keys, now)
+        recalled = await self.revocations.recall_keys(tx, user.org_id, keys, now)
+        return recalled, {"keys_ended": [key.subject for key in keys]} if end and keys else {}
+
+    async def set_password(
+        self, principal: Principal, user_id: UUID, password: str, *, end_keys: bool = False
+    ) -> PasswordReplaced:
+        """Give a user a new password. Their sessions end; their API keys if `end_keys`."""
         user = await self.get(principal, user_id)
         hashed = await self.passwords.hash(require_password(password, email=user.email))
-        return await self._replace_password(principal, user, hashed, "user.password_set", None)
+        return await self._replace_password(
+            principal, user, hashed, "user.password_set", None, end_keys=end_keys
+        )
 
     async def change_password(
-        self, principal: Principal, current: str, new: str, address: str
-    ) -> int:
-        """Change the caller's own password; the number of their other sessions, which end.
+        self, principal: Principal, current: str, new: str, address: str, *, end_keys: bool = False
+    ) -> PasswordReplaced:
+        """Change the caller's own password. Their other sessions end; their API keys if `end_keys`.
 
         Wrong guesses of the current password count like failed sign-ins.
         """
@@ -170,27 +205,35 @@ class Users:
         async with self.relational.system() as tx:
             await self.limit.succeed(tx, charge)
         return await self._replace_password(
-            principal, user, hashed, "user.password_changed", user.password_hash
-        )
+            principal, user, hashed, "user.password_changed", user.password_hash,
+            end_keys=end_keys,
+        )  # fmt: skip
 
     async def _replace_password(
-        self, principal: Principal, user: User, hashed: str, action: str, expected: str | None
-    ) -> int:
+        self, principal: Principal, user: User, hashed: str, action: str, expected: str | None,
+        *, end_keys: bool,
+    ) -> PasswordReplaced:  # fmt: skip
         """Store `hashed` unless the hash in the store is no longer the `expected` one."""
         now, own = self.clock(), user_id_of(principal) == user.user_id
         spare = [UUID(principal.session)] if own and principal.session else []
         async with self.relational.tenant(user.org_id) as tx:
+            if action == "user.password_set":
+                await require_standing(tx, principal, _SCOPE, now)
             locked = _found(await store.lock(tx, user.org_id, user.user_id))
             if expected is not None and locked.password_hash != expected:
                 raise _wrong_password()
             await store.set_password(tx, locked, hashed, now)
             ended = await self.revocations.end_sessions_of(tx, locked, now, spare=spare)
+            recalled: list[Revocation] = []
+            details: audit.Details = {}
+            if end_keys:
+                recalled, details = await self._recall_keys(tx, locked, now, end=True)
             await audit.record(
                 tx, user.org_id, at=now, actor=principal.subject, action=action,
-                target=user.subject,
+                target=user.subject, details=details,
             )  # fmt: skip
-        await self.revocations.publish(ended)
-        return len(ended)
+        await self.revocations.publish([*ended, *recalled])
+        return PasswordReplaced(len(ended), len(recalled))
 
 
 def _found(user: User | None) -> User:

@@ -58,9 +58,17 @@ def create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
     role: Annotated[RoleName, typer.Option(help="What it may do.")] = "service",
     days: Annotated[int | None, typer.Option(min=1, help="Days that it lives.")] = None,
+    owner: Annotated[
+        str | None,
+        typer.Option(help="E-mail address of the user it ends with; without: the organisation."),
+    ] = None,
     org: Org = None,
 ) -> None:
-    """Make an API key and print it, the only time: send it as X-API-Key."""
+    """Make an API key and print it, the only time: send it as X-API-Key.
+
+    It counts for what its owner is at the moment, and ends when they are disabled or deleted. One
+    of the organisation itself stays, and is at most analyst.
+    """
     made = _run(
         org,
         lambda auth, me: auth.api_keys.create(
@@ -68,6 +76,7 @@ def create(
             name=name,
             role=role,
             expires_at=auth.clock() + timedelta(days=days) if days else None,
+            owner_email=owner,
         ),
     )
     print(made.secret)
@@ -85,7 +94,9 @@ def list_keys(org: Org = None, as_json: AsJson = False) -> None:
     )
     rows = [
         {
-            "key_id": str(key.key_id), "name": key.name, "role": key.role, "prefix": key.prefix,
+            "key_id": str(key.key_id), "name": key.name, "role": key.role,
+            "role_now": key.role_now, "owner_id": str(key.owner_id) if key.owner_id else None,
+            "prefix": key.prefix,
             "created_at": key.created_at, "expires_at": key.expires_at, "revoked_at": key.revoked_at,
         }
         for key in found
@@ -93,7 +104,10 @@ def list_keys(org: Org = None, as_json: AsJson = False) -> None:
     if as_json:
         write_json(rows)
         return
-    columns = ("key_id", "name", "role", "prefix", "created_at", "expires_at", "revoked_at")
+    columns = (
+        "key_id", "name", "role", "role_now", "owner_id", "prefix", "created_at", "expires_at",
+        "revoked_at",
+    )  # fmt: skip
     results().print(table(columns, ([row[name] for name in columns] for row in rows)))
 
 
@@ -106,6 +120,19 @@ def revoke(
 
     _run(org, lambda auth, me: auth.api_keys.revoke(me, key_id))
     say("Revoked.")
+
+
+@keys.command()
+def transfer(
+    key_id: Annotated[UUID, typer.Argument(help="As looma keys list shows it.")],
+    role: Annotated[RoleName, typer.Option(help="What it keeps: at most what it has.")] = "service",
+    org: Org = None,
+) -> None:
+    """Hand a living API key over to the organisation: it stays when its owner goes."""
+    from shared.cli.console import say
+
+    _run(org, lambda auth, me: auth.api_keys.transfer(me, key_id, role))
+    say("It belongs to the organisation now.")
 
 
 @keys.command()

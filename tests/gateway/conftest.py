@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from ai_services.auth.app import create_service
 from gateway.app import create_gateway
 from gateway.breaker import BreakerPolicy
 from gateway.outliers import OutlierPolicy
@@ -19,9 +21,10 @@ from gateway.timeouts import Timeouts
 from shared.config import Config
 from tests.conftest import redis_database
 from tests.gateway.issuer import FakeAuth
-from tests.gateway.wire import Behaviour, Wire, echo
+from tests.gateway.wire import Behaviour, Wire, echo, until
 
 SECRET = "s" * 64
+PASSWORD = "correct horse battery staple"  # of the first admin of a real auth service
 
 # Services that fail as often as a test wants: nothing opens, ejects, probes or repeats.
 LENIENT = ServicePolicy(
@@ -111,3 +114,42 @@ def platform(shared_platform: Platform) -> Platform:
     shared_platform.behave(echo)
     shared_platform.auth.wire.requests.clear()
     return shared_platform
+
+
+@pytest.fixture
+async def signed_in(
+    tmp_path: Path, redis_at: str, database_url: str
+) -> AsyncIterator[tuple[httpx.AsyncClient, dict[str, Any]]]:
+    """A client of a gateway before a real auth service, and the tokens of its first admin."""
+    # A registry of its own: this auth service must not be found by the other tests' gateways.
+    redis_url = redis_database(redis_at, 15)
+    settings = {
+        "DATABASE_URL": database_url,
+        "GRAPH_URL": "bolt://127.0.0.1:1",
+        "REDIS_URL": redis_url,
+        "DATA_KEY": "d" * 64,
+        "ADMIN_PASSWORD": PASSWORD,
+    }
+    auth = create_service(gateway_config(tmp_path, **settings))
+    async with auth.running(port=0) as auth_url:
+        gateway = create_gateway(
+            gateway_config(tmp_path, **settings, GATEWAY_UPSTREAMS=f"auth={auth_url}")
+        )
+        async with (
+            gateway.running(port=0) as url,
+            httpx.AsyncClient(base_url=url, timeout=20) as client,
+        ):
+
+            async def ready() -> bool:
+                return (await client.get("/ready")).status_code == 200
+
+            await until(ready, 15)
+            credentials = {"email": "admin@looma.local", "password": PASSWORD}
+
+            async def first_start_done() -> bool:
+                got = await client.post("/api/v1/auth/login", json=credentials)
+                return got.status_code == 200
+
+            await until(first_start_done, 15)
+            got = await client.post("/api/v1/auth/login", json=credentials)
+            yield client, got.json()["data"]

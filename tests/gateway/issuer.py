@@ -110,6 +110,16 @@ class FakeAuth:
             "expires_at": (now + timedelta(minutes=16)).isoformat(),
         }
         self.revoked.append(item)
+        for digest in [d for d, key in self.keys.items() if f"key:{key['key_id']}" == subject]:
+            del self.keys[digest]
+        return item
+
+    def change_key(self, secret: str, role: str) -> dict[str, Any]:
+        """The key counts for something else from now on, as its owner does."""
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        changed = self.keys[digest] = {**self.keys[digest], "role": role}
+        item = self.revoke(f"key:{changed['key_id']}")
+        self.keys[digest] = changed
         return item
 
     async def _answer(self, received: Received, writer: asyncio.StreamWriter) -> None:

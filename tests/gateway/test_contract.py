@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 import ai_services
-from ai_services.auth.app import create_service
-from gateway.app import SERVICES, create_gateway
+from gateway.app import SERVICES
 from gateway.merged_openapi import merge, references
 from gateway.route import Route, packaged_routes, read_routes
 from shared.openapi import describe
 from shared.service import Endpoint
-from tests.conftest import redis_database
-from tests.gateway.conftest import gateway_config
 from tests.gateway.wire import until
-
-PASSWORD = "correct horse battery staple"
 
 
 def offered() -> dict[str, list[Endpoint[Any]]]:
@@ -69,45 +61,6 @@ def test_the_merged_description_covers_every_route() -> None:
 def test_services_named_here_are_those_there_are() -> None:
     assert set(SERVICES) == set(OFFERED)
     assert all(isinstance(route, Route) for route in ROUTES)
-
-
-@pytest.fixture
-async def signed_in(
-    tmp_path: Path, redis_at: str, database_url: str
-) -> AsyncIterator[tuple[httpx.AsyncClient, dict[str, Any]]]:
-    """A client of a gateway before a real auth service, and the tokens of its first admin."""
-    # A registry of its own: this auth service must not be found by the other tests' gateways.
-    redis_url = redis_database(redis_at, 15)
-    settings = {
-        "DATABASE_URL": database_url,
-        "GRAPH_URL": "bolt://127.0.0.1:1",
-        "REDIS_URL": redis_url,
-        "DATA_KEY": "d" * 64,
-        "ADMIN_PASSWORD": PASSWORD,
-    }
-    auth = create_service(gateway_config(tmp_path, **settings))
-    async with auth.running(port=0) as auth_url:
-        gateway = create_gateway(
-            gateway_config(tmp_path, **settings, GATEWAY_UPSTREAMS=f"auth={auth_url}")
-        )
-        async with (
-            gateway.running(port=0) as url,
-            httpx.AsyncClient(base_url=url, timeout=20) as client,
-        ):
-
-            async def ready() -> bool:
-                return (await client.get("/ready")).status_code == 200
-
-            await until(ready, 15)
-            credentials = {"email": "admin@looma.local", "password": PASSWORD}
-
-            async def first_start_done() -> bool:
-                got = await client.post("/api/v1/auth/login", json=credentials)
-                return got.status_code == 200
-
-            await until(first_start_done, 15)
-            got = await client.post("/api/v1/auth/login", json=credentials)
-            yield client, got.json()["data"]
 
 
 async def test_a_real_session_and_a_real_key_open_and_end(

@@ -105,7 +105,11 @@ def test_a_token_opens_exactly_while_it_lives_and_its_session_does(
                 ended.add(SESSIONS[value])
                 ends = datetime.fromtimestamp(door.now + 960, UTC).isoformat()
                 door.revocations._take(
-                    {"subject": f"session:{SESSIONS[value]}", "expires_at": ends}
+                    {
+                        "subject": f"session:{SESSIONS[value]}",
+                        "revoked_at": datetime.fromtimestamp(door.now, UTC).isoformat(),
+                        "expires_at": ends,
+                    }
                 )
             else:
                 alive = door.now < START + lives[value] + LEEWAY_S
@@ -201,7 +205,9 @@ async def test_an_ended_session_is_refused_though_its_token_was_verified(redis_a
     assert await door.opens(token)
     listening = asyncio.create_task(door.revocations.listen_forever())
     ends = datetime.fromtimestamp(door.now + 960, UTC).isoformat()
-    said = orjson.dumps({"subject": f"session:{SESSIONS[0]}", "expires_at": ends})
+    said = orjson.dumps(
+        {"subject": f"session:{SESSIONS[0]}", "revoked_at": ends, "expires_at": ends}
+    )
     other = RedisCache(redis_at)
 
     async def refused() -> bool:

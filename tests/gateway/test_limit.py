@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.limit import SCOPES, Limit, check_shared, parse_limits
@@ -113,19 +113,28 @@ def test_a_shared_name_stands_for_one_limit() -> None:
     )
 
 
-@given(
-    st.sampled_from(["", "api: "]),
-    st.sampled_from(SCOPES),
-    st.integers(1, 1000),
-    st.sampled_from(["s", "m", "7s", "2h"]),
-    st.integers(1, 1000),
-    st.booleans(),
-)
-def test_a_limit_is_shown_as_it_may_be_written(
-    name: str, scope: str, rate: int, period: str, burst: int, closed: bool
-) -> None:
-    (limit,) = parsed(f"{name}{scope} {rate}/{period} burst {burst}" + " closed" * closed)
+@st.composite
+def written(draw: st.DrawFn) -> str:
+    """A limit as it may be written: what it allows at once is back within 31 days."""
+    rate = draw(st.integers(1, 1_000_000))
+    period, seconds = draw(st.sampled_from([("s", 1), ("m", 60), ("7s", 7), ("2h", 7200)]))
+    burst = draw(st.integers(1, min(1_000_000, rate * MONTH_S // seconds)))
+    name, scope = draw(st.sampled_from(["", "api: "])), draw(st.sampled_from(SCOPES))
+    return f"{name}{scope} {rate}/{period} burst {burst}" + " closed" * draw(st.booleans())
+
+
+@given(written())
+@example("principal 1/2h burst 372")
+def test_a_limit_is_shown_as_it_may_be_written(text: str) -> None:
+    (limit,) = parsed(text)
     assert parsed(limit.written) == (limit,)
+
+
+@pytest.mark.parametrize("rate", [1, 145, 259, 283, 999_983])
+def test_a_burst_may_take_31_days_to_the_second_to_come_back(rate: int) -> None:
+    assert parsed(f"principal {rate}/31d")[0].burst == rate
+    with pytest.raises(ConfigError, match="to come back"):
+        parsed(f"principal {rate}/31d burst {rate + 1}")
 
 
 def test_the_limits_of_roles_have_names() -> None:

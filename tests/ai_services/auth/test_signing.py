@@ -2,12 +2,14 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import jwt
 import pytest
 
 from ai_services.auth import key_pair
+from ai_services.auth.app import create_service
 from shared.data_access.postgres import Postgres
 from shared.errors import ConfigError
 from shared.security import ANONYMOUS
@@ -140,3 +142,9 @@ async def test_a_foreign_signature_does_not_verify(two) -> None:
     with pytest.raises(jwt.InvalidSignatureError):
         await a.claims(forged)
     assert timedelta(seconds=(await a.claims(token))["exp"] - a.clock().timestamp()) > timedelta()
+
+
+def test_no_access_token_may_outlive_its_session(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="REFRESH_TOKEN_SECONDS: must be 960 or more"):
+        create_service(config_in(tmp_path, REFRESH_TOKEN_SECONDS="959"))
+    create_service(config_in(tmp_path, REFRESH_TOKEN_SECONDS="960"))

@@ -219,6 +219,8 @@ def test_keys_and_users_are_shown_once_and_listed(looma: Looma) -> None:
     (key,) = looma.json("keys", "list")
     assert (key["name"], key["role"], key["revoked_at"]) == ("crm", "agent", None)
     assert secret not in str(key)
+    assert (key["owner_id"], key["role_now"]) == (None, "agent")
+    looma("keys", "transfer", key["key_id"], "--role", "agent")
     looma("keys", "revoke", key["key_id"])
     assert looma.json("keys", "list")[0]["revoked_at"]
     looma("keys", "rotate")
