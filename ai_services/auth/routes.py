@@ -9,9 +9,10 @@ from sanic.response import HTTPResponse
 from ai_services.auth import audit, schemas
 from ai_services.auth.profile import profile
 from ai_services.auth.service import Auth
+from shared.envelope import json_response, success
 from shared.errors import Detail, Forbidden, InvalidInput, NotFound
 from shared.security import PUBLIC, SELF, Principal
-from shared.service import Call, Endpoint, json_response, success
+from shared.service import Call, Endpoint
 
 _BODY_LIMIT: Final = 16 << 10
 _GATEWAY: Final = "service:gateway"
