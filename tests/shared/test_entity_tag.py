@@ -30,7 +30,9 @@ def test_what_matches(asked: str) -> None:
     assert matches(asked, TAG)
 
 
-@pytest.mark.parametrize("asked", ["", "**", '"*"', TAG.replace('"', ""), TAG[:-1], '""', "W/", '"'])
+@pytest.mark.parametrize(
+    "asked", ["", "**", '"*"', TAG.replace('"', ""), TAG[:-1], '""', "W/", '"']
+)
 def test_what_does_not(asked: str) -> None:
     assert not matches(asked, TAG)
 
