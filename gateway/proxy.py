@@ -141,7 +141,7 @@ class Proxy:
         plan, client = call.plan, call.request.client
         route = plan.route
         # Shed before the body is read: refusing has to be cheap.
-        with plan.shedder.admit(plan.priority) as slot:
+        with plan.shedder.admit(plan.priority, call.principal.org_id) as slot:
             if body is None and client is not None and not client.body_done:
                 reading = time.perf_counter()
                 coming = body_of(call.request, route.body_limit, self._timeouts.stall)

@@ -92,7 +92,7 @@ class Slot:
         """The same place in other hands; this one gives nothing back any more."""
         shedder, self._shedder = self._shedder, None
         assert shedder is not None
-        return Slot(shedder, self.priority)
+        return Slot(shedder, self.priority, self.who)
 
     def __enter__(self) -> Self:
         return self

@@ -56,9 +56,9 @@ async def answer_to(received: Received, writer: asyncio.StreamWriter) -> None:
         await echo(received, writer)
 
 
-async def ask(gate: Platform, way: str) -> int:
+async def ask(gate: Platform, way: str, **claims: str) -> int:
     """One request by this way, each as if it were new; its status."""
-    bearer = gate.auth.bearer(sub=f"user:{uuid4()}")
+    bearer = gate.auth.bearer(sub=f"user:{uuid4()}", **claims)
     if way == "socket":
         head = (
             f"GET /socket HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer['Authorization']}\r\n"
@@ -204,3 +204,43 @@ async def test_a_key_whose_client_has_gone_is_counted_all_the_same(gate: Platfor
         return await limit(gate, "limit") == 50
 
     await until(less, 5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_one_organisation_leaves_room_to_the_others(
+    tmp_path: Path, redis_at: str, way: str
+) -> None:
+    begun: list[Received] = []
+    may_end = asyncio.Event()
+
+    async def wait(received: Received, writer: asyncio.StreamWriter) -> None:
+        begun.append(received)
+        await may_end.wait()
+        writer.write(json_answer({"code": 0}))
+        await writer.drain()
+
+    (tmp_path / "routes.toml").write_text(
+        ROUTES.replace("limit = 100, most = 200, least = 10", "limit = 4")
+    )
+    async with platform_in(
+        tmp_path,
+        policy=NEVER_AGAIN,
+        REDIS_URL=redis_at,
+        GATEWAY_ROUTES=str(tmp_path / "routes.toml"),
+    ) as gate:
+        gate.behave(wait)
+        held = [asyncio.create_task(ask(gate, way)) for _ in range(3)]
+
+        async def all_begun() -> bool:
+            return len(begun) == 3
+
+        await until(all_begun, 5)
+        assert await ask(gate, way) == 429
+        other = asyncio.create_task(ask(gate, way, org=str(uuid4())))
+
+        async def other_begun() -> bool:
+            return len(begun) == 4
+
+        await until(other_begun, 5)
+        may_end.set()
+        assert {await one for one in (*held, other)} == {200}
