@@ -24,13 +24,13 @@ RECORD: Final = ROOT / "gateway" / "compiled_sources.txt"  # what gateway.compil
 HOT_PATH: Final = tuple(
     f"gateway/{name}.py"
     for name in (
-        "allowance", "answers", "breaker", "busy_poll", "caller", "client_address", "compression",
-        "connection", "credential", "deadline", "edge", "expiring_cache", "fields", "gcra",
-        "headers", "histogram", "http1", "http1_answer", "http1_body", "http1_head", "identity",
-        "inner_request", "limit", "limit_subject", "meters", "outcome", "outliers", "peak_ewma",
-        "pick", "plan", "pool", "proxy", "rate_limit", "request", "request_body", "request_path",
-        "retries", "rolling_counts", "route_table", "shedding", "slow_start", "tracing", "tries",
-        "upstream", "witnesses",
+        "admission", "allowance", "answers", "breaker", "busy_poll", "caller", "client_address",
+        "compression", "connection", "credential", "deadline", "deliveries", "delivery", "edge",
+        "expiring_cache", "fields", "gcra", "headers", "histogram", "http1", "http1_answer",
+        "http1_body", "http1_head", "identity", "inner_request", "limit", "limit_subject",
+        "meters", "outcome", "outliers", "peak_ewma", "pick", "plan", "pool", "proxy",
+        "rate_limit", "request", "request_body", "request_path", "retries", "rolling_counts",
+        "route_table", "shedding", "slow_start", "tracing", "tries", "upstream", "witnesses",
     )
 )  # fmt: skip
 

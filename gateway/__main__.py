@@ -1,14 +1,18 @@
-import asyncio
-import sys
-from functools import partial
+from gateway.hangups import hold
 
-from gateway.app import create_gateway
-from gateway.worker_place import worker_place
-from gateway.workers import Workers
-from shared.config import Config
-from shared.errors import ConfigError
-from shared.process import EXIT_CONFIG, main
-from shared.telemetry import configure_logging
+hold()  # before the imports below, which take a second
+
+import asyncio  # noqa: E402
+import sys  # noqa: E402
+from functools import partial  # noqa: E402
+
+from gateway.app import create_gateway  # noqa: E402
+from gateway.worker_place import worker_place  # noqa: E402
+from gateway.workers import Workers  # noqa: E402
+from shared.config import Config  # noqa: E402
+from shared.errors import ConfigError  # noqa: E402
+from shared.process import EXIT_CONFIG, main  # noqa: E402
+from shared.telemetry import configure_logging  # noqa: E402
 
 
 def start() -> None:

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
 from gateway.admin import Admin
+from gateway.admission import Gates
 from gateway.authentication import Authentication, open_authentication
 from gateway.balancing import Balancer
 from gateway.batch import BATCH_PATH
@@ -26,7 +27,7 @@ from gateway.compiled import check_sources, is_compiled
 from gateway.cors import Cors
 from gateway.descriptions import Descriptions
 from gateway.discovery import Discovery
-from gateway.edge import Edge, Gates
+from gateway.edge import Edge
 from gateway.gateway_count import SERVICE as GATEWAYS
 from gateway.gateway_count import GatewayCount
 from gateway.health import Health
@@ -35,10 +36,10 @@ from gateway.issuer_file import read_issuers
 from gateway.meters import Meters
 from gateway.metrics_text import families_of, rendered
 from gateway.own_routes import OwnRoute
-from gateway.page import Page, PageMaker
+from gateway.page import OwnPage, Page
 from gateway.plan import Plans
 from gateway.pool import Pools
-from gateway.proxy import Keeping, Proxy
+from gateway.proxy import Kept, Proxy
 from gateway.rate_limit import RateLimiter
 from gateway.reload import Reload
 from gateway.response_cache import ResponseCache
@@ -50,6 +51,7 @@ from gateway.route import (
     read_route_file,
 )
 from gateway.route_table import RouteTable
+from gateway.scrapers import Scrapers
 from gateway.server import EdgeServer
 from gateway.service_calls import ServiceCalls
 from gateway.service_policy import ServicePolicy
@@ -179,7 +181,8 @@ class Gateway:
         )
         proxy = self._proxy(stack, internal, cache)
         sockets = WebSocketRelay(proxy, gates.identity, gates.cors, meters, self.timeouts)
-        edge = Edge(plans, gates, proxy, sockets, meters, self.timeouts.stall)
+        scrapers = Scrapers(config.metrics_networks, gates.addresses, gates.identity)
+        edge = Edge(plans, gates, proxy, sockets, meters, scrapers, self.timeouts.stall)
         admin = Admin(plans, pools, limiter, None if siblings is None else siblings.inquiries)
         own = (*admin.routes(), _batch_route(edge))
         descriptions = Descriptions(lambda: plans.current.table.routes, own, calls)
@@ -190,12 +193,14 @@ class Gateway:
             authentication.keys,
             lambda: self.draining,
         )
-        pages: dict[str, PageMaker] = {
-            "/health": health.health,
-            "/ready": health.ready,
-            "/metrics": partial(self._metrics_page, metrics, siblings),
-            "/openapi.json": descriptions.openapi,
-            "/docs": descriptions.docs,
+        pages = {
+            "/health": OwnPage(health.health, limited=False),
+            "/ready": OwnPage(health.ready, limited=False),
+            "/metrics": OwnPage(
+                partial(self._metrics_page, metrics, siblings), limited=False, guarded=True
+            ),
+            "/openapi.json": OwnPage(descriptions.openapi),
+            "/docs": OwnPage(descriptions.docs),
         }
         edge.answer_itself(pages, own)
 
@@ -225,8 +230,8 @@ class Gateway:
         stack.push_async_callback(idempotency.close)
         exported = config.otlp_endpoint is not None
         traces = Traces(trace.get_tracer("looma.gateway") if exported else None)
-        keeping = Keeping(ResponseCache(meters.registry), idempotency)
-        return Proxy(internal, traces, meters, self.timeouts, keeping)
+        kept = Kept(ResponseCache(meters.registry), idempotency)
+        return Proxy(internal, traces, meters, self.timeouts, kept)
 
     def _work(
         self,

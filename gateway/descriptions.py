@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -16,6 +17,7 @@ from gateway.own_routes import OwnRoute
 from gateway.page import Page
 from gateway.route import Route
 from gateway.service_calls import ServiceCalls
+from shared.entity_tag import weak_tag
 from shared.errors import UpstreamError
 
 _KEPT_S: Final = 10.0
@@ -40,19 +42,15 @@ class Descriptions:
         self._asked_at = float("-inf")
         self._documents: dict[str, Any] = {}
         self._json = b""
-        self._html = b""
+        self._openapi_page = self._docs_page = Page(b"")
 
     async def openapi(self) -> Page:
         await self._renew()
-        return Page(self._json)
+        return self._openapi_page
 
     async def docs(self) -> Page:
         await self._renew()
-        return Page(
-            self._html,
-            content_type="text/html; charset=utf-8",
-            headers=(("Content-Security-Policy", self._docs.policy),),
-        )
+        return self._docs_page
 
     async def _renew(self) -> None:
         async with self._asking:
@@ -68,8 +66,13 @@ class Descriptions:
                 merged["components"]["schemas"].update(schemas)
             written = orjson.dumps(merged)
             if written != self._json:
+                html = self._docs.render(merged).encode()
+                policy = ("Content-Security-Policy", self._docs.policy)
+                self._openapi_page = await asyncio.to_thread(_page, written, "application/json")
+                self._docs_page = await asyncio.to_thread(
+                    _page, html, "text/html; charset=utf-8", policy
+                )
                 self._json = written
-                self._html = self._docs.render(merged).encode()
             # While a service is missing, readers ask again sooner.
             complete = len(self._documents) == len(services)
             self._asked_at = time.monotonic() - (0 if complete else _KEPT_S - _RETRY_S)
@@ -84,3 +87,9 @@ class Descriptions:
             self._documents[service] = document
         else:
             log.warning("a service's description is not readable", service=service)
+
+
+def _page(body: bytes, content_type: str, *headers: tuple[str, str]) -> Page:
+    """Compressed once for all who ask, and with a validator."""
+    kept = (("Cache-Control", "no-cache"), ("ETag", weak_tag(body)), *headers)
+    return Page(body, content_type, headers=kept, packed=gzip.compress(body))

@@ -1,53 +1,41 @@
 """Where every request enters, and where every failure gets its envelope.
 
-one spelling of the path → own page or route → principal → scope → limits → proxy
+one spelling of the path → own page or route → principal → limits → scope → proxy
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 import structlog
 
+from gateway.admission import Admission, Gates
 from gateway.batch import SubRequest, run_batch
-from gateway.client_address import ClientAddress
-from gateway.cors import Cors
-from gateway.fields import Fields
 from gateway.headers import own_answer_lines
 from gateway.http1_answer import Answer
-from gateway.identity import Identity
 from gateway.inner_request import inner_request
 from gateway.kept_answer import KeptAnswer
 from gateway.meters import CLIENT_GONE, Meters, RouteMeter
 from gateway.own_routes import OwnCall, OwnRoute, enveloped
-from gateway.page import Page, PageMaker
+from gateway.page import OwnPage, Page, send_page
 from gateway.plan import Plans, RoutePlan
 from gateway.proxy import Admitted, Proxy
-from gateway.rate_limit import RateLimiter
-from gateway.request import Client, GatewayRequest
+from gateway.request import GatewayRequest
 from gateway.request_body import whole_body
 from gateway.request_path import normalise, split_target
+from gateway.route_table import allowed, not_allowed
+from gateway.scrapers import Scrapers
 from gateway.websocket_handshake import Handshake
 from gateway.websocket_relay import WebSocketRelay
-from shared.errors import LoomaError, MalformedRequest, MethodNotAllowed, Unauthenticated, render
+from shared.errors import LoomaError, MalformedRequest, render
 from shared.security import PUBLIC
 
 _NO_FAILURE: Final[Exception | None] = None
+_NO_REFUSAL: Final[LoomaError | None] = None
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """What a request passes before it is forwarded."""
-
-    identity: Identity
-    limiter: RateLimiter
-    addresses: ClientAddress
-    cors: Cors
 
 
 class Edge:
@@ -60,21 +48,24 @@ class Edge:
         proxy: Proxy,
         sockets: WebSocketRelay,
         meters: Meters,
+        scrapers: Scrapers,
         stall: float,
     ) -> None:
         self._plans = plans
-        self._pages: dict[str, tuple[PageMaker, RouteMeter]] = {}
+        self._pages: dict[str, tuple[OwnPage, RouteMeter]] = {}
         self._own: dict[str, tuple[OwnRoute, RouteMeter]] = {}
-        self._gates = gates
+        self._cors = gates.cors
+        self._admission = Admission(gates)
         self._proxy = proxy
         self._sockets = sockets
+        self._scrapers = scrapers
         self._stall = stall
         self._meters = meters
 
-    def answer_itself(self, pages: Mapping[str, PageMaker], own: Sequence[OwnRoute]) -> None:
-        """What no service is asked for: pages for anybody, by path, and routes for the signed in."""
+    def answer_itself(self, pages: Mapping[str, OwnPage], own: Sequence[OwnRoute]) -> None:
+        """What no service is asked for: pages, by path, and routes for the signed in."""
         meters = self._meters
-        self._pages = {path: (maker, meters.page(path)) for path, maker in pages.items()}
+        self._pages = {path: (page, meters.page(path)) for path, page in pages.items()}
         self._own = {one.path: (one, meters.own(one.method, one.path)) for one in own}
 
     async def handle(self, request: GatewayRequest) -> None:
@@ -84,19 +75,21 @@ class Edge:
         try:
             raw, query = split_target(request.target)
             path = normalise(raw)
-            if path in self._pages:
-                maker, meter = self._pages[path]
-                status = await self._page(request, maker)
-            elif request.method == "OPTIONS" and self._is_preflight(request):
-                status = await self._preflight(request)
+            if request.method == "OPTIONS":
+                status = await self._options(request, path)
+            elif path in self._pages:
+                page, meter = self._pages[path]
+                status = await self._page(request, page)
             elif path in self._own:
                 route, meter = self._own[path]
                 status = await self._answer_own(request, route)
             else:
-                plan = self._plans.current
-                one = plan.routes[plan.table.find(request.method, path)]
-                meter = one.meter
-                status = await self._forward(request, one, path + query, started)
+                one = self._find(request.method, path)
+                if one is None:
+                    await self._lost(request, path)
+                else:
+                    meter = one.meter
+                    status = await self._forward(request, one, path + query, started)
         except Exception as error:  # noqa: BLE001 - the edge: rendered, or raised again to cut it off
             status = error.status if isinstance(error, LoomaError) else 500
             failure = error
@@ -111,97 +104,100 @@ class Edge:
         finally:
             meter.answered(status, time.perf_counter() - started)
 
+    def _find(self, method: str, path: str) -> RoutePlan | None:
+        plan = self._plans.current
+        index = plan.table.look_up(method, path)
+        return None if index < 0 else plan.routes[index]
+
     async def _forward(
         self, request: GatewayRequest, plan: RoutePlan, target: str, started: float
     ) -> int:
-        gates, route = self._gates, plan.route
-        client, headers = request.client, request.headers
-        assert client is not None
-        address = client.address
-        if gates.addresses.trusting:
-            address = gates.addresses.of(address, headers.getall("x-forwarded-for"))
+        admission, route, limits = self._admission, plan.route, plan.limits
+        address = admission.address(request)
         handshake: Handshake | None = None
         if route.websocket:
-            handshake = self._sockets.read(request)
-            headers = request.headers
-        caller = gates.identity.anonymous
-        limited = plan.public
+            handshake = await self._handshake(request, plan, address)
+        caller = await admission.caller(request.headers, route.scope, limits, address)
+        more = await admission.counted(caller, limits, address)
         if route.scope != PUBLIC:
-            refusal = _NO_FAILURE
-            try:
-                caller = gates.identity.known(headers) or await gates.identity.caller(headers)
-                caller.require(route.scope)
-            except Unauthenticated as error:
-                refusal = error
-            if refusal is not None:
-                if limited is not None:  # guessing credentials costs as much as any public route
-                    await gates.limiter.admit(limited, None, address)
-                raise refusal
-            limited = plan.by_role.get(caller.role)
-        more = self._origin_lines(request)
-        if limited is not None:
-            buckets = gates.limiter.buckets(limited, caller, address)
-            allowance = gates.limiter.known(limited, buckets)
-            if allowance is None and buckets:
-                allowance = await gates.limiter.ask(limited, buckets)
-            if allowance is not None:
-                more = allowance.block() + more
-        scheme = self._scheme(client, headers)
+            caller.require(route.scope)
+        more += admission.origin_lines(request.headers)
+        scheme = admission.scheme(request)
         call = Admitted(request, plan, caller, address, scheme, target, started, more)
         if handshake is not None:
             return await self._sockets.open(call, handshake)
         return await self._proxy.relay(call)
 
-    def _address(self, request: GatewayRequest) -> str:
-        client, addresses = request.client, self._gates.addresses
-        assert client is not None
-        return addresses.of(client.address, request.headers.getall("x-forwarded-for"))
-
-    def _scheme(self, client: Client, headers: Fields) -> str:
-        """That of our own socket, unless a trusted proxy says which its client used."""
-        addresses = self._gates.addresses
-        if addresses.trusting and "x-forwarded-proto" in headers:
-            told = addresses.scheme(client.address, headers.getall("x-forwarded-proto"))
-            if told:
-                return told
-        return "https" if client.secure else "http"
+    async def _handshake(self, request: GatewayRequest, plan: RoutePlan, address: str) -> Handshake:
+        refusal = _NO_REFUSAL
+        try:
+            return self._sockets.read(request)
+        except LoomaError as error:
+            refusal = error
+        assert refusal is not None
+        await self._admission.stranger(plan.limits, address)
+        raise refusal
 
     async def _answer_own(self, request: GatewayRequest, route: OwnRoute) -> int:
-        if request.method != route.method:
-            raise MethodNotAllowed(
-                f"This path doesn't take that method. It takes {route.method}.",
-                allowed=(route.method,),
-            )
-        caller = await self._gates.identity.caller(request.headers)
+        await self._check_method(request, (route.method,))
+        admission, limits = self._admission, self._plans.current.own
+        address = admission.address(request)
+        caller = await admission.caller(request.headers, route.scope, limits, address)
+        more = await admission.counted(caller, limits, address)
         caller.require(route.scope)
         body = b""
         if route.body_limit:
             body = await whole_body(request, route.body_limit, self._stall)
-        address = self._address(request)
         data = await route.handler(OwnCall(request, caller.principal, address, request.id, body))
-        await self._send(request, enveloped(data, request.id))
-        return 200
+        more += admission.origin_lines(request.headers)
+        return await send_page(request, enveloped(data, request.id, route.method), more)
 
-    def _origin_lines(self, request: GatewayRequest) -> bytes:
-        cors, headers = self._gates.cors, request.headers
-        if not cors.enabled or "origin" not in headers:
-            return b""
-        return b"".join(b"%b: %b\r\n" % line for line in cors.lines(headers["origin"]))
+    async def _page(self, request: GatewayRequest, page: OwnPage) -> int:
+        await self._check_method(request, ("GET",))
+        admission = self._admission
+        refusal = await self._scrapers.refusal(request) if page.guarded else None
+        if page.limited or refusal is not None:
+            await admission.stranger(self._plans.current.own, admission.address(request))
+        if refusal is not None:
+            raise refusal
+        return await send_page(request, await page.make(), admission.origin_lines(request.headers))
 
-    def _is_preflight(self, request: GatewayRequest) -> bool:
-        headers = request.headers
-        return (
-            self._gates.cors.enabled
-            and "origin" in headers
-            and "access-control-request-method" in headers
-        )
-
-    async def _preflight(self, request: GatewayRequest) -> int:
-        client = request.client
+    async def _options(self, request: GatewayRequest, path: str) -> int:
+        """Which methods a path takes: to a page of another origin, or to anybody."""
+        client, admission = request.client, self._admission
         assert client is not None
-        client.begin(Answer(204, self._gates.cors.preflight(request.headers["origin"])))
+        if admission.is_preflight(request):
+            lines = self._cors.preflight(request.headers["origin"])
+            answer = Answer(204, lines)
+        else:
+            await admission.stranger(self._plans.current.own, admission.address(request))
+            lines = own_answer_lines("", request.id, (("Allow", ", ".join(self._taken(path))),))
+            answer = Answer(204, lines[1:], None, admission.origin_lines(request.headers))
+        client.skip_body()
+        client.begin(answer)
         await client.send(b"", end=True)
         return 204
+
+    def _taken(self, path: str) -> list[str]:
+        """The methods that a path takes; NotFound."""
+        if path in self._pages:
+            return allowed(("GET",))
+        if path in self._own:
+            return allowed((self._own[path][0].method,))
+        return self._plans.current.table.methods(path)
+
+    async def _check_method(self, request: GatewayRequest, methods: Sequence[str]) -> None:
+        taken = allowed(methods)
+        if request.method not in taken:
+            await self._admission.stranger(
+                self._plans.current.own, self._admission.address(request)
+            )
+            raise not_allowed(taken)
+
+    async def _lost(self, request: GatewayRequest, path: str) -> None:
+        """Refuse what no route matches; looking for what there is costs as any public route."""
+        await self._admission.stranger(self._plans.current.own, self._admission.address(request))
+        raise not_allowed(self._taken(path))
 
     async def batch(self, call: OwnCall) -> Any:
         """POST /api/v1/batch: each item goes through `handle` as if it had come alone."""
@@ -229,7 +225,7 @@ class Edge:
         if isinstance(error, MalformedRequest):
             client.keep_alive = False  # where the next request begins can't be known
         client.skip_body()
-        await self._send(request, page)
+        await send_page(request, page, self._admission.origin_lines(request.headers))
 
     async def refuse(self, request: GatewayRequest, error: LoomaError) -> None:
         """Answer what never became a request, and count it."""
@@ -237,19 +233,3 @@ class Edge:
         await self.fail(request, error)
         meter = self._meters.unmatched(request.method)
         meter.answered(error.status, time.perf_counter() - started)
-
-    async def _page(self, request: GatewayRequest, maker: PageMaker) -> int:
-        if request.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(
-                "This path doesn't take that method. It takes GET.", allowed=("GET", "HEAD")
-            )
-        page = await maker()
-        await self._send(request, page)
-        return page.status
-
-    async def _send(self, request: GatewayRequest, page: Page) -> None:
-        client = request.client
-        assert client is not None
-        lines = own_answer_lines(page.content_type, request.id, page.headers)
-        client.begin(Answer(page.status, lines, len(page.body), self._origin_lines(request)))
-        await client.send(page.body, end=True)

@@ -47,17 +47,31 @@ _API_POLICY: Final = (
     b"default-src 'none'; frame-ancestors 'none'",
 )
 _NO_STORE: Final = (b"cache-control", b"no-store")
+# What has a validator may be kept by its caller, who asks each time whether it is still right.
+_ASK_AGAIN: Final = (b"cache-control", b"private, no-cache")
+_BY_CALLER: Final = (b"vary", b"authorization, x-api-key")
 
 
 def _block(*lines: tuple[bytes, bytes]) -> bytes:
     return b"".join(b"%b: %b\r\n" % line for line in lines)
 
 
-# What an answer gets besides its own headers, by which of these it has itself.
-_PLAIN: Final = _block(_API_POLICY, _NO_STORE, *SECURITY_HEADERS)
-_CACHED: Final = _block(_API_POLICY, *SECURITY_HEADERS)
-_WITH_POLICY: Final = _block(_NO_STORE, *SECURITY_HEADERS)
-_WITH_POLICY_CACHED: Final = _block(*SECURITY_HEADERS)
+def _beside(has_policy: bool, has_cache_control: bool, has_tag: bool) -> bytes:
+    """What an answer gets besides its own headers, by which of these it has itself."""
+    lines = [] if has_policy else [_API_POLICY]
+    if not has_cache_control:
+        lines.append(_ASK_AGAIN if has_tag else _NO_STORE)
+    if has_tag:
+        lines.append(_BY_CALLER)
+    return _block(*lines, *SECURITY_HEADERS)
+
+
+_POLICY: Final = 1
+_CACHE_CONTROL: Final = 2
+_TAG: Final = 4
+_BESIDE: Final[Sequence[bytes]] = [
+    _beside(bool(has & _POLICY), bool(has & _CACHE_CONTROL), bool(has & _TAG)) for has in range(8)
+]
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
@@ -80,6 +94,12 @@ def forwarded_block(headers: Fields) -> str:
     return block
 
 
+def without(block: str, name: str) -> str:
+    """A block of header lines without those of one name."""
+    lines = block.split("\r\n")
+    return "\r\n".join([line for line in lines if not line.startswith(f"{name}: ")])
+
+
 def own_lines(token: str, request_id: str, trace: str, address: str, scheme: str, host: str) -> str:
     """What the gateway itself says about a request. `trace` is a block of lines of its own."""
     # A host that is none, as one with obs-text, is not passed on.
@@ -98,7 +118,6 @@ def returned(
     go out.
     """
     lines: list[tuple[bytes, bytes]] = []
-    has_policy = has_cache_control = False
     named: frozenset[str] = _NOTHING
     for line in headers:
         name = line[0]
@@ -109,16 +128,16 @@ def returned(
             lines.append(line)
     if named:
         lines = [line for line in lines if line[0].decode("latin-1") not in named]
+    has = 0
     for line in lines:
-        if line[0] == b"content-security-policy":
-            has_policy = True
-        elif line[0] == b"cache-control":
-            has_cache_control = True
-    if has_policy:
-        own = _WITH_POLICY_CACHED if has_cache_control else _WITH_POLICY
-    else:
-        own = _CACHED if has_cache_control else _PLAIN
-    return lines, b"%bx-request-id: %b\r\n" % (own, request_id)
+        name = line[0]
+        if name == b"content-security-policy":
+            has |= _POLICY
+        elif name == b"cache-control":
+            has |= _CACHE_CONTROL
+        elif name == b"etag":
+            has |= _TAG
+    return lines, b"%bx-request-id: %b\r\n" % (_BESIDE[has], request_id)
 
 
 def own_answer_lines(

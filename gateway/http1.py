@@ -33,6 +33,8 @@ _LOOKS_S: Final = 0.2  # between two looks at the deadlines
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_BODY: Final = NoBody()
 _NO_HEAD: Final = Head("NONE", "*", "1", Fields([]))
+# What could not be read, but asks for no body: whatever it is answered has none.
+_NO_HEAD_OF_HEAD: Final = Head("HEAD", "*", "1", Fields([]))
 _NO_REFUSAL: Final[LoomaError | None] = None
 log = structlog.get_logger()
 
@@ -117,14 +119,17 @@ class ClientConnection(Client):
 
     async def _exchange(self) -> bool:
         """Read and answer one request; whether another one may follow."""
-        head, refusal = _NO_HEAD, _NO_REFUSAL
+        head, refusal, raw = _NO_HEAD, _NO_REFUSAL, b""
         try:
-            head = parse_head(await self._next_head(), self._head)
+            raw = await self._next_head()
+            head = parse_head(raw, self._head)
         except LoomaError as error:
             refusal = error
         if refusal is not None:
-            self._begin(_NO_HEAD)
-            await self._site.refuse(self._request(_NO_HEAD), refusal)
+            begun = raw or bytes(self._buffer[:5])
+            unread = _NO_HEAD_OF_HEAD if begun.startswith(b"HEAD ") else _NO_HEAD
+            self._begin(unread)
+            await self._site.refuse(self._request(unread), refusal)
             return False
         self._begin(head)
         request = self._request(head)

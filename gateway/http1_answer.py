@@ -50,7 +50,9 @@ class Answer:
             head += (name, b": ", value, b"\r\n")
         head.append(self.block)
         if self.status not in _WITHOUT_BODY:
-            length = len(data) if self.length is None and end else self.length
+            length = self.length
+            if length is None and end and not head_only:  # an end to HEAD is no end of a body
+                length = len(data)
             if length is None:
                 self._chunked = not head_only
                 head.append(b"transfer-encoding: chunked\r\n")

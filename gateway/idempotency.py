@@ -59,8 +59,9 @@ _OUTCOMES: Final[tuple[Outcome, ...]] = (
 log = structlog.get_logger()
 
 # Each record is one line of JSON and, if the answer is kept, the answer.
+# Where a key was kept by route, as it was once, it is found there until its time is over.
 _CLAIM: Final = """
-local found = redis.call('GET', KEYS[1])
+local found = redis.call('GET', KEYS[1]) or redis.call('GET', KEYS[2])
 if found then return found end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false
@@ -118,11 +119,14 @@ def fingerprint(method: str, target: str, content_type: str, body: bytes) -> str
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A request with a key. Callers that are not signed in have no keys of their own."""
+    """A request with a key. Callers that are not signed in have no keys of their own.
+
+    A key is good for one request of its caller, whatever the path: `fingerprint` says for which.
+    """
 
     org_id: UUID
     subject: str
-    route: str  # method and template
+    route: str  # method and template, as logs name it
     key: str
     fingerprint: str
     hold: float  # seconds that carrying it out may take
@@ -131,8 +135,12 @@ class Operation:
     @property
     def record(self) -> str:
         """Where it is kept; of bounded length."""
-        parts = (str(self.org_id), self.subject, self.route, self.key)
-        return "idempotency:" + hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        return _place(str(self.org_id), self.subject, self.key)
+
+    @property
+    def record_by_route(self) -> str:
+        """Where it was kept when keys were counted by route."""
+        return _place(str(self.org_id), self.subject, self.route, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,13 +262,18 @@ class Idempotency:
 
     async def _eval(self, script: str, operation: Operation, *args: bytes | int) -> Any:
         async with asyncio.timeout(self._budget):
-            return await self._cache.eval(script, [operation.record], args)
+            places = [operation.record, operation.record_by_route]
+            return await self._cache.eval(script, places, args)
 
     def _done(self, task: asyncio.Task[KeptAnswer]) -> None:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, LoomaError):
             log.error("a request with an Idempotency-Key failed", exc_info=error)
+
+
+def _place(*parts: str) -> str:
+    return "idempotency:" + hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _line(of: str, state: str, **more: str) -> bytes:

@@ -26,16 +26,36 @@ class KeptAnswer:
     status: int
     headers: Lines
     body: bytes
+    request_id: str = ""  # with which the envelope in the body ends; '' if it is none
 
     @classmethod
-    def of(cls, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> KeptAnswer:
-        """Without the headers that belong to one exchange only."""
+    def of(
+        cls,
+        status: int,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes,
+        request_id: str = "",
+    ) -> KeptAnswer:
+        """Without the headers that belong to one exchange only; `request_id` is that exchange's."""
         kept = tuple(
             (name, value)
             for name, value in headers
             if name not in _NOT_KEPT and not name.startswith(b"ratelimit")
         )
-        return cls(status, kept, body)
+        enveloped = bool(request_id) and body.endswith(_end(request_id))
+        return cls(status, kept, body, request_id if enveloped else "")
+
+    @property
+    def data(self) -> bytes:
+        """The body without the id of its request."""
+        return self.body[: -len(_end(self.request_id))] if self.request_id else self.body
+
+    def answering(self, request_id: str) -> KeptAnswer:
+        """The same for another request: an envelope names the request that it answers."""
+        if self.request_id in ("", request_id):
+            return self
+        body = self.data + _end(request_id)
+        return KeptAnswer(self.status, self.headers, body, request_id)
 
     def header(self, name: bytes) -> str:
         """All values of a header, joined by commas; '' if there is none."""
@@ -51,6 +71,7 @@ class KeptAnswer:
         head = {
             "status": self.status,
             "headers": [(name.decode(), value.decode("latin-1")) for name, value in self.headers],
+            "request_id": self.request_id,
         }
         return orjson.dumps(head) + b"\n" + self.body
 
@@ -64,8 +85,14 @@ class KeptAnswer:
                 (name.encode(), value.encode("latin-1")) for name, value in head["headers"]
             )
             status = int(head["status"])
+            request_id = head.get("request_id", "")
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("no kept answer") from error
         if not newline:
             raise ValueError("no kept answer")
-        return cls(status, headers, body)
+        enveloped = isinstance(request_id, str) and body.endswith(_end(request_id))
+        return cls(status, headers, body, request_id if enveloped else "")
+
+
+def _end(request_id: str) -> bytes:
+    return b',"request_id":"%b"}' % request_id.encode()

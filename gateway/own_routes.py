@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from gateway.page import Page
 from gateway.request import GatewayRequest
+from shared.entity_tag import weak_tag
 from shared.security import Principal
 
 
@@ -35,7 +36,6 @@ class OwnRoute:
     body_limit: int = 0  # bytes; 0: it takes no body
     body: type[BaseModel] | None = None
     returns: type[BaseModel] | None = None
-    limited: bool = True  # by the limits of the caller's role
 
     def describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Its operation for the merged OpenAPI document, and the schemas that it refers to."""
@@ -69,5 +69,16 @@ def _content(
     }
 
 
-def enveloped(data: Any, request_id: str) -> Page:
-    return Page(orjson.dumps({"code": 0, "data": data, "request_id": request_id}))
+def enveloped(data: Any, request_id: str, method: str) -> Page:
+    """The success envelope; with a validator if it answers a GET."""
+    written = orjson.dumps(data)
+    body = b'{"code":0,"data":%b,"request_id":"%b"}' % (written, request_id.encode())
+    return Page(body, headers=_validated(written) if method == "GET" else ())
+
+
+def _validated(data: bytes) -> tuple[tuple[str, str], ...]:
+    return (
+        ("ETag", weak_tag(data)),
+        ("Cache-Control", "private, no-cache"),
+        ("Vary", "authorization, x-api-key"),
+    )

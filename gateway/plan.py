@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.deadline import TimeLimits
 from gateway.hedging import HedgePolicy
@@ -17,7 +18,17 @@ from gateway.rate_limit import LimitedRoute, RateLimiter
 from gateway.route import Route, RouteFile
 from gateway.route_table import RouteTable
 from gateway.shedding import Priority, Shedder
-from shared.security import PUBLIC, USER_ROLES
+from shared.security import ANONYMOUS, PUBLIC, USER_ROLES
+
+OWN: Final = "(gateway)"  # the route label of limits that are no route's own
+
+
+@dataclass(frozen=True, slots=True)
+class RoleLimits:
+    """What limits the callers of one place, by who they are."""
+
+    public: LimitedRoute | None  # for callers who are not known
+    by_role: Mapping[str, LimitedRoute]  # of the signed in; a role without any is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +43,7 @@ class RoutePlan:
     times: TimeLimits
     hedge: HedgePolicy | None
     keyed: bool  # its service is balanced by caller
-    public: LimitedRoute | None  # limits for callers who are not known
-    by_role: Mapping[str, LimitedRoute]  # limits of the signed in; a role without any is missing
+    limits: RoleLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class Plan:
     file: RouteFile
     table: RouteTable
     routes: tuple[RoutePlan, ...]
+    own: RoleLimits  # of what the gateway answers itself, and of what no route matches
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -104,18 +115,13 @@ def compile_plan(
             )
             for route, meter in zip(table.routes, metered, strict=True)
         ),
+        _role_limits("*", OWN, (), file, limiter),
     )
 
 
 def _route_plan(
     route: Route, meter: RouteMeter, file: RouteFile, pool: Pool, limiter: RateLimiter
 ) -> RoutePlan:
-    def limited(role: str) -> LimitedRoute | None:
-        # One that both name is counted once.
-        limits = tuple(dict.fromkeys(route.limits + file.limits.get(role, ())))
-        return limiter.compiled([_Limits(route.method, route.path, limits)])[0] if limits else None
-
-    of_roles = {role: limited(role) for role in USER_ROLES}
     return RoutePlan(
         route,
         meter,
@@ -125,6 +131,20 @@ def _route_plan(
         TimeLimits(route.timeout, route.per_try),
         HedgePolicy(route.hedge) if route.hedge is not None else None,
         pool.policy.balance == "hash",
-        limited(PUBLIC),
-        {role: one for role, one in of_roles.items() if one is not None},
+        _role_limits(route.method, route.path, route.limits, file, limiter),
     )
+
+
+def _role_limits(
+    method: str, path: str, own: tuple[Limit, ...], file: RouteFile, limiter: RateLimiter
+) -> RoleLimits:
+    def limited(role: str) -> LimitedRoute | None:
+        # One that both name is counted once.
+        limits = tuple(dict.fromkeys(own + file.limits.get(role, ())))
+        return limiter.compiled([_Limits(method, path, limits)])[0] if limits else None
+
+    public = limited(PUBLIC)
+    roles = {role: limited(role) for role in USER_ROLES}
+    # Somebody else's token may give its bearer no role here.
+    roles[ANONYMOUS.role] = public
+    return RoleLimits(public, {role: one for role, one in roles.items() if one is not None})

@@ -8,31 +8,30 @@ from typing import Final
 
 import structlog
 
-from gateway.answers import Answering, collected
+from gateway.answers import Answering
 from gateway.caller import Caller
-from gateway.connection import BodySource, Connection
+from gateway.connection import BodySource
 from gateway.deadline import DEADLINE_HEADER, parse_deadline
-from gateway.headers import forwarded_block, own_lines
+from gateway.deliveries import Collecting, HandingOver, Keeping, if_none_match
+from gateway.delivery import Delivery
+from gateway.headers import forwarded_block, own_lines, without
 from gateway.idempotency import (
     REPLAYED,
-    AnswerLost,
     Idempotency,
     Operation,
     fingerprint,
     idempotency_key,
-    settled,
 )
-from gateway.kept_answer import KEPT_BODY_LIMIT, KeptAnswer
+from gateway.kept_answer import KeptAnswer
 from gateway.meters import Meters
 from gateway.outcome import outcome_of_status
 from gateway.plan import RoutePlan
 from gateway.request import GatewayRequest
-from gateway.request_body import RequestBody, body_of, whole_body
-from gateway.response_cache import Question, ResponseCache, may_keep
+from gateway.request_body import body_of, whole_body
+from gateway.response_cache import Question, ResponseCache
 from gateway.retries import Repeat
 from gateway.route import KEYED_METHODS, REQUIRED
 from gateway.service_calls import WholeBody
-from gateway.time_limit import within
 from gateway.timeouts import Timeouts
 from gateway.tracing import Trace, Traces
 from gateway.tries import Answered, Patience, ask
@@ -41,7 +40,6 @@ from shared.errors import UpstreamError
 from shared.security import InternalTokens
 
 _REPLAYED_LINE: Final = b"%b: %b\r\n" % REPLAYED
-_COLLECTED: Final = 32 << 20  # bytes of an answer to a request with an Idempotency-Key
 _SPARE_S: Final = 1.0  # what is done about an answer that is late takes time, too
 _NO_FAILURE: Final[BaseException | None] = None
 log = structlog.get_logger()
@@ -69,11 +67,12 @@ class Admitted:
         self.scheme = scheme  # of the client's connection
         self.target = target  # normalised path and query
         self.started = started  # perf_counter
+        self.reading = 0.0  # seconds in which the request's body was waited for
         self.more = more  # header lines that the answer gets besides
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class Kept:
     """What answers requests without asking a service again."""
 
     cache: ResponseCache
@@ -87,13 +86,13 @@ class Proxy:
         traces: Traces,
         meters: Meters,
         timeouts: Timeouts,
-        keeping: Keeping,
+        kept: Kept,
     ) -> None:
         self._tokens = tokens
         self._traces = traces
         self._meters = meters
         self._timeouts = timeouts
-        self._keeping = keeping
+        self._kept = kept
 
     async def relay(self, call: Admitted) -> int:
         """Answer, by a service or from what is kept; the status.
@@ -101,51 +100,84 @@ class Proxy:
         Before the answer's head is sent, failures are raised as what the client shall see;
         afterwards raising makes the server cut the connection: an answer never ends short silently.
         """
-        route = call.plan.route
-        answering = Answering(call.request, call.more)
-        question: Question | None = None
+        route, timeouts = call.plan.route, self._timeouts
+        idle = timeouts.stream_idle if route.stream else timeouts.idle
+        answering = Answering(call.request, call.more, idle)
         if route.cache:
             question, found = self._known(call)
             if found is not None:
                 await answering.whole(found)
                 return found.status
-        elif route.method in KEYED_METHODS:
+            keeping = Keeping(call.request, answering, idle, self._kept.cache, question)
+            return await self.carry_out(call, keeping)
+        if route.method in KEYED_METHODS:
             key = _idempotency_key(call)
             if key is not None:
                 return await self._once(call, answering, key)
+        return await self.carry_out(call, answering)
+
+    async def upgrade(self, call: Admitted, lines: str) -> HandingOver:
+        """Ask the service to leave HTTP; `lines` say for what. Unless it does, its answer is sent.
+
+        Raises as `relay` does. What is handed over has the status 101 and is the caller's to end.
+        """
+        idle = self._timeouts.idle
+        handing = HandingOver(call.request, Answering(call.request, call.more, idle), idle)
+        await self.carry_out(call, handing, lines=lines)
+        return handing
+
+    async def carry_out(
+        self,
+        call: Admitted,
+        delivery: Delivery,
+        body: BodySource | None = None,
+        lines: str = "",
+    ) -> int:
+        """The one way to a service, whatever becomes of its answer: shed, ask, deliver, measure,
+        and tell the slot how it ended. The status.
+
+        `body` takes the place of what is to be read of the client's; `lines` ask to leave HTTP.
+        """
+        plan, client = call.plan, call.request.client
+        route = plan.route
         # Shed before the body is read: refusing has to be cheap.
-        with call.plan.shedder.admit(call.plan.priority) as slot:
-            begun_at = call.started
-            body: RequestBody | None = None
-            client = call.request.client
-            if client is not None and not client.body_done:
+        with plan.shedder.admit(plan.priority, call.principal.org_id) as slot:
+            if body is None and client is not None and not client.body_done:
                 reading = time.perf_counter()
-                body = body_of(call.request, route.body_limit, self._timeouts.stall)
-                if body is not None:
-                    await body.start()
-                begun_at += time.perf_counter() - reading
-            status = await self._exchange(call, body, answering, question, begun_at)
+                coming = body_of(call.request, route.body_limit, self._timeouts.stall)
+                if coming is not None:
+                    await coming.start()
+                body = coming
+                call.reading += time.perf_counter() - reading
+            status = await self._exchange(call, body, delivery, lines)
             if status >= 502:
                 slot.outcome = outcome_of_status(status)
+            if delivery.taken:
+                delivery.slot = slot.moved()
         if route.method != "GET" and status < 400:
-            self._keeping.cache.changed(call.principal.org_id, route.service)
+            self._kept.cache.changed(call.principal.org_id, route.service)
         return status
 
     def _known(self, call: Admitted) -> tuple[Question, KeptAnswer | None]:
         route, headers = call.plan.route, call.request.headers
         path, mark, query = call.target.partition("?")
-        question = self._keeping.cache.question(
+        question = self._kept.cache.question(
             route.service, call.principal, path, mark + query, route.cache
         )
-        found = self._keeping.cache.find(
-            question, headers.get("if-none-match"), headers.get("cache-control")
+        found = self._kept.cache.find(
+            question,
+            if_none_match(call.request),
+            headers.get("cache-control"),
+            call.request.id,
         )
         return question, found
 
     async def _once(self, call: Admitted, answering: Answering, key: str) -> int:
         """A request with an Idempotency-Key: carried out once, whatever becomes of its client."""
         route, request = call.plan.route, call.request
+        reading = time.perf_counter()
         content = await whole_body(request, route.body_limit, self._timeouts.stall)
+        call.reading += time.perf_counter() - reading
         body = WholeBody(content) if content else None
         operation = Operation(
             call.principal.org_id,
@@ -158,39 +190,19 @@ class Proxy:
         )
 
         async def execute() -> KeptAnswer:
-            exchange, trace = self._outgoing(call, body)
-            status = 0
-            try:
-                with call.plan.shedder.admit(call.plan.priority):
-                    kept = await self._collected(await self._ask(call, exchange))
-                status = kept.status
-            finally:
-                trace.end(status)
-            if status < 400:
-                self._keeping.cache.changed(call.principal.org_id, route.service)
-            return kept
+            collecting = Collecting(request.id, self._timeouts.idle)
+            await self.carry_out(call, collecting, body)
+            assert collecting.kept is not None
+            return collecting.kept
 
-        done = await self._keeping.idempotency.once(operation, execute)
-        await answering.whole(done.answer, _REPLAYED_LINE if done.replayed else b"")
-        return done.answer.status
+        done = await self._kept.idempotency.once(operation, execute)
+        answer = done.answer.answering(request.id)
+        await answering.whole(answer, _REPLAYED_LINE if done.replayed else b"")
+        return answer.status
 
-    async def _collected(self, answered: Answered) -> KeptAnswer:
-        """All of an answer; AnswerLost if only that went wrong after the service had done its work."""
-        connection, idle, failure = answered.connection, self._timeouts.idle, _NO_FAILURE
-        kept: KeptAnswer | None = None
-        try:
-            kept = await within(idle, collected(connection, idle, _COLLECTED))
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failure = error
-        await answered.close()
-        if kept is not None:
-            return kept
-        assert failure is not None
-        if isinstance(failure, UpstreamError | TimeoutError) and settled(connection.status):
-            raise AnswerLost(str(failure) or "it took too long.") from failure
-        raise failure
-
-    def _outgoing(self, call: Admitted, body: BodySource | None) -> tuple[Exchange, Trace]:
+    def _outgoing(
+        self, call: Admitted, body: BodySource | None, upgrade: str
+    ) -> tuple[Exchange, Trace]:
         request, route = call.request, call.plan.route
         headers = request.headers
         trace = self._traces.begin(headers, route.method, route.path)
@@ -202,7 +214,12 @@ class Proxy:
             call.scheme,
             headers.get("host"),
         )
-        lines = forwarded_block(headers) + own
+        forwarded = forwarded_block(headers)
+        if route.cache and "if-none-match" in headers:
+            # What can be kept is asked for as a whole; whether the client has it is told here.
+            forwarded = without(forwarded, "if-none-match")
+        # HEAD is asked for as GET: one answer for both, whatever a service makes of HEAD.
+        lines = forwarded + own + upgrade
         exchange = Exchange(
             route.method,
             call.target,
@@ -212,6 +229,7 @@ class Proxy:
             self._timeouts.idle,
             call.principal.org_id,
         )
+        exchange.upgrade = bool(upgrade)
         return exchange, trace
 
     async def _ask(self, call: Admitted, exchange: Exchange) -> Answered:
@@ -230,32 +248,10 @@ class Proxy:
             hedge=plan.hedge,
         )
 
-    async def upgrade(self, call: Admitted, lines: str) -> Answered:
-        """The service's answer to the request as one that asks to leave HTTP; `lines` say for what.
-
-        Raises as `ask` does; the caller closes it.
-        """
-        exchange, trace = self._outgoing(call, None)
-        exchange.headers += lines
-        exchange.upgrade = True
-        status = 0
-        try:
-            answered = await self._ask(call, exchange)
-            status = answered.connection.status
-        finally:
-            trace.end(status)
-        return answered
-
     async def _exchange(
-        self,
-        call: Admitted,
-        body: RequestBody | None,
-        answering: Answering,
-        question: Question | None,
-        begun_at: float,
+        self, call: Admitted, body: BodySource | None, delivery: Delivery, upgrade: str
     ) -> int:
-        plan, timeouts = call.plan, self._timeouts
-        exchange, trace = self._outgoing(call, body)
+        exchange, trace = self._outgoing(call, body, upgrade)
         sent = time.perf_counter()
         try:
             answered = await self._ask(call, exchange)
@@ -264,24 +260,21 @@ class Proxy:
             raise
         heard = time.perf_counter()
         connection, status, failure = answered.connection, 0, _NO_FAILURE
-        idle = timeouts.stream_idle if plan.route.stream else timeouts.idle
         try:
-            last = True
-            if question is not None and _collectable(connection):
-                kept = await collected(connection, idle, KEPT_BODY_LIMIT)
-                told = call.request.headers.get("if-none-match")
-                await answering.whole(self._keeping.cache.keep(question, kept, told))
-            else:
-                last = await answering.first(connection)
-            plan.meter.relayed(sent - begun_at + time.perf_counter() - heard, heard - sent)
+            last = await delivery.first(answered)
+            waited = delivery.waited
+            ours = sent - call.started - call.reading + time.perf_counter() - heard - waited
+            call.plan.meter.relayed(ours, heard - sent + waited)
             if not last:
-                await answering.rest(connection, idle)
+                await delivery.rest(answered)
             status = connection.status
         except BaseException as error:  # noqa: BLE001 - raised below
             failure = error
-            if isinstance(error, UpstreamError):
+            if isinstance(error, UpstreamError) and connection.closed:
                 self._broken_off(call, answered, error)
         trace.end(status)
+        if delivery.taken:
+            return status
         if connection.sending:
             await answered.close()
         else:
@@ -311,12 +304,6 @@ def _idempotency_key(call: Admitted) -> str | None:
         return None
     values = headers.getall("idempotency-key") if "idempotency-key" in headers else ()
     return idempotency_key(values, required=route.idempotent == REQUIRED)
-
-
-def _collectable(connection: Connection) -> bool:
-    return connection.length is not None and may_keep(
-        connection.status, connection.headers, connection.length
-    )
 
 
 def _patience(plan: RoutePlan, exchange: Exchange, asked: float | None) -> Patience:

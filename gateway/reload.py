@@ -17,6 +17,7 @@ from uuid import uuid4
 import orjson
 import structlog
 
+from gateway.hangups import let_through
 from shared.data_access.ports import Cache
 from shared.errors import ConfigError
 from shared.reload_messages import ASK, LAST, TOLD
@@ -72,6 +73,7 @@ class Reload:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self.now)
         try:
-            yield
+            with let_through():
+                yield
         finally:
             loop.remove_signal_handler(signal.SIGHUP)

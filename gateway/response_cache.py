@@ -5,23 +5,26 @@ in all, the least recently used going first. An answer is good for its route's t
 same organisation changes anything in the same service through this gateway; other gateways' changes
 show when the time is over. What a service marks no-store or no-cache, encodes, or varies by more
 than the encoding is never kept.
+
+An answer of the platform's own form is sent with the id of the request that it answers now. Its ETag
+is over the data alone, that of the service if it gave one: the same data have the same tag whether
+they were kept or asked for anew.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from gateway.kept_answer import KEPT_BODY_LIMIT, KeptAnswer
+from gateway.kept_answer import KEPT_BODY_LIMIT, KeptAnswer, Lines
+from shared.entity_tag import is_tag, matches, weak_tag
 from shared.errors import ConfigError
 from shared.security import Principal
 
@@ -33,7 +36,6 @@ _LIFE: Final = re.compile(r"([1-9][0-9]{0,4})([smh])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _LONGEST_S: Final = 3600
 _MAX_AGE: Final = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,9})")
-_TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _OWN: Final = frozenset({b"etag", b"cache-control", b"age", b"expires", b"last-modified", b"date"})
 _FRESH: Final = ("no-cache", "no-store", "max-age=0")
 _RESULTS: Final = ("hit", "not_modified", "miss")
@@ -100,11 +102,13 @@ class ResponseCache:
         self, service: str, principal: Principal, path: str, query: str, life: float
     ) -> Question:
         """`path` as normalised; `query` with its '?' or empty."""
-        caller = f"{principal.subject} {principal.role}"
+        caller = f"{principal.kind} {principal.subject} {principal.role}"
         target = path + _sorted(query)
         return Question(service, principal.org_id, caller, target, life, self._clock())
 
-    def find(self, question: Question, if_none_match: str, cache_control: str) -> KeptAnswer | None:
+    def find(
+        self, question: Question, if_none_match: str, cache_control: str, request_id: str
+    ) -> KeptAnswer | None:
         """The kept answer: 200, or 304 if the client has it. None: ask the service.
 
         `if_none_match` and `cache_control` are the request's headers, '' without.
@@ -115,13 +119,14 @@ class ResponseCache:
         if entry is None:
             self._asked["miss"].inc()
             return None
+        kept = entry.answer
         age = (b"age", b"%d" % (self._clock() - entry.kept_at))
-        answer = replace(entry.answer, headers=(*entry.answer.headers, age))
-        if _matches(if_none_match, entry.tag):
+        headers = (*kept.headers, age)
+        if matches(if_none_match, entry.tag):
             self._asked["not_modified"].inc()
-            return _not_modified(answer)
+            return _not_modified(headers)
         self._asked["hit"].inc()
-        return answer
+        return KeptAnswer(kept.status, headers, kept.body, kept.request_id).answering(request_id)
 
     def keep(self, question: Question, answer: KeptAnswer, if_none_match: str) -> KeptAnswer:
         """What to send for a service's answer: kept and tagged if it may be, else as it is."""
@@ -129,16 +134,16 @@ class ResponseCache:
         life = min(question.life, _max_age(answer))
         if not head_allows or life <= 0:
             return answer
-        tag = f'"{_digest(answer.body)}"'
+        tag = _tag_of(answer)
         headers = (
             *(line for line in answer.headers if line[0] not in _OWN),
             (b"etag", tag.encode()),
             (b"cache-control", b"private, max-age=%d" % life),
         )
-        kept = KeptAnswer(200, headers, answer.body)
+        kept = KeptAnswer(200, headers, answer.body, answer.request_id)
         if not self._outdated(question, question.asked_at):
             self._put(question, kept, tag, life)
-        return _not_modified(kept) if _matches(if_none_match, tag) else kept
+        return _not_modified(headers) if matches(if_none_match, tag) else kept
 
     def changed(self, org_id: UUID, service: str) -> None:
         """The organisation has changed something: call after any success that is not a GET's."""
@@ -227,15 +232,11 @@ def _max_age(answer: KeptAnswer) -> float:
     return float(match[1]) if match else float("inf")
 
 
-def _digest(body: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
+def _tag_of(answer: KeptAnswer) -> str:
+    given = answer.header(b"etag")
+    return given if is_tag(given) else weak_tag(answer.data)
 
 
-def _matches(if_none_match: str, tag: str) -> bool:
-    """RFC 9110 §13.1.2: weak comparison."""
-    return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)
-
-
-def _not_modified(answer: KeptAnswer) -> KeptAnswer:
-    headers = (line for line in answer.headers if not line[0].startswith(b"content-"))
-    return KeptAnswer(304, tuple(headers), b"")
+def _not_modified(headers: Lines) -> KeptAnswer:
+    kept = (line for line in headers if not line[0].startswith(b"content-"))
+    return KeptAnswer(304, tuple(kept), b"")

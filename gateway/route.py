@@ -52,7 +52,8 @@ class Route:
     priority: str = "interactive"
     limits: tuple[Limit, ...] = ()  # beside those of the caller's role
     cache: float = 0.0  # seconds for which an answer is kept for its caller; 0: not at all
-    idempotent: bool | str = True  # honour Idempotency-Key; REQUIRED: insist on one
+    # Honour Idempotency-Key; REQUIRED: insist on one. False: it goes to the service, as for streams.
+    idempotent: bool | str = True
     websocket: bool = False  # opened by a WebSocket handshake (GET); a stream, too
 
     @property
@@ -201,7 +202,9 @@ def _route(service: str, item: object, source: str) -> Route:
     limits = parse_limits(item.get("limits", []), label, signed_in=item["scope"] != PUBLIC)
     cache = parse_life(item["cache"], label) if "cache" in item else 0.0
     stream = item.get("stream", False) or item.get("websocket", False)
-    return Route(service=service, **{**item, "limits": limits, "cache": cache, "stream": stream})
+    idempotent = item.get("idempotent", not stream)
+    read = {"limits": limits, "cache": cache, "stream": stream, "idempotent": idempotent}
+    return Route(service=service, **{**item, **read})
 
 
 def _check_times(item: Mapping[str, Any], label: str) -> None:
@@ -222,6 +225,11 @@ def _check_idempotent(item: Mapping[str, Any], label: str) -> None:
     wanted = item.get("idempotent", True)
     if not isinstance(wanted, bool) and wanted != REQUIRED:
         raise ConfigError(f'{label}: idempotent must be true, false or "{REQUIRED}".')
+    if item.get("stream", False) and "idempotent" in item and wanted is not False:
+        raise ConfigError(
+            f"{label}: the answer of a stream is not kept, so its service honours Idempotency-Key "
+            "itself, or nobody does. Leave out idempotent, or stream."
+        )
     if wanted == REQUIRED and (item["method"] not in KEYED_METHODS or item["scope"] == PUBLIC):
         raise ConfigError(
             f"{label}: an Idempotency-Key can only be required of signed-in callers of "

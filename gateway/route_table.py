@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.route import Route
 from shared.errors import MethodNotAllowed, NotFound
+
+_NO_PATH: Final = "There is no such path. GET /openapi.json lists those there are."
+
+
+def allowed(methods: Iterable[str]) -> list[str]:
+    """What a path takes that has routes for these methods, as Allow lists it."""
+    found = {*methods, "OPTIONS"}
+    return sorted(found | {"HEAD"} if "GET" in found else found)
+
+
+def not_allowed(methods: Sequence[str]) -> MethodNotAllowed:
+    """`methods` are those that the path takes."""
+    return MethodNotAllowed(
+        f"This path doesn't take that method. It takes {', '.join(methods)}.", allowed=methods
+    )
 
 
 @dataclass(slots=True)
@@ -33,21 +49,31 @@ class RouteTable:
             else:
                 self._whole.setdefault(route.path, {})[route.method] = index
 
+    def look_up(self, method: str, path: str) -> int:
+        """The index of the route for a normalised path, or -1. HEAD finds the route of GET."""
+        methods = self._at(path)
+        if methods is None:
+            return -1
+        index = methods.get(method, -1)
+        return methods.get("GET", -1) if index < 0 and method == "HEAD" else index
+
     def find(self, method: str, path: str) -> int:
-        """The index of the route for a normalised path; NotFound or MethodNotAllowed."""
-        methods = self._whole.get(path)
-        if methods is None:
-            methods = _descend(self._root, path.split("/"), 1)
-        if methods is None:
-            raise NotFound("There is no such path. GET /openapi.json lists those there are.")
-        index = methods.get(method)
-        if index is None:
-            allowed = sorted(methods)
-            raise MethodNotAllowed(
-                f"This path doesn't take that method. It takes {', '.join(allowed)}.",
-                allowed=allowed,
-            )
+        """As `look_up`; NotFound or MethodNotAllowed without one."""
+        index = self.look_up(method, path)
+        if index < 0:
+            raise not_allowed(self.methods(path))
         return index
+
+    def methods(self, path: str) -> list[str]:
+        """What a normalised path may be asked; NotFound."""
+        methods = self._at(path)
+        if methods is None:
+            raise NotFound(_NO_PATH)
+        return allowed(methods)
+
+    def _at(self, path: str) -> dict[str, int] | None:
+        methods = self._whole.get(path)
+        return _descend(self._root, path.split("/"), 1) if methods is None else methods
 
     def _grow(self, route: Route) -> dict[str, int]:
         node = self._root

@@ -88,6 +88,12 @@ class Slot:
         if shedder is not None:
             shedder._ended(self.priority, self.who, outcome)  # noqa: SLF001 - two halves of one thing
 
+    def moved(self) -> Slot:
+        """The same place in other hands; this one gives nothing back any more."""
+        shedder, self._shedder = self._shedder, None
+        assert shedder is not None
+        return Slot(shedder, self.priority, self.who)
+
     def __enter__(self) -> Self:
         return self
 

@@ -6,21 +6,17 @@ connection ends with it: what a client sent behind its handshake is never read a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
 
-from gateway.answers import Answering, collected
 from gateway.cors import Cors
 from gateway.fields import Fields
 from gateway.http1 import ClientConnection
 from gateway.identity import Identity
-from gateway.kept_answer import KeptAnswer
 from gateway.meters import Meters
-from gateway.outcome import outcome_of_status
 from gateway.proxy import Admitted, Proxy
 from gateway.request import GatewayRequest
 from gateway.timeouts import Timeouts
@@ -30,7 +26,6 @@ from gateway.websocket_tunnel import Tunnel
 from shared.errors import Forbidden, Unauthenticated, UpgradeRequired, UpstreamError
 from shared.security import PUBLIC
 
-_REFUSAL: Final = 1 << 20  # bytes of what a service answers instead of 101
 _CREDENTIALS: Final = ("authorization", "x-api-key")
 log = structlog.get_logger()
 
@@ -57,6 +52,8 @@ class WebSocketRelay:
             # A proxy in front may take the connection for a WebSocket's from now on, whatever is
             # answered: nothing behind this is read as a request.
             client.keep_alive = False
+        if request.method != "GET":
+            raise UpgradeRequired("A WebSocket is opened by GET, not by HEAD.")
         handshake = read_handshake(headers, request.version)
         if not all(self._is_at_home(one, headers["host"]) for one in headers.getall("origin")):
             raise Forbidden("Pages of this origin may not open WebSockets here. See CORS_ORIGINS.")
@@ -71,42 +68,28 @@ class WebSocketRelay:
         client = call.request.client
         if not isinstance(client, ClientConnection):
             raise UpgradeRequired("An item of a batch can't become a WebSocket.")
-        begun_at, route = call.started, call.plan.route
+        handing = await self._proxy.upgrade(call, handshake.request_lines())
+        answered, slot = handing.answered, handing.slot
+        if answered is None or slot is None:
+            return handing.status
         async with AsyncExitStack() as held:
-            slot = held.enter_context(call.plan.shedder.admit(call.plan.priority))
-            sent = time.perf_counter()
-            answered = await self._proxy.upgrade(call, handshake.request_lines())
-            heard = time.perf_counter()
+            held.enter_context(slot)
             held.push_async_callback(answered.close)
-            status = answered.connection.status
-            if status == 101:
-                answer = _checked(call, answered, handshake)
-            else:
-                await self._pass_on(call, answered)
-                if status >= 502:
-                    slot.outcome = outcome_of_status(status)
-            call.plan.meter.relayed(sent - begun_at + time.perf_counter() - heard, heard - sent)
-            if status == 101:
-                count = self._meters.websockets.labels(route.service)
-                count.inc()
-                held.callback(count.dec)
-                client.successor = Tunnel(
-                    client.hand_over(answer),
-                    answered.connection.hand_over(),
-                    self._stays(call),
-                    self._timeouts,
-                    held.pop_all(),
-                )
-        return status
+            answer = _checked(call, answered, handshake)
+            count = self._meters.websockets.labels(call.plan.route.service)
+            count.inc()
+            held.callback(count.dec)
+            client.successor = Tunnel(
+                client.hand_over(answer),
+                answered.connection.hand_over(),
+                self._stays(call),
+                self._timeouts,
+                held.pop_all(),
+            )
+        return handing.status
 
     def _is_at_home(self, origin: str, host: str) -> bool:
         return self._cors.allows(origin) if self._cors.enabled else same_host(origin, host)
-
-    async def _pass_on(self, call: Admitted, answered: Answered) -> None:
-        connection = answered.connection
-        kept = await collected(connection, self._timeouts.idle, _REFUSAL)
-        whole = KeptAnswer(kept.status, tuple(connection.headers), kept.body)
-        await Answering(call.request, call.more).whole(whole)
 
     def _stays(self, call: Admitted) -> Callable[[], Awaitable[bool]]:
         """Asks whether a new request with the same credential would be let in still."""

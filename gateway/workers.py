@@ -23,6 +23,7 @@ from typing import Final
 
 import structlog
 
+from gateway.hangups import held, let_through
 from gateway.run_folder import run_folder
 from gateway.worker_metrics import retire
 from gateway.worker_place import WorkerPlace
@@ -47,6 +48,7 @@ class Workers:
         self._config = config
         self._stopping = asyncio.Event()
         self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._spawning = asyncio.Lock()
         self._code = 0
 
     async def run(self) -> int:
@@ -56,6 +58,7 @@ class Workers:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
         with ExitStack() as stack:
+            stack.enter_context(let_through())
             stack.enter_context(_reserved(self._config))
             folder = _folder(stack, self._config)
             pairs = [_pair(stack) for _ in range(self._config.gateway_workers)]
@@ -85,12 +88,7 @@ class Workers:
         while not self._stopping.is_set():
             began = loop.time()
             _drain(inbox)
-            worker = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "gateway", *place.arguments()),
-                stdin=asyncio.subprocess.PIPE,  # its end tells a worker that the parent has gone
-                pass_fds=sockets,
-            )
-            self._running[number] = worker
+            worker = await self._begin(number, place)
             code = await worker.wait()
             del self._running[number]
             retire(folder, number)
@@ -109,6 +107,19 @@ class Workers:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
             delay = min(delay * 2, _LONGEST_S)
+
+    async def _begin(self, number: int, place: WorkerPlace) -> asyncio.subprocess.Process:
+        # Held over its birth, a SIGHUP meets a worker that can take it; one at a time, as the mask
+        # of signals is the process's.
+        async with self._spawning:
+            with held():
+                worker = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "gateway", *place.arguments()),
+                    stdin=asyncio.subprocess.PIPE,  # its end tells that the parent has gone
+                    pass_fds=place.sockets,
+                )
+                self._running[number] = worker
+        return worker
 
     def _tell(self, number: signal.Signals) -> None:
         for worker in self._running.values():

@@ -285,6 +285,13 @@ SETTINGS: tuple[Setting, ...] = (
         _networks,
     ),
     Setting(
+        "METRICS_NETWORKS",
+        "",
+        "networks of the scrapers that may read the gateway's /metrics, by comma, beside this machine itself",
+        "10.0.3.0/24",
+        _networks,
+    ),
+    Setting(
         "CORS_ORIGINS",
         "",
         "origins whose pages may read answers, by comma; * for all",
@@ -376,6 +383,7 @@ class Config:
     gateway_busy_poll_us: int
     gateway_replicas: int
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    metrics_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     cors_origins: tuple[str, ...]
     service_version: str
     analysis_workers: int

@@ -8,12 +8,11 @@ scopes, validation, the error envelope, logs, traces and the graceful stop.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
-import orjson
 import structlog
 from opentelemetry import propagate, trace
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -27,6 +26,7 @@ from sanic.response import HTTPResponse
 
 from shared.background import running_beside
 from shared.config import Config
+from shared.envelope import error_response, json_response, success
 from shared.errors import (
     LoomaError,
     MalformedRequest,
@@ -35,7 +35,6 @@ from shared.errors import (
     PayloadTooLarge,
     StoreUnavailable,
     UpstreamTimeout,
-    render,
 )
 from shared.home import internal_token_secret
 from shared.openapi import describe
@@ -50,6 +49,7 @@ log = structlog.get_logger()
 INTERNAL_TOKEN_HEADER = "x-internal-token"  # noqa: S105 - a header's name
 DEADLINE_HEADER = "x-deadline-ms"  # milliseconds that the caller still waits
 _READY_TIMEOUT_S = 2.0
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +189,18 @@ class BaseAIService(Generic[S]):
             configure_logging=False,
             error_handler=_Errors(),
         )
-        app.add_route(self._health, "/health", name="health")
-        app.add_route(self._ready, "/ready", name="ready")
-        app.add_route(self._metrics_page, "/metrics", name="metrics")
-        app.add_route(self._openapi, "/openapi.json", name="openapi")
+        for name, page in (
+            ("health", self._health),
+            ("ready", self._ready),
+            ("metrics", self._metrics_page),
+            ("openapi.json", self._openapi),
+        ):
+            app.add_route(page, f"/{name}", methods=_methods("GET"), name=name.partition(".")[0])
         for endpoint in self.endpoints:
             app.add_route(
                 self._bind(endpoint),
                 endpoint.path.replace("{", "<").replace("}", ":str>"),
-                methods=[endpoint.method],
+                methods=_methods(endpoint.method),
                 name=f"{endpoint.method}_{endpoint.path}".translate(_NAME_SAFE),
             )
         return app
@@ -254,7 +257,10 @@ class BaseAIService(Generic[S]):
             )
         if isinstance(data, HTTPResponse):
             return data
-        return success(data, request_id, endpoint.status)
+        asked = None
+        if endpoint.method == "GET" and endpoint.status == 200:
+            asked = ", ".join(request.headers.getall("if-none-match", ()))
+        return success(data, request_id, endpoint.status, if_none_match=asked)
 
     async def _health(self, _request: Request) -> HTTPResponse:
         return json_response({"status": "alive", "service": self.name})
@@ -280,6 +286,8 @@ class _Errors(ErrorHandler):
 
     def response(self, request: Request | None, exception: Exception) -> HTTPResponse:
         request_id = request_id_of(request) if request is not None else str(uuid4())
+        if request is not None and isinstance(exception, sanic_errors.MethodNotAllowed):
+            exception = _not_allowed(request)
         return error_response(translate_sanic(exception), request_id)
 
 
@@ -289,14 +297,23 @@ def translate_sanic(error: Exception) -> Exception:
         case sanic_errors.NotFound():
             return NotFound("There is no such path. GET /openapi.json lists those there are.")
         case sanic_errors.MethodNotAllowed():
-            allowed = (error.headers or {}).get("Allow", "").split(", ")
-            return MethodNotAllowed("This path doesn't take that method.", allowed=allowed)
+            return MethodNotAllowed("This path doesn't take that method.")
         case sanic_errors.PayloadTooLarge():
             return PayloadTooLarge("The body is too large. Send less per request.")
         case sanic_errors.SanicException() if 400 <= error.status_code < 500:
             return MalformedRequest("The request is not well-formed HTTP.")
         case _:
             return error
+
+
+def _not_allowed(request: Request) -> MethodNotAllowed:
+    """Sanic doesn't know which methods a path takes whose routes have one each."""
+    allowed = []
+    for method in _METHODS:
+        with suppress(sanic_errors.NotFound, sanic_errors.MethodNotAllowed):
+            request.app.router.get(request.path, method, request.headers.get("host"))
+            allowed.append(method)
+    return MethodNotAllowed("This path doesn't take that method.", allowed=allowed)
 
 
 async def in_time(
@@ -361,37 +378,9 @@ def _trace_id(request: Request) -> str:
     return parts[1] if len(parts) == 4 else ""
 
 
-def json_response(
-    body: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> HTTPResponse:
-    return HTTPResponse(
-        orjson.dumps(body, default=_plain, option=orjson.OPT_UTC_Z),
-        status,
-        dict(headers or {}),
-        "application/json",
-    )
-
-
-def success(data: Any, request_id: str, status: int = 200) -> HTTPResponse:
-    """The success envelope of the HTTP contract."""
-    body = {"code": 0, "data": data, "request_id": request_id}
-    return json_response(body, status, {"X-Request-Id": request_id})
-
-
-def error_response(error: Exception, request_id: str) -> HTTPResponse:
-    """The failure envelope; a defect is logged with its traceback, an expected failure in a line."""
-    if not isinstance(error, LoomaError):
-        log.error("unexpected error", exc_info=error, request_id=request_id)
-    elif error.status >= 500:
-        log.warning("request failed", error=error.name, reason=error.message, request_id=request_id)
-    status, body, headers = render(error, request_id)
-    return json_response(body, status, {**headers, "X-Request-Id": request_id})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} can't be written as JSON")
+def _methods(method: str) -> list[str]:
+    """RFC 9110 §9.3.2: what answers GET answers HEAD; the server leaves out the body."""
+    return ["GET", "HEAD"] if method == "GET" else [method]
 
 
 _NAME_SAFE = {ord(c): "_" for c in "/{}-. "}

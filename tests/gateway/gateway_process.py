@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +54,11 @@ async def gateway_process(
     *,
     routes: str,
     upstreams: Mapping[str, str],
+    meanwhile: Callable[[GatewayProcess], Awaitable[None]] | None = None,
     **settings: str,
 ) -> AsyncIterator[GatewayProcess]:
     """A gateway with this route table before these services, whose workers all serve; it is ended,
-    by force if need be, with the block.
+    by force if need be, with the block. `meanwhile` is done while it starts.
     """
     log = home / "gateway.log"
     table = home / "routes.toml"
@@ -87,6 +88,8 @@ async def gateway_process(
         return gateway.said('"serving"') >= workers
 
     try:
+        if meanwhile is not None:
+            await meanwhile(gateway)
         await until(serves, _PATIENCE_S)
         yield gateway
     finally:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+import orjson
 import pytest
 import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
@@ -103,18 +104,56 @@ async def test_another_gateway_knows_too(gateway: Gateway, redis_url: str) -> No
     assert work.done == 1
 
 
-async def test_a_key_belongs_to_one_caller_and_one_route(gateway: Gateway) -> None:
+async def test_a_key_belongs_to_one_caller(gateway: Gateway) -> None:
     work = Work()
     await gateway.send(work)
     for other in (
         replace(OPERATION, org_id=UUID(int=2)),
         replace(OPERATION, subject="user:b"),
-        replace(OPERATION, route="POST /api/v1/others"),
         replace(OPERATION, key="k-2"),
-        replace(OPERATION, subject="user", route="a\0POST /api/v1/things"),
+        replace(OPERATION, subject="user:a\0k", key="-1"),
     ):
         assert not (await gateway.send(work, other)).replayed
-    assert work.done == 6
+    assert work.done == 5
+
+
+async def test_a_key_is_good_for_one_route(gateway: Gateway) -> None:
+    work = Work()
+    work.may_end.clear()
+    first = asyncio.create_task(gateway.send(work))
+    await work.has_begun.wait()
+    elsewhere = replace(
+        OPERATION,
+        route="POST /api/v1/others",
+        fingerprint=fingerprint("POST", "/others", "", b"{}"),
+    )
+    with pytest.raises(Conflict, match="used for another request"):  # while the first is under way
+        await gateway.send(work, elsewhere)
+    work.may_end.set()
+    await first
+    with pytest.raises(Conflict, match="used for another request"):
+        await gateway.send(work, elsewhere)
+    assert (await gateway.send(work)).replayed
+    assert work.begun == 1
+
+
+async def test_what_was_kept_by_route_is_found_there(gateway: Gateway, redis_url: str) -> None:
+    """Answers and claims from before a key was good for one route only."""
+    client = aioredis.Redis.from_url(redis_url)
+    line = orjson.dumps({"fingerprint": OPERATION.fingerprint, "state": "done"})
+    old = orjson.dumps({"status": 201, "headers": [["content-type", "application/json"]]})
+    await client.set(OPERATION.record_by_route, line + b"\n" + old + b"\n" + MADE.body)
+    work = Work()
+    again = await gateway.send(work)
+    assert (again.replayed, again.answer) == (True, MADE)
+    with pytest.raises(Conflict, match="used for another request"):
+        await gateway.send(work, replace(OPERATION, fingerprint="another"))
+    running = orjson.dumps({"fingerprint": OPERATION.fingerprint, "state": "running", "by": "x"})
+    await client.set(OPERATION.record_by_route, running)
+    with pytest.raises(Conflict, match="still being carried out"):
+        await gateway.send(work)
+    assert work.begun == 0
+    await client.aclose()
 
 
 async def test_the_same_key_for_something_else_is_a_conflict(gateway: Gateway) -> None:

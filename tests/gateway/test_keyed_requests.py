@@ -25,6 +25,7 @@ routes = [
   { method = "DELETE", path = "/things/{id}", scope = "calls:write" },
   { method = "POST", path = "/orders", scope = "calls:write", idempotent = "required" },
   { method = "POST", path = "/own", scope = "calls:write", idempotent = false },
+  { method = "POST", path = "/told", scope = "calls:write", stream = true },
 ]
 """
 TOO_LARGE = 32 * 2**20 + 1
@@ -88,6 +89,26 @@ async def test_a_service_that_honours_keys_itself_gets_them(keyed: Platform) -> 
     for _ in range(2):
         assert (await keyed.client.post("/own", headers=headers)).status_code == 200
     assert len(keyed.enrichment.requests) == 2
+
+
+async def test_a_stream_flows_and_its_key_goes_to_the_service(keyed: Platform) -> None:
+    go_on = asyncio.Event()
+
+    async def tell(_received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n")
+        await writer.drain()
+        await go_on.wait()
+        writer.write(b"3\r\ntwo\r\n0\r\n\r\n")
+        await writer.drain()
+
+    keyed.behave(tell)
+    headers = with_key(keyed)
+    async with keyed.client.stream("POST", "/told", json={}, headers=headers) as got:
+        parts = got.aiter_raw()
+        assert await anext(parts) == b"one"  # before the service has said all
+        go_on.set()
+        assert b"".join([part async for part in parts]) == b"two"
+    assert keyed.enrichment.last.header("idempotency-key") == headers["Idempotency-Key"]
 
 
 async def test_a_route_may_insist_on_a_key(keyed: Platform) -> None:

@@ -30,6 +30,6 @@ async def test_a_limit_that_route_and_role_both_name_is_counted_once() -> None:
     limiter = RateLimiter((), cache, meters.registry)
     pools = Pools(Discovery(cache, {}, Timeouts()), ServicePolicy())
     (plan,) = compile_plan(file, RouteTable(file.routes), meters, pools, limiter).routes
-    counted = [rule.id for rule in plan.by_role["agent"].rules]
+    counted = [rule.id for rule in plan.limits.by_role["agent"].rules]
     assert counted == ["all", "GET /x principal", "agents"]
     await cache.close()

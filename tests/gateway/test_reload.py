@@ -251,3 +251,36 @@ async def test_the_command_tells_of_a_gateway_that_hangs(
         assert code == exit_codes.FAILED
         assert lines[0].endswith(": 3 routes.")
         assert lines[1].startswith("1 gateway has not answered within 5 s.")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read in /proc")
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_hangup_ends_no_gateway_that_only_starts(
+    tmp_path: Path, redis_at: str, free_port: int, workers: int
+) -> None:
+    async def hang_up(gateway: GatewayProcess) -> None:
+        status = Path(f"/proc/{gateway.process.pid}/status")
+
+        async def holds() -> bool:
+            (mask,) = [row for row in status.read_text().splitlines() if row.startswith("SigBlk")]
+            return bool(int(mask.split()[1], 16) & 1)
+
+        await until(holds, 30)
+        gateway.tell(signal.SIGHUP)
+
+    async with gateway_process(
+        tmp_path,
+        free_port,
+        workers,
+        routes=OLD,
+        upstreams={"enrichment": "http://127.0.0.1:9"},
+        meanwhile=hang_up,
+        REDIS_URL=redis_at,
+    ) as gateway:
+        if workers == 1:  # it was heard as soon as it could be
+            await gateway.says("route table reloaded")
+        gateway.tell(signal.SIGHUP)
+        await gateway.says("route table reloaded", 2)
+        gateway.tell(signal.SIGTERM)
+        gateway.tell(signal.SIGHUP)  # nor one that stops
+        assert await gateway.ended() == 0

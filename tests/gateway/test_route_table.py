@@ -48,6 +48,8 @@ def test_the_packaged_table_is_valid() -> None:
         ({"body_limit": 1.5}, "body_limit must be"),
         ({"stream": "yes"}, "stream must be"),
         ({"timout": 5}, "unknown 'timout'"),
+        ({"stream": True, "idempotent": True}, "the answer of a stream is not kept"),
+        ({"stream": True, "method": "POST", "idempotent": "required"}, "is not kept"),
         ({"idempotent": "yes"}, 'idempotent must be true, false or "required"'),
         ({"idempotent": "required"}, "can only be required of signed-in callers of PATCH and POST"),
         ({"method": "POST", "scope": "public", "idempotent": "required"}, "signed-in callers"),
@@ -136,7 +138,11 @@ def test_another_path_finds_nothing(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [("/a", ("GET", "POST")), ("/a/search", ("GET",)), ("/a/x", ("DELETE", "GET"))],
+    [
+        ("/a", ("GET", "HEAD", "OPTIONS", "POST")),
+        ("/a/search", ("GET", "HEAD", "OPTIONS")),
+        ("/a/x", ("DELETE", "GET", "HEAD", "OPTIONS")),
+    ],
 )
 def test_another_method_learns_which_there_are(path: str, allowed: tuple[str, ...]) -> None:
     with pytest.raises(MethodNotAllowed) as caught:
