@@ -62,7 +62,7 @@ class Guard:
         self._every = every
         self._patience = patience
         self._down_since: float | None = None
-        self._asked_at = -_STALE_S
+        self._asked_at = self._answered_at = -_STALE_S
         self._verdict: asyncio.Future[None] | None = None  # of the first probe of a series
         self._watch: asyncio.Task[None] | None = None
         self._limits: set[asyncio.Timeout] = set()  # of the calls under way
@@ -91,9 +91,7 @@ class Guard:
 
     async def admit(self) -> None:
         """Return if calls may be made; StoreUnavailable while the store is down."""
-        verdict = self._verdict
-        if verdict is not None:
-            await asyncio.wait((verdict,))
+        await self._told()
         if self._down_since is not None:
             self.refused += 1
             raise self.unavailable()
@@ -116,10 +114,11 @@ class Guard:
         return UP if self._down_since is None else self.unavailable().message
 
     async def ask(self) -> None:
-        """Probe now, or with the probe under way; StoreUnavailable unless the store answers.
+        """Probe a store that is thought to be down; StoreUnavailable unless it answers.
 
         For pings: the first that is answered after an outage ends it for all calls.
         """
+        await self._told()
         if self._down_since is not None:
             if not await self._answers():
                 raise self.unavailable()
@@ -143,25 +142,31 @@ class Guard:
 
     async def _until_answered(self) -> None:
         try:
-            while not await self._answers():
+            while not await self._answered_since(time.monotonic()):
                 self._is_down()
-                self._settle()
+                self._tell()
                 await asyncio.sleep(self._every * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             self._is_up()
         finally:
-            self._settle()
+            self._tell()
+
+    async def _answered_since(self, moment: float) -> bool:
+        """Probe; what somebody else's probe found out meanwhile is newer than a failure of ours."""
+        return await self._answers() or self._answered_at >= moment
 
     async def _answers(self) -> bool:
         try:
             async with asyncio.timeout(self._patience):
-                return await self._probe()
+                answered = await self._probe()
         except (OSError, StoreError):  # TimeoutError is an OSError
-            return False
+            answered = False
         except Exception:  # noqa: BLE001 - logged; a defect of the probe must not keep callers away
             _log.exception("store_probe_failed", store=self.store)
-            return True
-        finally:
-            self._asked_at = time.monotonic()
+            answered = True
+        self._asked_at = time.monotonic()
+        if answered:
+            self._answered_at = self._asked_at
+        return answered
 
     def _is_down(self) -> None:
         if self._down_since is None:
@@ -178,8 +183,13 @@ class Guard:
             self._down_since = None
             _log.info("store_up_again", store=self.store, after_s=seconds)
 
-    def _settle(self) -> None:
-        """Let go whoever waits for what the probe says."""
+    def _tell(self) -> None:
+        """Let go whoever waits for what the first probe says."""
         verdict, self._verdict = self._verdict, None
         if verdict is not None and not verdict.done():
             verdict.set_result(None)
+
+    async def _told(self) -> None:
+        verdict = self._verdict
+        if verdict is not None:
+            await asyncio.wait((verdict,))
