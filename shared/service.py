@@ -126,6 +126,7 @@ class BaseAIService(Generic[S]):
         self._open_state = open_state
         self._tokens = InternalTokens(internal_token_secret(config))
         self._checks: dict[str, Check] = {}
+        self._notices: dict[str, Callable[[], str]] = {}
         self._background: dict[str, Callable[[], Awaitable[None]]] = {}
         self._opened: _Opened[S] | None = None
         self.app = self._build_app()
@@ -135,6 +136,10 @@ class BaseAIService(Generic[S]):
     def check(self, name: str, ping: Check) -> None:
         """Count `ping` (raises when down) towards `/ready`."""
         self._checks[name] = ping
+
+    def notice(self, name: str, condition: Callable[[], str]) -> None:
+        """Show 'up' or what is wrong in `/ready`, which is ready all the same. Must not wait."""
+        self._notices[name] = condition
 
     def background(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` while the service serves; start it again, later each time, when it fails."""
@@ -268,6 +273,7 @@ class BaseAIService(Generic[S]):
     async def _ready(self, _request: Request) -> HTTPResponse:
         checks = await readiness(self._checks)
         ready = not self.draining and all(state == "up" for state in checks.values())
+        checks |= {name: condition() for name, condition in self._notices.items()}
         body = {"status": "ready" if ready else "not_ready", "service": self.name, "checks": checks}
         if self.draining:
             body["status"] = "draining"

@@ -38,6 +38,7 @@ async def _open(config: Config, service: BaseAIService[Auth], stack: AsyncExitSt
             store_urls(config, _PORTS),
             ports=_PORTS,
             pool_size=config.database_pool_size,
+            registry=service.metrics.registry,
         )
     )
     auth = stack.enter_context(open_auth(config, data.relational, data.cache))
@@ -45,8 +46,10 @@ async def _open(config: Config, service: BaseAIService[Auth], stack: AsyncExitSt
     async def start() -> None:
         await auth.start()
 
-    # Redis only speeds revocations up, so that the service is ready without it.
+    # Redis only speeds revocations up: the service is ready without it.
     service.check("postgres", data.relational.ping)
+    for name, condition in data.conditions.items():
+        service.notice(name, condition)
     service.background("first start", start)
     service.background("cleaning", auth.cleaning.run)
     service.background(

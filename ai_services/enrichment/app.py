@@ -46,6 +46,7 @@ async def _open(
             store_urls(config, _PORTS),
             ports=_PORTS,
             pool_size=config.database_pool_size,
+            registry=service.metrics.registry,
         )
     )
     analyzer = await stack.enter_async_context(pooled_analyzer(config.analysis_workers))
@@ -55,7 +56,8 @@ async def _open(
         registry=service.metrics.registry,
     )
     service.check("postgres", data.relational.ping)
-    service.check("redis", data.cache.ping)
+    for name, condition in data.conditions.items():
+        service.notice(name, condition)
     service.background("outbox", relay.run)
     service.background("analysis", _AnalysisLoop(data, analyzer, service).run)
     service.background(

@@ -37,6 +37,7 @@ async def _open(
             store_urls(config, _PORTS),
             ports=_PORTS,
             pool_size=config.database_pool_size,
+            registry=service.metrics.registry,
         )
     )
     relay = OutboxRelay(
@@ -45,7 +46,8 @@ async def _open(
         registry=service.metrics.registry,
     )
     service.check("postgres", data.relational.ping)
-    service.check("redis", data.cache.ping)
+    for name, condition in data.conditions.items():
+        service.notice(name, condition)
     service.background("outbox", relay.run)
     service.background(
         "registry", lambda: announce(data.cache, service.name, service.url, config.service_version)

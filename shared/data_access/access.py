@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from prometheus_client import CollectorRegistry
+
+from shared.data_access.guard import Guard
+from shared.data_access.guard_metrics import GuardMetrics
 from shared.data_access.ports import Cache, Graph, Relational, Search, Vectors
 from shared.data_access.postgres import Postgres
 from shared.errors import ConfigError, InternalError
@@ -44,12 +48,20 @@ class UnifiedDataAccess:
         vectors: Vectors | None = None,
         search: Search | None = None,
         cache: Cache | None = None,
+        guards: Mapping[str, Guard] | None = None,
     ) -> None:
         self._relational = relational
         self._graph = graph
         self._vectors = vectors
         self._search = search
         self._cache = cache
+        self._guards = dict(guards or {})
+
+    @property
+    def conditions(self) -> dict[str, Callable[[], str]]:
+        """Of each store that a request can do without: ask for 'up' or what is wrong, no wait."""
+        optional = self._guards.keys() - {"postgres"}
+        return {name: self._guards[name].condition for name in sorted(optional)}
 
     @property
     def relational(self) -> Relational:
@@ -74,12 +86,16 @@ class UnifiedDataAccess:
 
 @asynccontextmanager
 async def open_data_access(
-    urls: StoreUrls, *, ports: Collection[str] = PORTS, pool_size: int = 10
+    urls: StoreUrls,
+    *,
+    ports: Collection[str] = PORTS,
+    pool_size: int = 10,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[UnifiedDataAccess]:
     """Open `ports`, and close them in reverse order at the end.
 
     No store has to be up: the first call of a port connects. `pool_size` is the most connections
-    to PostgreSQL. Raises ConfigError for an unknown port or a URL whose client isn't installed.
+    to PostgreSQL; `registry` gets what is known of the stores. Raises ConfigError for an unknown port or a URL whose client isn't installed.
     """
     unknown = set(ports) - PORTS
     if unknown:
@@ -91,13 +107,29 @@ async def open_data_access(
             return adapter
 
         postgres = opened(Postgres(urls.database, pool_size=pool_size))
+        cache = opened(_cache(urls)) if "cache" in ports else None
+        graph = opened(_graph(urls)) if "graph" in ports else None
+        search = opened(_search(urls, postgres)) if "search" in ports else None
+        vectors = opened(_vectors(urls, postgres)) if "vectors" in ports else None
+        guards = _guards(
+            postgres=postgres, redis=cache, graph=graph, search=search, vectors=vectors
+        )
+        if registry is not None:
+            registry.register(GuardMetrics(guards))
         yield UnifiedDataAccess(
             relational=postgres if "relational" in ports else None,
-            cache=opened(_cache(urls)) if "cache" in ports else None,
-            graph=opened(_graph(urls)) if "graph" in ports else None,
-            search=opened(_search(urls, postgres)) if "search" in ports else None,
-            vectors=opened(_vectors(urls, postgres)) if "vectors" in ports else None,
+            cache=cache,
+            graph=graph,
+            search=search,
+            vectors=vectors,
+            guards=guards,
         )
+
+
+def _guards(**adapters: object) -> dict[str, Guard]:
+    """By store; what lives in PostgreSQL has none of its own."""
+    found = {name: getattr(adapter, "guard", None) for name, adapter in adapters.items()}
+    return {name: guard for name, guard in found.items() if guard is not None}
 
 
 # Adapters are imported where they are chosen: a client library costs tens of megabytes and up to

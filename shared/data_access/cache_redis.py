@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, cast
 
 import redis.asyncio as aioredis
@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from shared.data_access.errors import NETWORK_ERRORS, Kind, Translator
+from shared.data_access.guard import Guard
 from shared.errors import StoreConflict, StoreError, StoreUnavailable
 
 _UNAVAILABLE = (
@@ -54,6 +55,13 @@ def classify(error: BaseException) -> Kind:
     return StoreError
 
 
+def is_answer(error: BaseException) -> bool:
+    """Whether a running server said this; one that loads its data says so, and isn't one."""
+    if isinstance(error, exceptions.AuthenticationError):
+        return True
+    return not isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError)
+
+
 REDIS = Translator("cache", DRIVER_ERRORS, classify)
 
 
@@ -64,7 +72,9 @@ class RedisCache:
     """
 
     def __init__(self, url: str, *, pool_size: int = 64, timeout: float = 2.0) -> None:
+        self._url = url
         self._timeout = timeout
+        self.guard = Guard(REDIS, self._probe)
         self._pool = aioredis.BlockingConnectionPool.from_url(
             url,
             max_connections=pool_size,
@@ -143,19 +153,30 @@ class RedisCache:
                 return await self._client.eval(script, len(keys), *keys, *args)
 
     async def ping(self) -> None:
+        await self.guard.ask()
         async with self._bounded():
             await self._client.ping()
 
     async def close(self) -> None:
+        await self.guard.close()
         with suppress(*_LOST):
             await self._client.aclose()
             await self._pool.disconnect()
 
-    @asynccontextmanager
-    async def _bounded(self) -> AsyncIterator[None]:
-        with REDIS:
-            async with asyncio.timeout(self._timeout + 0.5):
-                yield
+    def _bounded(self) -> AbstractAsyncContextManager[None]:
+        return self.guard.call(self._timeout + 0.5)
+
+    async def _probe(self) -> bool:
+        """Over a connection of its own: those of the pool may all be waited for."""
+        client: Any = aioredis.Redis.from_url(self._url)
+        try:
+            await client.ping()
+        except DRIVER_ERRORS as error:
+            return is_answer(error)
+        else:
+            return True
+        finally:
+            await client.aclose()
 
 
 class _Subscription:

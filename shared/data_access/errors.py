@@ -1,8 +1,9 @@
 """Driver errors become store errors here and nowhere else.
 
-    StoreUnavailable   not reachable, starting, stopping, full, out of connections, too slow
-    StoreConflict      someone else created or changed the same thing at the same time
-    StoreError         everything else that the store refuses
+    StoreConflict      someone else created or changed the same thing at the same time: do it again
+    StoreUnavailable   not reachable, starting, stopping, full, out of connections, too slow, set
+                       up wrongly: do it again later, when the store or its operator has acted
+    StoreError         everything else that the store refuses: it would be refused again
 
 Each adapter holds one `Translator` and wraps every driver call in `with translator:`. The
 driver's text goes to the log, never into the message that a client may see; the driver's
@@ -49,7 +50,7 @@ class Translator:
         *,
         describe: Callable[[BaseException], str] = str,
     ) -> None:
-        self._store = store
+        self.store = store
         self._caught = driver + NETWORK_ERRORS
         self._driver = driver
         self._classify = classify
@@ -64,16 +65,16 @@ class Translator:
         level = _log.debug if kind is StoreConflict else _log.warning
         level(
             kind.name,
-            store=self._store,
+            store=self.store,
             driver_error=type(error).__qualname__,
             text=self._describe(error)[:500],
         )
-        return kind(_MESSAGES[kind].format(store=self._store))
+        return kind(_MESSAGES[kind].format(store=self.store))
 
     def unavailable(self, reason: str) -> StoreUnavailable:
         """For what the driver doesn't raise itself: `reason` is logged."""
-        _log.warning(StoreUnavailable.name, store=self._store, text=reason)
-        return StoreUnavailable(_MESSAGES[StoreUnavailable].format(store=self._store))
+        _log.warning(StoreUnavailable.name, store=self.store, text=reason)
+        return StoreUnavailable(_MESSAGES[StoreUnavailable].format(store=self.store))
 
     def __enter__(self) -> None:
         """Translate what the block raises; holds no state, so nesting and sharing are fine."""

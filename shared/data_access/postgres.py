@@ -17,9 +17,10 @@ import asyncpg
 import orjson
 
 from shared.data_access.errors import NETWORK_ERRORS
+from shared.data_access.guard import Guard
 from shared.data_access.migrate import CORE, migrate
 from shared.data_access.ports import Transaction
-from shared.data_access.postgres_errors import DRIVER_ERRORS, POSTGRES
+from shared.data_access.postgres_errors import DRIVER_ERRORS, POSTGRES, is_answer
 from shared.data_access.postgres_transaction import PostgresTransaction, is_lost
 from shared.errors import StoreUnavailable
 
@@ -58,6 +59,7 @@ class Postgres:
         }
         # Above the server's limit, so that it only speaks when the server is silent.
         self._command_timeout = statement_timeout + 5.0
+        self.guard = Guard(POSTGRES, self._probe)
         self._pool: asyncpg.Pool | None = None
         self._closed = False
         self._ready: set[str] = set()
@@ -68,7 +70,8 @@ class Postgres:
         # str(UUID(…)) is hex digits and dashes whatever came in, so it may stand in the text.
         async with self._transaction(
             f"BEGIN {'READ ONLY' if readonly else 'READ WRITE'}; SET LOCAL ROLE looma_app; "
-            f"SET LOCAL app.org_id = '{_uuid(org_id)}'"
+            f"SET LOCAL app.org_id = '{_uuid(org_id)}'",
+            readonly=readonly,
         ) as transaction:
             yield transaction
 
@@ -78,6 +81,7 @@ class Postgres:
             yield transaction
 
     async def ping(self) -> None:
+        await self.guard.ask()
         async with self.system() as transaction:
             await transaction.fetchval("SELECT 1")
 
@@ -97,6 +101,7 @@ class Postgres:
 
     async def close(self) -> None:
         self._closed = True
+        await self.guard.close()
         for task in list(self._upgrades.values()):
             task.cancel()
         pool, self._pool = self._pool, None
@@ -110,11 +115,21 @@ class Postgres:
     # -- transactions ------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _transaction(self, begin: str) -> AsyncIterator[Transaction]:
-        await self.require(CORE)
-        connection = await self._begin(begin)
+    async def _transaction(
+        self, begin: str, *, readonly: bool = False
+    ) -> AsyncIterator[Transaction]:
+        await self.guard.admit()
         try:
-            transaction = PostgresTransaction(connection)
+            await self.require(CORE)
+            async with self.guard.call(self._acquire_timeout + 0.5):
+                connection = await self._begin(begin)
+        except StoreUnavailable:
+            self.guard.suspect()
+            raise
+        try:
+            transaction = PostgresTransaction(
+                connection, self.guard, seconds=self._command_timeout + 1, readonly=readonly
+            )
             yield transaction
             await transaction.commit()
         except BaseException:
@@ -127,7 +142,9 @@ class Postgres:
         try:
             await connection.execute(begin, timeout=self._acquire_timeout)
         except _CAUGHT as error:
-            gone = is_lost(connection) or POSTGRES.kind(error) is StoreUnavailable
+            # A standby can't begin to write: its place may have moved, so connect anew.
+            standby = isinstance(error, asyncpg.FeatureNotSupportedError)
+            gone = is_lost(connection) or standby or POSTGRES.kind(error) is StoreUnavailable
             await self._discard(connection)
             await self._open_pool().expire_connections()
             if not gone or isinstance(error, TimeoutError):  # who hangs now would hang again
@@ -141,8 +158,10 @@ class Postgres:
         # happened yet, so one more attempt on a fresh connection is safe.
         connection = await self._acquire()
         try:
-            with POSTGRES:
-                await connection.execute(begin, timeout=self._acquire_timeout)
+            await connection.execute(begin, timeout=self._acquire_timeout)
+        except asyncpg.FeatureNotSupportedError as error:
+            await self._discard(connection)
+            raise POSTGRES.error(error, StoreUnavailable) from error
         except BaseException:
             await asyncio.shield(self._give_back(connection))
             raise
@@ -155,15 +174,13 @@ class Postgres:
         try:
             await pool  # opens nothing yet: the pool's minimum is 0
             return await pool.acquire(timeout=self._acquire_timeout)
-        except asyncpg.InterfaceError as error:  # the pool is closing
+        except _CAUGHT as error:  # no request's fault: it hasn't asked for anything yet
             raise POSTGRES.error(error, StoreUnavailable) from error
-        except _CAUGHT as error:
-            raise POSTGRES.error(error) from error
 
     async def _give_back(self, connection: Proxy) -> None:
         """After a failed block: roll back what is open, or drop the connection if that fails."""
         with suppress(*_CAUGHT):
-            if not is_lost(connection) and connection.is_in_transaction():
+            if self.guard.up and not is_lost(connection) and connection.is_in_transaction():
                 await connection.execute("ROLLBACK", timeout=self._acquire_timeout)
         if is_lost(connection) or connection.is_in_transaction():
             await self._discard(connection)
@@ -195,6 +212,17 @@ class Postgres:
                 server_settings=self._settings,
             )
         return self._pool
+
+    async def _probe(self) -> bool:
+        """Over a connection of its own: the pool's may all be busy."""
+        try:
+            connection = await asyncpg.connect(self._url, timeout=self._acquire_timeout)
+        except asyncpg.PostgresError as error:
+            return is_answer(error)
+        except asyncpg.InterfaceError:
+            return False
+        connection.terminate()
+        return True
 
     # -- schema ------------------------------------------------------------------------------
 

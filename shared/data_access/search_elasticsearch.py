@@ -14,18 +14,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
-import elastic_transport
 import elasticsearch
 from elasticsearch import AsyncElasticsearch
 
-from shared.data_access.errors import Kind, Translator
+from shared.data_access.elasticsearch_errors import (
+    DRIVER_ERRORS,
+    ELASTICSEARCH,
+    is_answer,
+    kind_of,
+)
+from shared.data_access.guard import Guard
 from shared.data_access.highlight import highlights
 from shared.data_access.ports import Document, SearchHit, SearchPage
 from shared.data_access.search_query import (
@@ -36,13 +41,9 @@ from shared.data_access.search_query import (
     microseconds,
 )
 from shared.data_access.terms import Word, terms, words
-from shared.errors import Detail, InvalidInput, StoreConflict, StoreError, StoreUnavailable
+from shared.errors import Detail, InvalidInput, StoreError
 
-DRIVER_ERRORS: tuple[type[BaseException], ...] = (
-    elastic_transport.TransportError,
-    elastic_transport.ApiError,
-)
-_READ_SECONDS = 2.3
+_READ_SECONDS = 2.0
 _WRITE_SECONDS = 30.0
 _CLEAR_SECONDS = 600.0
 _BATCH = 500
@@ -66,38 +67,13 @@ _MAPPINGS: Mapping[str, Any] = MappingProxyType(
 )
 
 
-def classify(error: BaseException) -> Kind:
-    if isinstance(error, elastic_transport.SerializationError):
-        return StoreError
-    if isinstance(error, elastic_transport.TransportError):
-        return StoreUnavailable
-    if isinstance(error, elasticsearch.ApiError):
-        return _kind_of_status(error.meta.status, error.error)
-    return StoreError
-
-
-def describe(error: BaseException) -> str:
-    """Status and type of an answer; its reason quotes documents."""
-    if isinstance(error, elasticsearch.ApiError):
-        return f"{error.meta.status} {error.error}"
-    return str(error)
-
-
-def _kind_of_status(status: int, error: str) -> Kind:
-    # A full disk blocks writing to an index.
-    if status in (401, 408, 429, 502, 503, 504) or error == "cluster_block_exception":
-        return StoreUnavailable
-    return StoreConflict if status == 409 else StoreError
-
-
-ELASTICSEARCH = Translator("search index", DRIVER_ERRORS, classify, describe=describe)
-
-
 class ElasticsearchSearch:
     """Search over one client; connects at the first call."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._client = _client(url)
+        self.guard = Guard(ELASTICSEARCH, self._probe)
         self._known: set[str] = set()
 
     async def index(self, org_id: UUID, collection: str, documents: Sequence[Document]) -> None:
@@ -125,7 +101,7 @@ class ElasticsearchSearch:
         wanted = words(query)
         if not wanted:
             return SearchPage((), None)
-        async with self._call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS):
             answer = await self._client.search(
                 index=_index(collection),
                 routing=str(org_id),
@@ -152,7 +128,7 @@ class ElasticsearchSearch:
             await self._bulk(index, org_id, operations)
 
     async def count(self, org_id: UUID, collection: str) -> int:
-        async with self._call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS):
             answer = await self._client.count(
                 index=_index(collection),
                 routing=str(org_id),
@@ -162,12 +138,12 @@ class ElasticsearchSearch:
         return int(answer["count"])
 
     async def refresh(self) -> None:
-        async with self._call(_WRITE_SECONDS):
+        async with self.guard.call(_WRITE_SECONDS):
             await self._client.indices.refresh(index="looma-*", ignore_unavailable=True)
 
     async def clear(self, org_id: UUID, collection: str) -> None:
         index = await self._made(collection)
-        async with self._call(_CLEAR_SECONDS):
+        async with self.guard.call(_CLEAR_SECONDS):
             # What was indexed a moment ago is only found, and so deleted, after a refresh.
             await self._client.indices.refresh(index=index)
             await self._client.options(request_timeout=_CLEAR_SECONDS).delete_by_query(
@@ -179,10 +155,12 @@ class ElasticsearchSearch:
             )
 
     async def ping(self) -> None:
-        async with self._call(_READ_SECONDS):
+        await self.guard.ask()
+        async with self.guard.call(_READ_SECONDS):
             await self._client.info()
 
     async def close(self) -> None:
+        await self.guard.close()
         with suppress(*DRIVER_ERRORS, OSError):
             await self._client.close()
 
@@ -190,7 +168,7 @@ class ElasticsearchSearch:
         """The name of the collection's index, which exists afterwards."""
         index = _index(collection)
         if index not in self._known:
-            async with self._call(_WRITE_SECONDS):
+            async with self.guard.call(_WRITE_SECONDS):
                 client = self._client.options(request_timeout=_WRITE_SECONDS)
                 if not await client.indices.exists(index=index):
                     try:
@@ -205,7 +183,7 @@ class ElasticsearchSearch:
     async def _bulk(
         self, index: str, org_id: UUID, operations: Sequence[Mapping[str, Any]]
     ) -> None:
-        async with self._call(_WRITE_SECONDS):
+        async with self.guard.call(_WRITE_SECONDS):
             answer = await self._client.options(request_timeout=_WRITE_SECONDS).bulk(
                 index=index, routing=str(org_id), operations=operations
             )
@@ -218,14 +196,17 @@ class ElasticsearchSearch:
             outcome = next(iter(item.values()))
             error = outcome.get("error")
             if error is not None:
-                kind = _kind_of_status(outcome["status"], error["type"])
+                kind = kind_of(outcome["status"], error["type"])
                 raise ELASTICSEARCH.error(StoreError(f"{outcome['status']} {error['type']}"), kind)
 
-    @asynccontextmanager
-    async def _call(self, seconds: float) -> AsyncIterator[None]:
-        with ELASTICSEARCH:
-            async with asyncio.timeout(seconds):
-                yield
+    async def _probe(self) -> bool:
+        """Over a client of its own: the other's connections may all be waited for."""
+        async with _client(self._url) as client:
+            try:
+                await client.info()
+            except DRIVER_ERRORS as error:
+                return is_answer(error)
+            return True
 
 
 def _client(url: str) -> AsyncElasticsearch:

@@ -156,8 +156,8 @@ class PgVectors:
             )
 
     async def ping(self) -> None:
-        await self._prepare()
         await self._postgres.ping()
+        await self._prepare()
 
     async def close(self) -> None:
         """The connections are the relational adapter's."""

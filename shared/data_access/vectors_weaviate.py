@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID, uuid5
@@ -35,11 +35,12 @@ from weaviate.classes.data import DataObject
 from weaviate.classes.init import AdditionalConfig, Auth, Timeout
 from weaviate.classes.query import Filter, MetadataQuery
 
+from shared.data_access.guard import Guard
 from shared.data_access.ports import VectorHit, VectorItem
 from shared.data_access.vector_input import check_vector
 from shared.data_access.weaviate_errors import DRIVER_ERRORS, WEAVIATE
 
-_READ_SECONDS = 2.3
+_READ_SECONDS = 2.0
 _WRITE_SECONDS = 30.0
 _BATCH = 500
 _NAMESPACE = UUID("6c6f6f6d-6100-4000-8000-766563746f72")
@@ -56,6 +57,7 @@ class WeaviateVectors:
         self._url = url
         self._client: weaviate.WeaviateAsyncClient | None = None
         self._connecting = asyncio.Lock()
+        self.guard = Guard(WEAVIATE, self._probe)
         self._known: set[str] = set()  # Weaviate collections that exist; none is ever removed
 
     async def upsert(
@@ -69,7 +71,7 @@ class WeaviateVectors:
         target = await self._made(_class(collection, model_version), org_id)
         for start in range(0, len(latest), _BATCH):
             objects = [_object(item) for item in latest[start : start + _BATCH]]
-            async with self._call(_WRITE_SECONDS):
+            async with self.guard.call(_WRITE_SECONDS):
                 result = await target.data.insert_many(objects)
             if result.has_errors:
                 first = next(iter(result.errors.values()))
@@ -90,7 +92,7 @@ class WeaviateVectors:
         if target is None:
             return []
         filters = Filter.by_property(_TAGS).contains_all(_tags(where)) if where else None
-        async with self._call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS):
             found = await target.query.near_vector(
                 near_vector=[float(value) for value in vector],
                 target_vector=_VECTOR,
@@ -118,7 +120,7 @@ class WeaviateVectors:
         found: dict[str, VectorItem] = {}
         for start in range(0, len(ids), _BATCH):
             wanted = [_uuid(item_id) for item_id in ids[start : start + _BATCH]]
-            async with self._call(_READ_SECONDS):
+            async with self.guard.call(_READ_SECONDS):
                 page = await target.query.fetch_objects(
                     filters=Filter.by_id().contains_any(wanted),
                     limit=len(wanted),
@@ -132,28 +134,30 @@ class WeaviateVectors:
         for target in await self._all_versions(org_id, collection):
             for start in range(0, len(ids), _BATCH):
                 gone = [_uuid(item_id) for item_id in ids[start : start + _BATCH]]
-                async with self._call(_WRITE_SECONDS):
+                async with self.guard.call(_WRITE_SECONDS):
                     await target.data.delete_many(where=Filter.by_id().contains_any(gone))
 
     async def count(self, org_id: UUID, collection: str, model_version: str) -> int:
         target = await self._existing(_class(collection, model_version), org_id)
         if target is None:
             return 0
-        async with self._call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS):
             result = await target.aggregate.over_all(total_count=True)
         return int(result.total_count or 0)
 
     async def clear(self, org_id: UUID, collection: str) -> None:
         for target in await self._all_versions(org_id, collection):
-            async with self._call(_WRITE_SECONDS):
+            async with self.guard.call(_WRITE_SECONDS):
                 await target.tenants.remove([_tenant(org_id)])
 
     async def ping(self) -> None:
+        await self.guard.ask()
         client = await self._connected()
-        async with self._call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS):
             await client.get_meta()
 
     async def close(self) -> None:
+        await self.guard.close()
         client, self._client = self._client, None
         if client is not None:
             with suppress(*DRIVER_ERRORS, OSError):
@@ -165,7 +169,7 @@ class WeaviateVectors:
         """The organisation's part of a Weaviate collection, if both exist."""
         client = await self._connected()
         target = client.collections.use(name)
-        async with self._call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS):
             if name not in self._known and not await client.collections.exists(name):
                 return None
             self._known.add(name)
@@ -177,7 +181,7 @@ class WeaviateVectors:
         """The same, the collection made where it is missing; the tenant comes by its first use."""
         client = await self._connected()
         if name not in self._known:
-            async with self._call(_WRITE_SECONDS):
+            async with self.guard.call(_WRITE_SECONDS):
                 await self._make_collection(client, name)
             self._known.add(name)
         return client.collections.use(name).with_tenant(_tenant(org_id))
@@ -206,7 +210,7 @@ class WeaviateVectors:
 
     async def _all_versions(self, org_id: UUID, collection: str) -> list[Any]:
         """The organisation's parts of the Weaviate collections of every model version."""
-        async with self._call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS):
             names = await _class_names(self._url)
         ours = [name for name in names if name.startswith(_prefix(collection))]
         parts = [await self._existing(name, org_id) for name in ours]
@@ -217,24 +221,25 @@ class WeaviateVectors:
     async def _connected(self) -> weaviate.WeaviateAsyncClient:
         if self._client is not None:
             return self._client
-        async with self._connecting:
+        async with self.guard.call(_READ_SECONDS), self._connecting:
             if self._client is None:
                 client = _client(self._url)
                 try:
-                    async with self._call(_READ_SECONDS):
-                        await client.connect()
+                    await client.connect()
                 except BaseException:
                     await client.close()
                     raise
                 self._client = client
             return self._client
 
-    @asynccontextmanager
-    async def _call(self, seconds: float) -> AsyncIterator[None]:
-        """Translate errors, and end what the client would go on retrying for a minute."""
-        with WEAVIATE:
-            async with asyncio.timeout(seconds):
-                yield
+    async def _probe(self) -> bool:
+        """Whether the server is ready, asked over a connection of its own."""
+        try:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                answer = await client.get(_base(self._url) + "/v1/.well-known/ready")
+        except httpx.HTTPError:
+            return False
+        return answer.status_code < 502
 
 
 def _client(url: str) -> weaviate.WeaviateAsyncClient:
@@ -266,13 +271,18 @@ async def _class_names(url: str) -> list[str]:
     know all of: another program's, or a newer server's.
     """
     parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 8080)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     token = {"Authorization": f"Bearer {unquote(parts.password)}"} if parts.password else {}
     async with httpx.AsyncClient(headers=token, timeout=_READ_SECONDS) as client:
-        answer = await client.get(f"{parts.scheme}://{host}:{port}/v1/schema")
+        answer = await client.get(_base(url) + "/v1/schema")
         answer.raise_for_status()
         return [str(entry["class"]) for entry in answer.json()["classes"]]
+
+
+def _base(url: str) -> str:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 8080)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{port}"
 
 
 def _schema() -> list[Property]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 import httpx
 from grpc import StatusCode  # type: ignore[import-untyped]  # no types published
 from grpc.aio import AioRpcError  # type: ignore[import-untyped]  # no types published
 from weaviate import exceptions
 
 from shared.data_access.errors import Kind, Translator
-from shared.errors import StoreError, StoreUnavailable
+from shared.errors import StoreConflict, StoreError, StoreUnavailable
 
 DRIVER_ERRORS: tuple[type[BaseException], ...] = (
     exceptions.WeaviateBaseError,
@@ -28,24 +32,48 @@ _UNAVAILABLE = (
     httpx.HTTPError,
     httpx.StreamError,
 )
-_UNAVAILABLE_CODES = (
-    StatusCode.UNAVAILABLE,
-    StatusCode.DEADLINE_EXCEEDED,
-    StatusCode.RESOURCE_EXHAUSTED,
-    StatusCode.UNAUTHENTICATED,
+# All that gRPC knows; UNKNOWN is what Weaviate itself answers to a request that it can't carry out.
+_BY_GRPC: Final[Mapping[StatusCode, Kind]] = MappingProxyType(
+    {
+        StatusCode.OK: StoreError,  # an error that says there was none
+        StatusCode.CANCELLED: StoreUnavailable,
+        StatusCode.UNKNOWN: StoreError,
+        StatusCode.INVALID_ARGUMENT: StoreError,
+        StatusCode.DEADLINE_EXCEEDED: StoreUnavailable,
+        StatusCode.NOT_FOUND: StoreError,
+        StatusCode.ALREADY_EXISTS: StoreConflict,
+        StatusCode.PERMISSION_DENIED: StoreUnavailable,  # the operator's to repair
+        StatusCode.RESOURCE_EXHAUSTED: StoreUnavailable,
+        StatusCode.FAILED_PRECONDITION: StoreError,
+        StatusCode.ABORTED: StoreConflict,
+        StatusCode.OUT_OF_RANGE: StoreError,
+        StatusCode.UNIMPLEMENTED: StoreError,
+        StatusCode.INTERNAL: StoreError,
+        StatusCode.UNAVAILABLE: StoreUnavailable,
+        StatusCode.DATA_LOSS: StoreError,
+        StatusCode.UNAUTHENTICATED: StoreUnavailable,  # the operator's to repair
+    }
+)
+# Weaviate answers 500 for a disk that is full or read-only, too.
+_BY_STATUS: Final[Mapping[int, Kind]] = MappingProxyType(
+    {
+        401: StoreUnavailable,  # our credentials are refused: the operator's to repair
+        403: StoreUnavailable,
+        408: StoreUnavailable,
+        409: StoreConflict,
+        429: StoreUnavailable,
+    }
 )
 
 
 def classify(error: BaseException) -> Kind:
-    if _grpc_code(error) in _UNAVAILABLE_CODES:
-        return StoreUnavailable
-    if isinstance(error, _UNAVAILABLE):
-        return StoreUnavailable
+    code = _grpc_code(error)
+    if code is not None:
+        return _BY_GRPC[code]
     if isinstance(error, exceptions.UnexpectedStatusCodeError):
-        # 401: our credentials. gRPC's codes are below 17.
-        refused = error.status_code in (401, 429) or error.status_code >= 500
-        return StoreUnavailable if refused else StoreError
-    return StoreError
+        broken = StoreUnavailable if error.status_code >= 500 else StoreError
+        return _BY_STATUS.get(error.status_code, broken)
+    return StoreUnavailable if isinstance(error, _UNAVAILABLE) else StoreError
 
 
 def describe(error: BaseException) -> str:

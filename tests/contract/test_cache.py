@@ -182,6 +182,7 @@ async def test_down_at_the_start_and_back_later(url, prefix):
                     pass
             assert time.monotonic() - started < 2
             await proxy.start()
+            await cache.ping()
             await cache.set(prefix, b"1", ttl=5)
         finally:
             await cache.close()

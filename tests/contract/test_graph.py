@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
-from neo4j import exceptions
 
-from shared.data_access.graph_bolt import BOLT, BoltGraph
+from shared.data_access.graph_bolt import BoltGraph
 from shared.data_access.ports import Edge, Node
-from shared.errors import InvalidInput, StoreConflict, StoreError, StoreUnavailable
+from shared.errors import InvalidInput, StoreUnavailable
+from tests.contract.graph_writer import LABELS
 from tests.contract.proxy import proxied
 from tests.contract.texts import NASTY
 
@@ -245,6 +247,43 @@ async def test_many_writers_of_the_same_things(url, org):
         await asyncio.gather(*(graph.close() for graph in graphs))
 
 
+async def test_processes_that_start_at_once_see_no_error(url, org):
+    prefix = f"New{uuid4().hex[:8]}"
+    command = [sys.executable, "-m", "tests.contract.graph_writer", url, str(org), prefix]
+    writers = [
+        await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        for _ in range(4)
+    ]
+    for writer in writers:
+        assert await writer.stdout.readline() == b"ready\n", (await writer.communicate())[1]
+    ends = await asyncio.gather(*(writer.communicate(b"") for writer in writers))
+    assert [writer.returncode for writer in writers] == [0, 0, 0, 0], [e[1][-2000:] for e in ends]
+    graph = BoltGraph(url)
+    try:
+        nodes, edges = await graph.counts(org)
+    finally:
+        await graph.close()
+    # A hub and five others of each label, and five edges of each type, made once.
+    assert nodes == {f"{prefix}{n}": 6 for n in range(LABELS)}
+    assert edges == {f"{prefix}E{n}": 5 for n in range(LABELS)}
+
+
+async def test_long_names_that_begin_alike_are_each_unique(graph, url, org):
+    labels = [f"L{uuid4().hex}" + "a" * 29 + end for end in "xy"]
+    other = BoltGraph(url)
+    try:
+        await asyncio.gather(
+            *(
+                one.upsert_nodes(org, [Node(label, "n")])
+                for one in (graph, other)
+                for label in labels
+            )
+        )
+    finally:
+        await other.close()
+    assert await graph.counts(org) == (dict.fromkeys(labels, 1), {})
+
+
 async def test_down_at_the_start_and_back_later(url):
     async with proxied(url) as (through, proxy):
         await proxy.cut()
@@ -308,39 +347,3 @@ async def test_cancellation_gives_the_connection_back(url, org):
         assert await graph.counts(org) == ({"Step": 301}, {"NEXT": 300})
     finally:
         await graph.close()
-
-
-def subclasses(base: type) -> list[type]:
-    return [base, *(deeper for kind in base.__subclasses__() for deeper in subclasses(kind))]
-
-
-@pytest.mark.parametrize("kind", subclasses(exceptions.GqlError), ids=lambda kind: kind.__name__)
-def test_every_driver_error_becomes_a_store_error_without_its_text(kind):
-    error = kind.__new__(kind, "Node(0) with `id` = 'secret'")
-    Exception.__init__(error, "Node(0) with `id` = 'secret'")
-    with pytest.raises(StoreError) as caught, BOLT:
-        raise error
-    assert "secret" not in caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        (exceptions.ServiceUnavailable, StoreUnavailable),
-        (exceptions.SessionExpired, StoreUnavailable),
-        (exceptions.ConnectionAcquisitionTimeoutError, StoreUnavailable),
-        (exceptions.IncompleteCommit, StoreUnavailable),
-        (exceptions.DatabaseUnavailable, StoreUnavailable),
-        (exceptions.NotALeader, StoreUnavailable),
-        (exceptions.AuthError, StoreUnavailable),
-        (exceptions.ConstraintError, StoreConflict),
-        (exceptions.CypherSyntaxError, StoreError),
-        (exceptions.DatabaseError, StoreError),
-        (exceptions.ResultError, StoreError),
-    ],
-    ids=lambda value: value.__name__,
-)
-def test_the_kinds_of_errors(kind, expected):
-    error = kind.__new__(kind, "x")
-    Exception.__init__(error, "x")
-    assert BOLT.kind(error) is expected

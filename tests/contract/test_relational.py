@@ -386,6 +386,7 @@ async def test_a_connection_lost_in_a_transaction_is_unavailable(url):
             with pytest.raises(StoreUnavailable):
                 await lose(db, proxy, "SELECT 1")
             await proxy.start()
+            await db.ping()
             with pytest.raises(StoreUnavailable):
                 await lose(db, proxy, None)  # found out by COMMIT
             await proxy.start()

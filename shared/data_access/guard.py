@@ -1,0 +1,195 @@
+"""Keeps callers from waiting for a store that doesn't answer, one after the other.
+
+A store that hangs costs whoever calls it the adapter's whole timeout. The first call that finds
+it unavailable makes the guard ask the store itself: a probe over a connection of its own, not
+queued behind anybody's calls. Only if that isn't answered either is the store down, and calls are
+refused at once with StoreUnavailable until a probe, every half second, is answered again.
+
+So no caller shuts a store to others: a query that is too expensive is the first half of the
+evidence at most, and the probe says that the store is well. While the first probe is under way
+other calls wait for what it says (it is answered within milliseconds, or not within a second):
+that is shorter than to find out for themselves. Calls that may take long are a reason to probe
+after two seconds; once the store is down whatever is under way ends.
+
+Each process has guards of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+
+from shared.data_access.errors import Translator
+from shared.errors import StoreError, StoreUnavailable
+
+Probe = Callable[[], Awaitable[bool]]
+
+UP: Final = "up"
+_EVERY_S: Final = 0.5
+_PATIENCE_S: Final = 1.0
+_STALE_S: Final = 5.0
+_LONG_S: Final = 2.0
+_RETRY_AFTER_S: Final = 1.0
+_log = structlog.get_logger("looma.store")
+
+
+class Guard:
+    """Of one adapter, all of whose calls are made within `call`.
+
+    `translator` is the adapter's. `probe` asks the store over no connection that calls use, and
+    returns whether it answers: a refusal (of credentials, for want of connections) is an answer,
+    for callers to meet and to be told about. It may raise OSError.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        probe: Probe,
+        *,
+        every: float = _EVERY_S,
+        patience: float = _PATIENCE_S,
+    ) -> None:
+        self.store = translator.store
+        self.refused = 0  # calls, since the process began
+        self._translator = translator
+        self._probe = probe
+        self._every = every
+        self._patience = patience
+        self._down_since: float | None = None
+        self._asked_at = self._answered_at = -_STALE_S
+        self._verdict: asyncio.Future[None] | None = None  # of the first probe of a series
+        self._watch: asyncio.Task[None] | None = None
+        self._limits: set[asyncio.Timeout] = set()  # of the calls under way
+
+    @asynccontextmanager
+    async def call(self, seconds: float) -> AsyncIterator[None]:
+        """Run the block in at most `seconds`, its errors translated.
+
+        StoreUnavailable at once while the store is down, and as soon as it is found to be.
+        """
+        await self.admit()
+        probe = asyncio.get_running_loop().call_later(_LONG_S, self.suspect)
+        try:
+            with self._translator:
+                async with asyncio.timeout(seconds) as limit:
+                    self._limits.add(limit)
+                    try:
+                        yield
+                    finally:
+                        self._limits.discard(limit)
+        except StoreUnavailable:
+            self.suspect()
+            raise
+        finally:
+            probe.cancel()
+
+    async def admit(self) -> None:
+        """Return if calls may be made; StoreUnavailable while the store is down."""
+        await self._told()
+        if self._down_since is not None:
+            self.refused += 1
+            raise self.unavailable()
+
+    @property
+    def up(self) -> bool:
+        """False from the first probe that wasn't answered until the next one that is."""
+        return self._down_since is None
+
+    def suspect(self) -> None:
+        """Someone found the store unavailable: probe, and refuse calls if that fails too."""
+        if self._watch is None or self._watch.done():
+            self._verdict = asyncio.get_running_loop().create_future()
+            self._watch = asyncio.create_task(self._until_answered(), name=f"guard {self.store}")
+
+    def condition(self) -> str:
+        """'up', or what is wrong, without a wait; asks for itself where nobody has lately."""
+        if time.monotonic() - self._asked_at > _STALE_S:
+            self.suspect()
+        return UP if self._down_since is None else self.unavailable().message
+
+    async def ask(self) -> None:
+        """Probe a store that is thought to be down; StoreUnavailable unless it answers.
+
+        For pings: the first that is answered after an outage ends it for all calls.
+        """
+        await self._told()
+        if self._down_since is not None:
+            if not await self._answers():
+                raise self.unavailable()
+            self._is_up()
+
+    async def close(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+
+    def unavailable(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"The {self.store} doesn't answer; it is asked again every {self._every:g} s. "
+            "Try again in a moment.",
+            retry_after=_RETRY_AFTER_S,
+        )
+
+    # -- probing -----------------------------------------------------------------------------
+
+    async def _until_answered(self) -> None:
+        try:
+            while not await self._answered_since(time.monotonic()):
+                self._is_down()
+                self._tell()
+                await asyncio.sleep(self._every * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            self._is_up()
+        finally:
+            self._tell()
+
+    async def _answered_since(self, moment: float) -> bool:
+        """Probe; what somebody else's probe found out meanwhile is newer than a failure of ours."""
+        return await self._answers() or self._answered_at >= moment
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(self._patience):
+                answered = await self._probe()
+        except (OSError, StoreError):  # TimeoutError is an OSError
+            answered = False
+        except Exception:  # noqa: BLE001 - logged; a defect of the probe must not keep callers away
+            _log.exception("store_probe_failed", store=self.store)
+            answered = True
+        self._asked_at = time.monotonic()
+        if answered:
+            self._answered_at = self._asked_at
+        return answered
+
+    def _is_down(self) -> None:
+        if self._down_since is None:
+            self._down_since = time.monotonic()
+            _log.warning("store_down", store=self.store)
+        now = asyncio.get_running_loop().time()
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(now)
+
+    def _is_up(self) -> None:
+        if self._down_since is not None:
+            seconds = round(time.monotonic() - self._down_since, 1)
+            self._down_since = None
+            _log.info("store_up_again", store=self.store, after_s=seconds)
+
+    def _tell(self) -> None:
+        """Let go whoever waits for what the first probe says."""
+        verdict, self._verdict = self._verdict, None
+        if verdict is not None and not verdict.done():
+            verdict.set_result(None)
+
+    async def _told(self) -> None:
+        verdict = self._verdict
+        if verdict is not None:
+            await asyncio.wait((verdict,))

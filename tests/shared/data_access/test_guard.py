@@ -1,0 +1,179 @@
+"""A store that doesn't answer is refused at once, and nobody's query can bring that about."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from shared.data_access.errors import Translator
+from shared.data_access.guard import Guard
+from shared.errors import StoreConflict, StoreError, StoreUnavailable
+
+STORE = Translator("test store", (), lambda _: StoreError)
+
+
+class Store:
+    """A store that answers, refuses or hangs, to calls and to probes."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.probes = 0
+        self.back = asyncio.Event()
+        self.guard = Guard(STORE, self.probe, every=0.02, patience=0.1)
+
+    async def probe(self) -> bool:
+        self.probes += 1
+        return self.up
+
+    async def call(self, *, seconds: float = 0.05, hang: bool = False) -> str:
+        async with self.guard.call(seconds):
+            if hang or not self.up:
+                await self.back.wait()
+        return "answer"
+
+
+@pytest.fixture
+async def store():
+    store = Store()
+    yield store
+    await store.guard.close()
+
+
+async def refused_at_once(store: Store) -> bool:
+    """Whether a call that would take ten seconds is refused, without having been made."""
+    refused = store.guard.refused
+    try:
+        async with asyncio.timeout(5):
+            await store.call(seconds=10, hang=not store.up)
+    except StoreUnavailable:
+        return store.guard.refused == refused + 1
+    return False
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - conditions of all kinds
+            await asyncio.sleep(0.005)
+
+
+async def test_after_the_first_hang_calls_are_refused_until_a_probe_is_answered(store):
+    store.up = False
+    with pytest.raises(StoreUnavailable):
+        await store.call()
+    assert await refused_at_once(store)
+    assert await refused_at_once(store)
+    assert not store.guard.up
+    store.up = True
+    await until(lambda: store.guard.up)
+    assert await store.call() == "answer"
+
+
+async def test_a_refusal_says_when_to_come_back(store):
+    store.up = False
+    with pytest.raises(StoreUnavailable):
+        await store.call()
+    with pytest.raises(StoreUnavailable, match=r"test store doesn't answer.*Try again") as caught:
+        await store.call()
+    assert caught.value.headers()["Retry-After"] == "1"
+
+
+async def test_expensive_queries_of_one_caller_refuse_nobody(store):
+    for _ in range(20):
+        with pytest.raises(StoreUnavailable):
+            await store.call(seconds=0.01, hang=True)
+        assert await store.call() == "answer"
+    assert store.guard.refused == 0
+    assert store.guard.up
+
+
+async def test_what_a_store_refuses_is_no_reason_to_probe(store):
+    for kind in (StoreError, StoreConflict):
+        with pytest.raises(kind):
+            async with store.guard.call(1):
+                raise kind("no")
+    await asyncio.sleep(0.05)
+    assert store.probes == 0
+
+
+async def test_calls_under_way_end_when_the_store_is_found_to_be_down(store):
+    store.up = False
+    waiting = asyncio.create_task(store.call(seconds=60))
+    await asyncio.sleep(0)
+    store.guard.suspect()
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreUnavailable):
+            await waiting
+
+
+async def test_calls_wait_for_the_first_probe_and_no_longer(store):
+    answer = asyncio.Event()
+
+    async def probe() -> bool:
+        await answer.wait()
+        return True
+
+    store.guard._probe = probe
+    store.guard.suspect()
+    call = asyncio.create_task(store.call(seconds=5))
+    await asyncio.sleep(0.02)
+    assert not call.done()
+    answer.set()
+    assert await call == "answer"
+
+
+async def test_a_ping_that_is_answered_ends_an_outage(store):
+    store.up = False
+    store.guard._every = 3600
+    with pytest.raises(StoreUnavailable):
+        await store.call()
+    await until(lambda: not store.guard.up)
+    with pytest.raises(StoreUnavailable):
+        await store.guard.ask()
+    store.up = True
+    await store.guard.ask()
+    assert await store.call() == "answer"
+
+
+async def test_a_probe_that_is_defective_keeps_nobody_away(store):
+    async def probe() -> bool:
+        raise RuntimeError("a defect")
+
+    store.guard._probe = probe
+    with pytest.raises(StoreUnavailable):
+        await store.call(hang=True)
+    await until(store.guard._watch.done)
+    assert await store.call() == "answer"
+
+
+async def test_there_is_one_probe_at_a_time_however_many_calls_fail(store):
+    store.up = False
+    calls = [store.call(seconds=0.01) for _ in range(200)]
+    failed = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(error, StoreUnavailable) for error in failed)
+    began = time.monotonic()
+    await asyncio.sleep(0.1)
+    # Every 16 to 24 ms since the first call failed.
+    assert store.probes <= 2 + (time.monotonic() - began + 0.1) / 0.016
+
+
+async def test_the_condition_is_asked_for_where_nobody_calls(store):
+    assert store.guard.condition() == "up"
+    await until(lambda: store.probes == 1)
+    assert store.guard.condition() == "up"
+    assert store.probes == 1  # it is fresh
+    store.up = False
+    store.guard._asked_at -= 60
+    assert store.guard.condition() == "up"  # as far as is known, without waiting
+    await until(lambda: not store.guard.up)
+    assert "doesn't answer" in store.guard.condition()
+
+
+async def test_a_cancelled_call_is_cancelled(store):
+    task = asyncio.create_task(store.call(seconds=60, hang=True))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert store.probes == 0
