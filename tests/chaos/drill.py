@@ -1,0 +1,106 @@
+"""One drill: load, a fault, the return to health, and what is left afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import uuid4
+
+from tests.chaos.aftermath import Aftermath, look
+from tests.chaos.faults import Fault
+from tests.chaos.load import KINDS, Load, Sample, outage
+from tests.chaos.records import Records
+from tests.chaos.site import Site
+
+ALLOWED_S = 3.0  # beyond the fault's own length
+_BEFORE_S = 3.0
+_CALM_S = 2.0
+_WELL_WITHIN_S = 90.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A fault and what may be seen of it."""
+
+    name: str
+    fault: Fault
+    cuts: bool = False  # the gateway itself ends: its connections may be cut
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a drill showed."""
+
+    drill: Drill
+    lasted: float  # seconds of the fault, by its own nature
+    outages: dict[str, float]  # per kind of request, from the fault's beginning
+    requests: int
+    failed: int
+    complaints: list[str]  # answers that failed in a way that is not allowed
+    acknowledged: int  # requests that wrote
+    after: Aftermath
+
+    @property
+    def longest(self) -> float:
+        return max(self.outages.values())
+
+    @property
+    def in_time(self) -> bool:
+        return self.longest <= self.lasted + ALLOWED_S
+
+    def faults(self) -> list[str]:
+        """What must never be, however slow the machine is; empty if all is right."""
+        after = self.after
+        found = {"lost": after.lost, "twice": after.doubled, "torn": after.torn}
+        lines = [f"{what}: {items[:5]} ({len(items)})" for what, items in found.items() if items]
+        return lines + after.wrong[:10] + self.complaints[:10]
+
+
+async def run(site: Site, drill: Drill, say: Say = lambda _line: None) -> Outcome:
+    """Carry a drill out on a site that is well; it is well again afterwards, or this fails."""
+    records = Records(f"d{uuid4().hex[:6]}")
+    async with site.requests() as client:
+        load = Load(client, records)
+        load.begin()
+        try:
+            await _well(load, time.monotonic(), "before the fault")
+            await asyncio.sleep(_BEFORE_S)
+            began = time.monotonic()
+            say("striking")
+            lasted = await drill.fault(site)
+            say(f"the fault lasted {lasted:.1f} s; waiting for calm")
+            await _well(load, time.monotonic(), "after the fault")
+        finally:
+            await load.finish()
+    say("reading everything back")
+    after = await look(site, records, load.ledger)
+    return Outcome(
+        drill,
+        lasted,
+        {kind: outage(load.samples, kind, began) for kind in KINDS},
+        len(load.samples),
+        sum(sample.failed for sample in load.samples),
+        sorted({s.kind + ": " + s.complaint for s in load.samples if not allowed(s, drill)}),
+        load.ledger.acknowledgements,
+        after,
+    )
+
+
+def allowed(sample: Sample, drill: Drill) -> bool:
+    """A success, an honest failure, or a cut connection where the gateway itself has ended."""
+    return not sample.complaint or (
+        drill.cuts and sample.status == 0 and "connection lost" in sample.complaint
+    )
+
+
+async def _well(load: Load, since: float, when: str) -> None:
+    deadline = time.monotonic() + _WELL_WITHIN_S
+    while not load.is_well(since, _CALM_S):
+        if time.monotonic() > deadline:
+            last = [f"{s.kind} {s.status} {s.complaint}" for s in load.samples if s.failed][-10:]
+            raise AssertionError(f"not well within {_WELL_WITHIN_S:g} s {when}: {last}")
+        await asyncio.sleep(0.1)
