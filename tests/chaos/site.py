@@ -64,14 +64,12 @@ class Site(Platform):
 
     def end(self) -> None:
         """Stop everything, also what a drill has left stopped."""
-        for process in self.left_over():
-            process.resume()
+        send(self.left_over(), signal.SIGCONT)
         self.run("down")
         if self.supervisor is not None and self.supervisor.poll() is None:
             self.supervisor.kill()
             self.supervisor.wait(10)
-        for process in self.left_over():
-            process.kill()
+        send(self.left_over(), signal.SIGKILL)
 
     def requests(self, organisation: str = "north", timeout: float = 20.0) -> httpx.AsyncClient:
         """An HTTP client of that organisation's admin."""
