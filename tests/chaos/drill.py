@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from tests.chaos.aftermath import Aftermath, look
 from tests.chaos.faults import Fault
-from tests.chaos.load import KINDS, Load, Sample, outage
+from tests.chaos.load import KINDS, Load, Sample, outage, slowest
 from tests.chaos.records import Records
 from tests.chaos.site import Site
 
@@ -29,6 +29,7 @@ class Drill:
     name: str
     fault: Fault
     cuts: bool = False  # the gateway itself ends: its connections may be cut
+    unnoticed: bool = False  # no request may fail at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class Outcome:
     drill: Drill
     lasted: float  # seconds of the fault, by its own nature
     outages: dict[str, float]  # per kind of request, from the fault's beginning
+    sent_again: (
+        float  # until the last write that had failed was taken, its client obeying Retry-After
+    )
+    slowest: float  # success
     requests: int
     failed: int
     complaints: list[str]  # answers that failed in a way that is not allowed
@@ -50,6 +55,7 @@ class Outcome:
 
     @property
     def in_time(self) -> bool:
+        """The promise; a noisy machine may break it without anything being wrong."""
         return self.longest <= self.lasted + ALLOWED_S
 
     def faults(self) -> list[str]:
@@ -57,6 +63,8 @@ class Outcome:
         after = self.after
         found = {"lost": after.lost, "twice": after.doubled, "torn": after.torn}
         lines = [f"{what}: {items[:5]} ({len(items)})" for what, items in found.items() if items]
+        if self.drill.unnoticed and self.failed:
+            lines.append(f"{self.failed} requests failed, and none may")
         return lines + after.wrong[:10] + self.complaints[:10]
 
 
@@ -82,6 +90,8 @@ async def run(site: Site, drill: Drill, say: Say = lambda _line: None) -> Outcom
         drill,
         lasted,
         {kind: outage(load.samples, kind, began) for kind in KINDS},
+        max((at - began for at in load.sent_again), default=0.0),
+        slowest([sample for sample in load.samples if sample.sent >= began]),
         len(load.samples),
         sum(sample.failed for sample in load.samples),
         sorted({s.kind + ": " + s.complaint for s in load.samples if not allowed(s, drill)}),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tests.chaos import faults
 from tests.chaos.drill import Drill
 from tests.chaos.faults import of
+from tests.chaos.hostile import attack, stampede
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +17,9 @@ class Course:
     """Drills one after the other on one platform started with these settings."""
 
     name: str
-    settings: dict[str, str]
     drills: tuple[Drill, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    pair: bool = False  # over a PostgreSQL elsewhere that has a standby
 
 
 KILL_AUTH = Drill("auth killed", of(faults.kill_service, "auth"))
@@ -54,8 +57,27 @@ WORKERS = (
     Drill("a gateway worker of 2 killed", of(faults.kill_worker), cuts=True),
     Drill("a gateway worker of 2 stopped 10 s", of(faults.stop_worker, 10.0), cuts=True),
 )
+HOSTILE = Drill("a hostile neighbour, 15 s", of(attack, 15.0), unnoticed=True)
+CROWDS = (
+    HOSTILE,
+    Drill(
+        "200 clients return at once: PostgreSQL stopped 5 s",
+        of(stampede, 200, of(faults.stop_store, "postgres", 5.0)),
+    ),
+    Drill(
+        "200 clients return at once: enrichment killed",
+        of(stampede, 200, of(faults.kill_service, "enrichment")),
+    ),
+)
+ELSEWHERE = (
+    Drill("an external PostgreSQL unreachable 5 s", of(faults.cut_network, 5.0)),
+    Drill("an external PostgreSQL silent 10 s", of(faults.freeze_network, 10.0)),
+    Drill("an external PostgreSQL fails over", of(faults.fail_over)),
+)
 COURSES = (
-    Course("services", {}, SERVICES),
-    Course("stores", {}, STORES),
-    Course("workers", {"GATEWAY_WORKERS": "2"}, WORKERS),
+    Course("services", SERVICES),
+    Course("stores", STORES),
+    Course("crowds", CROWDS),
+    Course("workers", WORKERS, {"GATEWAY_WORKERS": "2"}),
+    Course("elsewhere", ELSEWHERE, pair=True),
 )

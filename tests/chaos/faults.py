@@ -140,3 +140,34 @@ def of(fault: Callable[..., Awaitable[float]], *args: object) -> Fault:
         return await fault(site, *args)
 
     return strike
+
+
+# A PostgreSQL elsewhere.
+
+
+async def fail_over(site: Site) -> float:
+    """The primary dies; some seconds later its standby is promoted under the same address."""
+    assert site.pair is not None
+    began = time.monotonic()
+    await site.pair.fail_over()
+    return time.monotonic() - began
+
+
+async def cut_network(site: Site, seconds: float) -> float:
+    """Connections are reset and new ones refused."""
+    assert site.pair is not None
+    began = time.monotonic()
+    await site.pair.proxy.cut()
+    await asyncio.sleep(seconds)
+    await site.pair.proxy.start()
+    return time.monotonic() - began
+
+
+async def freeze_network(site: Site, seconds: float) -> float:
+    """Connections stay, and nothing passes through them."""
+    assert site.pair is not None
+    began = time.monotonic()
+    site.pair.proxy.freeze()
+    await asyncio.sleep(seconds)
+    site.pair.proxy.thaw()
+    return time.monotonic() - began

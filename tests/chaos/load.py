@@ -69,6 +69,7 @@ class Load:
     records: Records
     ledger: Ledger = field(default_factory=Ledger)
     samples: list[Sample] = field(default_factory=list)
+    sent_again: list[float] = field(default_factory=list)  # when a write that had failed was taken
     defects: list[BaseException] = field(default_factory=list)  # of the drill itself
     _random: random.Random = field(default_factory=lambda: random.Random(11))
     _clocks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -113,7 +114,7 @@ class Load:
     async def _keyed_write(self) -> None:
         """Sent again with its key until it is acknowledged, when the answers say so."""
         records, headers = self.records.some(), {"Idempotency-Key": str(uuid4())}
-        deadline = time.monotonic() + _RETRY_FOR_S
+        deadline, again = time.monotonic() + _RETRY_FOR_S, False
         while True:
             answer = await self._ask(
                 "keyed write", "POST", "/api/v1/calls", json={"records": records}, headers=headers
@@ -121,7 +122,10 @@ class Load:
             if (answer is not None and answer.is_success) or time.monotonic() > deadline:
                 break
             wait = "1" if answer is None else answer.headers.get("Retry-After", "1")
+            again = True
             await asyncio.sleep(float(wait))
+        if again:
+            self.sent_again.append(time.monotonic())
         self._note(records, answer, first=False)
 
     async def _correct(self) -> None:
@@ -199,3 +203,8 @@ class Load:
 def outage(samples: list[Sample], kind: str, began: float) -> float:
     """Seconds from `began` to the last failed answer of that kind; 0 if none failed."""
     return max((s.answered - began for s in samples if s.kind == kind and s.failed), default=0.0)
+
+
+def slowest(samples: list[Sample]) -> float:
+    """Seconds that the slowest success took."""
+    return max((s.answered - s.sent for s in samples if not s.failed), default=0.0)

@@ -20,6 +20,7 @@ import redis.asyncio as aioredis
 from shared.embedded.layout import Layout
 from shared.embedded.state import read_state
 from shared.embedded.stores import Endpoints, find
+from tests.chaos.postgres_pair import PostgresPair
 from tests.e2e.platform import Platform
 
 SERVICES = ("auth", "enrichment", "portrait")
@@ -35,6 +36,7 @@ class Site(Platform):
         super().__init__(home, cwd)
         self.env |= {"ACCESS_TOKEN_SECONDS": _TOKEN_SECONDS, "LOG_LEVEL": "info", **settings}
         self.settings = settings
+        self.pair: PostgresPair | None = None  # where PostgreSQL is not the embedded one
         self.tokens: dict[str, str] = {}
         self.org_ids: dict[str, UUID] = {}
 

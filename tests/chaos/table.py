@@ -9,7 +9,7 @@ from tests.chaos.load import KINDS
 
 _COLUMNS = (
     "fault", "lasts", "write", "keyed write", "correction", "call", "list", "search", "portrait",
-    "periods", "me", "acknowledged", "lost", "twice",
+    "periods", "me", "sent again", "slowest", "acknowledged", "lost", "twice",
 )  # fmt: skip
 
 
@@ -25,6 +25,8 @@ def _row(outcome: Outcome) -> list[str]:
         outcome.drill.name,
         f"{outcome.lasted:.1f}",
         *(f"{outcome.outages[kind]:.1f}" if outcome.outages[kind] else "–" for kind in KINDS),
+        f"{outcome.sent_again:.1f}" if outcome.sent_again else "–",
+        f"{outcome.slowest:.1f}",
         f"{outcome.acknowledged}",
         f"{len(after.lost)}",
         f"{len(after.doubled)}",
