@@ -1,16 +1,34 @@
-"""A platform for the drills of one course, from nothing to nothing."""
+"""The drills of one course, one after the other on a platform made for them."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from tests.chaos.drill import Outcome, Say, run
 from tests.chaos.drills import Course
 from tests.chaos.postgres_pair import postgres_pair
 from tests.chaos.site import Site
+
+
+async def carry_out(
+    course: Course, say: Say, *, words: Sequence[str] = (), before_s: float = 3.0
+) -> AsyncIterator[Outcome]:
+    """Each drill whose name has all these words; `say` hears how it goes."""
+    chosen = [d for d in course.drills if all(word.lower() in d.name.lower() for word in words)]
+    if not chosen:
+        return
+    say(f"{course.name}: starting a platform for {len(chosen)} drills")
+    async with site_of(course) as site:
+        for drill in chosen:
+            say(drill.name)
+            outcome = await run(site, drill, lambda line: say(f"    {line}"), before_s)
+            for line in outcome.told():
+                say(f"    {line}")
+            yield outcome
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
@@ -15,7 +16,6 @@ from tests.chaos.records import Records
 from tests.chaos.site import Site
 
 ALLOWED_S = 3.0  # beyond the fault's own length
-_BEFORE_S = 3.0
 _CALM_S = 2.0
 _WELL_WITHIN_S = 90.0
 
@@ -38,13 +38,13 @@ class Outcome:
 
     drill: Drill
     lasted: float  # seconds of the fault, by its own nature
+    back: float  # seconds until what was struck was there again
     outages: dict[str, float]  # per kind of request, from the fault's beginning
-    sent_again: (
-        float  # until the last write that had failed was taken, its client obeying Retry-After
-    )
+    sent_again: float  # until the last failed write was taken; its client obeys Retry-After
     slowest: float  # success
     requests: int
     failed: int
+    statuses: dict[int, int]  # of those that failed; 0 for no answer
     complaints: list[str]  # answers that failed in a way that is not allowed
     acknowledged: int  # requests that wrote
     after: Aftermath
@@ -67,8 +67,19 @@ class Outcome:
             lines.append(f"{self.failed} requests failed, and none may")
         return lines + after.wrong[:10] + self.complaints[:10]
 
+    def told(self) -> list[str]:
+        """Lines for whoever watches."""
+        late = "" if self.in_time else ", LATE"
+        failed = f"{self.failed} of {self.requests} failed {self.statuses}"
+        return [
+            f"outage {self.longest:.1f} s{late}; {failed}; slowest success {self.slowest:.1f} s",
+            *(f"WRONG {line}" for line in self.faults()),
+        ]
 
-async def run(site: Site, drill: Drill, say: Say = lambda _line: None) -> Outcome:
+
+async def run(
+    site: Site, drill: Drill, say: Say = lambda _line: None, before_s: float = 3.0
+) -> Outcome:
     """Carry a drill out on a site that is well; it is well again afterwards, or this fails."""
     records = Records(f"d{uuid4().hex[:6]}")
     async with site.requests() as client:
@@ -76,11 +87,12 @@ async def run(site: Site, drill: Drill, say: Say = lambda _line: None) -> Outcom
         load.begin()
         try:
             await _well(load, time.monotonic(), "before the fault")
-            await asyncio.sleep(_BEFORE_S)
+            await asyncio.sleep(before_s)
             began = time.monotonic()
             say("striking")
             lasted = await drill.fault(site)
-            say(f"the fault lasted {lasted:.1f} s; waiting for calm")
+            back = time.monotonic() - began
+            say(f"back after {back:.1f} s, {lasted:.1f} s of them its own; waiting for calm")
             await _well(load, time.monotonic(), "after the fault")
         finally:
             await load.finish()
@@ -89,11 +101,13 @@ async def run(site: Site, drill: Drill, say: Say = lambda _line: None) -> Outcom
     return Outcome(
         drill,
         lasted,
+        back,
         {kind: outage(load.samples, kind, began) for kind in KINDS},
         max((at - began for at in load.sent_again), default=0.0),
         slowest([sample for sample in load.samples if sample.sent >= began]),
         len(load.samples),
         sum(sample.failed for sample in load.samples),
+        dict(Counter(sample.status for sample in load.samples if sample.failed)),
         sorted({s.kind + ": " + s.complaint for s in load.samples if not allowed(s, drill)}),
         load.ledger.acknowledgements,
         after,

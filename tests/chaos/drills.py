@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.chaos import faults
+from tests.chaos.crowd import crowd
 from tests.chaos.drill import Drill
 from tests.chaos.faults import of
-from tests.chaos.hostile import attack, stampede
+from tests.chaos.hostile import attack
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,11 @@ CROWDS = (
     HOSTILE,
     Drill(
         "200 clients return at once: PostgreSQL stopped 5 s",
-        of(stampede, 200, of(faults.stop_store, "postgres", 5.0)),
+        of(crowd, 200, of(faults.stop_store, "postgres", 5.0)),
     ),
     Drill(
         "200 clients return at once: enrichment killed",
-        of(stampede, 200, of(faults.kill_service, "enrichment")),
+        of(crowd, 200, of(faults.kill_service, "enrichment")),
     ),
 )
 ELSEWHERE = (
@@ -80,4 +81,14 @@ COURSES = (
     Course("crowds", CROWDS),
     Course("workers", WORKERS, {"GATEWAY_WORKERS": "2"}),
     Course("elsewhere", ELSEWHERE, pair=True),
+)
+# A minute's worth of them, for every run of the tests.
+FAST = Course(
+    "fast",
+    (
+        KILL_ENRICHMENT,
+        KILL_POSTGRES,
+        FLUSH_REDIS,
+        Drill("a hostile neighbour, 4 s", of(attack, 4.0), unnoticed=True),
+    ),
 )

@@ -21,7 +21,8 @@ from tests.chaos.records import Fate, Ledger, Record, Records
 WRITES = ("write", "keyed write", "correction")
 READS = ("call", "list", "search", "portrait", "periods", "me")
 KINDS = WRITES + READS
-HONEST = (502, 503, 504)
+# 409: the first request with this Idempotency-Key may still be under way.
+HONEST = (409, 502, 503, 504)
 # Longer than any route's timeout here (15 s): who waits longer was left hanging.
 HANGING_S = 18.0
 _PER_SECOND = {"write": 6.0, "keyed write": 4.0, "correction": 2.0}

@@ -8,7 +8,7 @@ from tests.chaos.drill import Outcome
 from tests.chaos.load import KINDS
 
 _COLUMNS = (
-    "fault", "lasts", "write", "keyed write", "correction", "call", "list", "search", "portrait",
+    "fault", "lasts", "back", "write", "keyed write", "correction", "call", "list", "search", "portrait",
     "periods", "me", "sent again", "slowest", "acknowledged", "lost", "twice",
 )  # fmt: skip
 
@@ -24,6 +24,7 @@ def _row(outcome: Outcome) -> list[str]:
     return [
         outcome.drill.name,
         f"{outcome.lasted:.1f}",
+        f"{outcome.back:.1f}",
         *(f"{outcome.outages[kind]:.1f}" if outcome.outages[kind] else "–" for kind in KINDS),
         f"{outcome.sent_again:.1f}" if outcome.sent_again else "–",
         f"{outcome.slowest:.1f}",
