@@ -8,7 +8,7 @@ COMPILED := $(VENV)/.compiled
 SOURCES := setup.py gateway ai_services shared benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compile uncompiled up down reset test test-all lint fmt bench lock
+.PHONY: help setup compile uncompiled up down reset test test-all lint fmt bench drills lock
 
 help: ## this list
 	@echo "Usage: make TARGET"
@@ -64,6 +64,9 @@ fmt: setup ## format, and fix what ruff can fix
 
 bench: setup ## one benchmark: make bench NAME=ingest [QUICK=1]
 	@$(BIN)/python -m benchmarks $(NAME) $(if $(QUICK),--quick) $(ARGS)
+
+drills: setup ## kill, stop and attack everything under load; a table of outages: make drills [ARGS="redis"]
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 # --no-emit-*: the lock names versions, never where this machine found them. The package's own
 # line (dev includes its store extras) is dropped for the same reason: it holds a path.

@@ -15,7 +15,7 @@ Lines = tuple[tuple[bytes, bytes], ...]  # header names in lower case
 _NOT_KEPT: Final = frozenset(
     {
         b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"trailer",
-        b"upgrade", b"content-length", b"set-cookie", b"x-request-id", b"retry-after",
+        b"upgrade", b"content-length", b"set-cookie", b"x-request-id",
         b"idempotent-replayed",
     }
 )  # fmt: skip

@@ -19,8 +19,8 @@
     ├── StoreError              500     a store refused a correct request
     │   ├── StoreConflict       409     unique or serialisation conflict
     │   └── StoreUnavailable    503     + Retry-After
-    ├── UpstreamError           502     an answer that is not one
-    │   ├── UpstreamUnavailable 503     + Retry-After
+    ├── UpstreamError           502     + Retry-After; an answer that is not one
+    │   ├── UpstreamUnavailable 503
     │   └── UpstreamTimeout     504
     └── InternalError           500     a defect; the log has the details
 
@@ -202,14 +202,14 @@ class UpstreamError(LoomaError):
     code = 1030
     name = "bad_gateway"
 
+    def __init__(self, message: str, *, retry_after: float = 2.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+
 
 class UpstreamUnavailable(UpstreamError):
     status = 503
     code = 1031
     name = "upstream_unavailable"
-
-    def __init__(self, message: str, *, retry_after: float = 2.0) -> None:
-        super().__init__(message, retry_after=retry_after)
 
 
 class UpstreamTimeout(UpstreamError):

@@ -17,14 +17,13 @@ from shared.cli import ports
 from shared.cli.child import Program
 from shared.cli.opened import embedded
 from shared.cli.run_state import RunFiles, Running, RunState
+from shared.cli.store_keeper import StoreKeeper
 from shared.cli.supervisor import Phase, Status, Supervisor
 from shared.config import Config
-from shared.embedded.errors import EmbeddedStoreError
 from shared.embedded.stores import EmbeddedStores
 
 SERVICES = ("auth", "enrichment", "portrait")
 STARTED_WITHIN_S = 120.0
-_STORE_CHECK_S = 3.0
 _STOP_MARGIN_S = 5.0  # beyond the time that work in flight has
 
 Say = Callable[[str], None]
@@ -95,7 +94,7 @@ async def up(
         supervisor.start()
         if which:
             await stores.start(on_progress=step)
-            watch = asyncio.create_task(_keep_stores(stores, say))
+            watch = asyncio.create_task(StoreKeeper(stores, say).run())
         yield Platform(config, gateway_url, supervisor, stores, which)
     finally:
         if watch is not None:
@@ -104,20 +103,6 @@ async def up(
         await supervisor.stop()
         if which:
             await stores.stop()
-
-
-async def _keep_stores(stores: EmbeddedStores, say: Say) -> None:
-    """Start a store again that has gone away."""
-    while True:
-        await asyncio.sleep(_STORE_CHECK_S)
-        down = [name for name, health in (await stores.health()).items() if health.pid is None]
-        if not down:
-            continue
-        say(f"{' and '.join(down)} ended, starting again")
-        try:
-            await stores.start()
-        except (EmbeddedStoreError, OSError) as error:
-            say(str(error))
 
 
 def _state(gateway_url: str, started: float, supervisor: Supervisor) -> RunState:

@@ -17,7 +17,7 @@ from shared.errors import ConfigError, LoomaError
 
 _BACKOFF_S = 0.5
 _BACKOFF_MAX_S = 30.0
-_STEADY_S = 60.0  # a run of this length makes earlier crashes forgotten
+_STEADY_S = 10.0  # a run of this length makes earlier crashes forgotten
 _SHOW_LOG_AT = 3  # crashes in a row
 _POLL_S = 0.1
 
@@ -175,14 +175,14 @@ class Supervisor:
     ) -> float:
         """Tell what happened; returns the seconds to wait before the next try."""
         name = status.program.name
-        status.crashes = 1 if ran_s > _STEADY_S else status.crashes + 1
+        status.crashes = crashes_in_a_row(status.crashes, ran_s)
         status.phase, status.last_words = Phase.WAITING, last_words
         if not self._started and code == exit_codes.USAGE:
             self._failure = ConfigError(_config_line(status) or f"{name}: a setting is wrong.")
         elif not self._started and status.crashes >= _SHOW_LOG_AT:
             self._failure = LoomaError(self._explain(status, f"{name} keeps ending ({how})"))
-        delay: float = min(self._backoff_s * 2 ** (status.crashes - 1), _BACKOFF_MAX_S)
-        line = f"{name} ended ({how}), starting it again in {delay:g} s"
+        delay = restart_pause(status.crashes, self._backoff_s)
+        line = f"{name} ended ({how}), starting it again{f' in {delay:g} s' if delay else ''}"
         if status.crashes == _SHOW_LOG_AT and self._started:
             line = self._explain(status, line)
         self._listener(status, line)
@@ -200,6 +200,16 @@ class Supervisor:
             for s in late
         )
         return LoomaError(f"Not ready within {timeout_s:g} s:" + "".join(lines))
+
+
+def crashes_in_a_row(before: int, ran_s: float) -> int:
+    """How many that makes: a run that was long enough begins the count anew."""
+    return 1 if ran_s > _STEADY_S else before + 1
+
+
+def restart_pause(crashes: int, first_s: float = _BACKOFF_S) -> float:
+    """Seconds to wait: none for what has just crashed once, then `first_s`, doubled each time."""
+    return 0.0 if crashes <= 1 else min(first_s * 2.0 ** (crashes - 2), _BACKOFF_MAX_S)
 
 
 async def probe(client: httpx.AsyncClient, url: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from shared.embedded.errors import EmbeddedStoreError
 from shared.embedded.layout import Layout
 from shared.embedded.lock import locked
 from shared.embedded.postgres import PostgresServer
-from shared.embedded.process import resident_bytes
+from shared.embedded.process import is_alive, resident_bytes
 from shared.embedded.redis import RedisServer
 from shared.embedded.server import Server, answers, bring_up, end, locate
 from shared.embedded.state import ServerRecord, State, read_state, write_state
@@ -62,8 +62,13 @@ class EmbeddedStores:
         self._layout = Layout.of(home, log_dir)
         self._which = which
 
-    async def start(self, on_progress: Callable[[str, str], None] | None = None) -> Endpoints:
-        """Bring up every store that does not answer and return where all of them are.
+    async def start(
+        self,
+        on_progress: Callable[[str, str], None] | None = None,
+        *,
+        only: Collection[str] = STORES,
+    ) -> Endpoints:
+        """Bring up every store (of `only`) that does not answer and return where all of them are.
 
         Idempotent. `on_progress` gets the store's name and what happens to it, in the event
         loop's thread. If one fails the others stay up.
@@ -75,7 +80,8 @@ class EmbeddedStores:
             timeout_s=_LOCK_TIMEOUT_S,
             on_wait=lambda: tell("stores", "waiting for another process that starts them"),
         ):
-            ups = (self._bring_up(server, tell) for server in self._servers(self._which))
+            servers = self._servers(self._which & frozenset(only))
+            ups = (self._bring_up(server, tell) for server in servers)
             outcomes = await asyncio.gather(*ups, return_exceptions=True)
         _raise_failures(outcomes)
         return _endpoints(self._layout, read_state(self._layout.state))
@@ -89,6 +95,20 @@ class EmbeddedStores:
             outcomes = await asyncio.gather(*downs, return_exceptions=True)
         _raise_failures(outcomes)
         shutil.rmtree(self._layout.short_directory, ignore_errors=True)
+
+    def ended(self) -> list[str]:
+        """Stores that were started and whose process is gone, asked of the process table only.
+
+        One that merely does not answer is not among them: it may be stopped, or busy, and be back
+        sooner than a fresh one.
+        """
+        state = read_state(self._layout.state)
+        records = {server.name: state.server(server.name) for server in self._servers(self._which)}
+        return [
+            name
+            for name, record in records.items()
+            if record.wanted and record.process is not None and not is_alive(record.process)
+        ]
 
     async def health(self) -> dict[str, StoreHealth]:
         """How each store is doing, by name, without changing anything."""

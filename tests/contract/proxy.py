@@ -19,6 +19,10 @@ class Proxy:
         self._flowing.set()
         self.port = 0
 
+    def point_at(self, host: str, port: int) -> None:
+        """Where connections made from now on go: another server has taken over."""
+        self._target = (host, port, None)
+
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]

@@ -75,6 +75,7 @@ async def test_a_service_that_does_not_answer_is_504(impatient: Platform) -> Non
     started = time.monotonic()
     got = await impatient.client.get("/quick/1")
     assert (got.status_code, got.json()["error"]) == (504, "upstream_timeout")
+    assert got.headers["retry-after"] == "2"
     assert 0.25 < time.monotonic() - started < 2
     await asyncio.wait_for(wire.lost.wait(), 1)
 

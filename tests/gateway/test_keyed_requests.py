@@ -183,6 +183,16 @@ async def test_a_failure_that_is_lost_leaves_the_key_free(keyed: Platform) -> No
     assert (await keyed.client.post("/things", json={}, headers=headers)).status_code == 200
 
 
+async def test_a_passing_failure_says_when_to_come_back(keyed: Platform) -> None:
+    async def away(_received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(503, b"{}", headers={"Retry-After": "7"}))
+        await writer.drain()
+
+    keyed.behave(away)
+    got = await keyed.client.post("/things", headers=with_key(keyed))
+    assert (got.status_code, got.headers["retry-after"]) == (503, "7")
+
+
 async def test_every_span_that_begins_ends(tmp_path: Path, redis_at: str, routes: str) -> None:
     provider = trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):

@@ -141,6 +141,20 @@ async def test_a_store_that_died_alone_does_not_disturb_the_others(running: Runn
     assert {store: await running.pid(store) for store in pids} == pids
 
 
+async def test_only_a_store_whose_process_is_gone_has_ended(running: Running) -> None:
+    assert running.stores.ended() == []
+    pid = await running.pid("redis")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert running.stores.ended() == []
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await kill(running, "redis")
+    assert running.stores.ended() == ["redis"]
+    await running.stores.start(only=["redis"])
+    assert running.stores.ended() == []
+
+
 @pytest.mark.parametrize("damage", ["missing", "not json", "of another shape"])
 async def test_servers_without_a_record_are_found_again(running: Running, damage: str) -> None:
     stores = ("postgres", "redis", "graph")
