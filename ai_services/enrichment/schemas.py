@@ -123,7 +123,7 @@ class CallsQuery(BaseModel):
     until: str | None = Field(
         None, alias="to", description="RFC 3339 (excluded), or a local date (that day included)"
     )
-    limit: int = Field(50, ge=1, le=500)
+    limit: int = Field(50, ge=1, le=1000)
     cursor: str | None = Field(None, max_length=300)
 
 
@@ -137,14 +137,15 @@ class SearchQuery(BaseModel):
 
 class SearchResult(BaseModel):
     callid: str
-    score: float
     highlights: list[str] = Field(description="HTML-escaped; matches stand in <em>")
     call: CallOut
 
 
 class SearchPageOut(BaseModel):
-    hits: list[SearchResult]
-    next_cursor: str | None
+    hits: list[SearchResult] = Field(
+        description="newest first; fewer than `limit`, or none, is not yet the end"
+    )
+    next_cursor: str | None = Field(description="null on the last page only")
 
 
 class ImportsQuery(BaseModel):

@@ -122,7 +122,6 @@ class Enrichment:
         hits = [
             SearchResult(
                 callid=hit.id,
-                score=hit.score,
                 highlights=[mask_phones(text) for text in hit.highlights],
                 call=CallOut(**_call(rows[hit.id], zone)),
             )

@@ -174,13 +174,12 @@ class Document:
     id: str
     text: str
     fields: Mapping[str, str] = field(default_factory=dict)  # exact-match filters, e.g. user_id
-    at: str | None = None  # RFC 3339; newest first among equal scores
+    at: str | None = None  # RFC 3339; the newest are found first, those without a time last
 
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
     id: str
-    score: float
     highlights: Sequence[str]  # fragments, HTML-escaped, matches in <em>…</em>
     fields: Mapping[str, str]
 
@@ -192,7 +191,13 @@ class SearchPage:
 
 
 class Search(Protocol):
-    """Full-text search in Chinese and English; all words of a query must occur."""
+    """Full-text search in Chinese and English; all words of a query must occur.
+
+    Hits come newest first, by id where the time is the same. A cursor holds that place, so
+    whatever is written between two pages, a document that keeps its time is seen once. A page may
+    hold fewer hits than `limit`, none even, where finding more would take too long: the last one
+    is that without `next_cursor`.
+    """
 
     async def index(self, org_id: UUID, collection: str, documents: Sequence[Document]) -> None: ...
     async def search(

@@ -105,14 +105,16 @@ class ElasticsearchSearch:
             answer = await self._client.search(
                 index=_index(collection),
                 routing=str(org_id),
-                preference=str(org_id),  # the same copy for every page: equal scores
+                preference=str(
+                    org_id
+                ),  # the same copy for every page: copies refresh at times of their own
                 ignore_unavailable=True,
                 query=_query(org_id, wanted, filters or {}),
-                sort=[{"_score": "desc"}, {"at": "desc"}, {"id": "asc"}],
+                sort=[{"at": "desc"}, {"id": "asc"}],
                 size=limit + 1,
                 source_includes=["id", "text", "fields"],
                 track_total_hits=False,
-                search_after=[position.score, position.at, position.id] if position else None,
+                search_after=[position.at, position.id] if position else None,
             )
         found = answer["hits"]["hits"]
         hits = await asyncio.to_thread(_hits, found[:limit], wanted)
@@ -260,21 +262,20 @@ def _index_operations(org_id: UUID, documents: Sequence[Document]) -> list[dict[
 
 
 def _query(org_id: UUID, wanted: Sequence[Word], filters: Mapping[str, str]) -> dict[str, Any]:
-    must: list[dict[str, Any]] = []
-    for word in wanted:
-        must += [{"term": {"terms": term}} for term in word.terms]
-        if word.prefix is not None:
-            must.append({"prefix": {"terms": word.prefix}})
+    """Filters only: without scores the newest are found without looking at every match."""
     exact: list[dict[str, Any]] = [{"term": {"org_id": str(org_id)}}]
     exact += [{"term": {"tags": f"{name}={value}"}} for name, value in filters.items()]
-    return {"bool": {"must": must, "filter": exact}}
+    for word in wanted:
+        exact += [{"term": {"terms": term}} for term in word.terms]
+        if word.prefix is not None:
+            exact.append({"prefix": {"terms": word.prefix}})
+    return {"bool": {"filter": exact}}
 
 
 def _hits(found: Sequence[Mapping[str, Any]], wanted: Sequence[Word]) -> list[SearchHit]:
     return [
         SearchHit(
             hit["_source"]["id"],
-            float(hit["_score"]),
             highlights(hit["_source"]["text"], wanted),
             hit["_source"]["fields"],
         )
@@ -283,8 +284,8 @@ def _hits(found: Sequence[Mapping[str, Any]], wanted: Sequence[Word]) -> list[Se
 
 
 def _cursor(hit: Mapping[str, Any]) -> str:
-    score, at, item = hit["sort"]
-    return encode_cursor(Position(float(score), int(at), item))
+    at, item = hit["sort"]
+    return encode_cursor(Position(int(at), item))
 
 
 def _document_id(org_id: UUID, item: str) -> str:

@@ -1,16 +1,19 @@
-"""The search port on PostgreSQL full-text search, with terms of our own making."""
+"""The search port on PostgreSQL full-text search, with terms of our own making.
+
+Hits come newest first, found span by span (search_walk.py): what a page costs depends on how many
+hits it shows, not on how many documents there are or how common a word is.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, repeat
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
+from shared.data_access import search_walk
 from shared.data_access.highlight import highlights
-from shared.data_access.ports import Document, Row, SearchHit, SearchPage
+from shared.data_access.ports import Document, Row, SearchHit, SearchPage, Transaction
 from shared.data_access.postgres import Postgres
 from shared.data_access.search_query import (
     Position,
@@ -19,11 +22,12 @@ from shared.data_access.search_query import (
     encode_cursor,
     microseconds,
 )
-from shared.data_access.terms import Word, terms, words
+from shared.data_access.search_vector import Place
+from shared.data_access.search_walk import Near, Span
+from shared.data_access.terms import Word, words
 
 PART = "search"
-_BATCH = 1000
-_POSITIONS = tuple(map(str, range(1, 16383)))
+_BATCH: Final = 1000
 
 _INDEX = """
 INSERT INTO search_document (org_id, collection, id, text, fields, at, terms)
@@ -33,21 +37,32 @@ FROM unnest($3::text[], $4::text[], $5::jsonb[], $6::bigint[], $7::text[])
 ON CONFLICT (org_id, collection, id) DO UPDATE SET
     text = excluded.text, fields = excluded.fields, at = excluded.at, terms = excluded.terms
 """
-# Runs across organisations with the organisation in the query: under a row policy PostgreSQL
+# These run across organisations with the organisation in the query: under a row policy PostgreSQL
 # would not use the index, because @@ isn't marked leakproof. The scope is in the terms already;
-# IS NOT DISTINCT FROM checks it without tempting the planner to the primary key.
-_SEARCH = """
-WITH found AS (
-    SELECT id, text, fields, at, ts_rank(terms, $3::text::tsquery, 1)::float8 AS score
-    FROM search_document
-    WHERE terms @@ $4::text::tsquery AND fields @> $5
-      AND org_id IS NOT DISTINCT FROM $1 AND collection IS NOT DISTINCT FROM $2
-)
-SELECT id, text, fields, at, score FROM found
-WHERE $6::float8 IS NULL OR score < $6
-   OR (score = $6 AND (at < $7::bigint OR (at = $7 AND id > $8)))
-ORDER BY score DESC, at DESC, id
-LIMIT $9
+# IS NOT DISTINCT FROM checks it without tempting the planner to another index, which has no say
+# anyhow where a sequential scan is off: it would take one for a common word.
+_PLANNER = "SET LOCAL enable_seqscan = off"
+_NEAR = """
+SELECT count(*) AS documents, min(at) AS oldest, max(at) AS newest FROM (
+    SELECT at FROM search_document WHERE org_id = $1 AND collection = $2 AND at <= $3
+    ORDER BY at DESC, id LIMIT $4) AS near
+"""
+_MATCHES = """
+SELECT at, id FROM search_document
+WHERE terms @@ $3::text::tsquery AND fields @> $4
+  AND org_id IS NOT DISTINCT FROM $1 AND collection IS NOT DISTINCT FROM $2
+LIMIT $5
+"""
+# In the order of the index over time; IS TRUE keeps the planner from that over the terms.
+_IN_ORDER = """
+SELECT at, id FROM search_document
+WHERE org_id = $1 AND collection = $2 AND (terms @@ $3::text::tsquery) IS TRUE AND fields @> $4
+  AND at BETWEEN $5 AND $6 AND (at < $6 OR id > $7)
+ORDER BY at DESC, id LIMIT $8
+"""
+_SHOWN = """
+SELECT id, text, fields FROM search_document
+WHERE org_id = $1 AND collection = $2 AND id = ANY($3::text[])
 """
 
 
@@ -61,11 +76,12 @@ class PostgresSearch:
         await self._postgres.require(PART)
         latest = list({document.id: document for document in documents}.values())
         batches = [latest[start : start + _BATCH] for start in range(0, len(latest), _BATCH)]
+        place = Place(org_id, collection)
         writing: asyncio.Task[None] | None = None
         try:
             for batch in batches:
                 # Off the event loop, and while the server is busy with the batch before.
-                columns = await asyncio.to_thread(_columns, org_id, collection, batch)
+                columns = await asyncio.to_thread(_columns, place, batch)
                 if writing is not None:
                     await writing
                 writing = asyncio.create_task(self._write(org_id, collection, columns))
@@ -95,17 +111,17 @@ class PostgresSearch:
         wanted = words(query)
         if not wanted:
             return SearchPage((), None)
-        filters = filters or {}
         await self._postgres.require(PART)
-        rank = _tsquery(wanted, ())
-        match = _tsquery(wanted, (_scope(org_id, collection), *_field_terms(filters)))
-        after = (position.score, position.at, position.id) if position else (None, None, None)
         async with self._postgres.system() as tx:
-            rows = await tx.fetch(
-                _SEARCH, org_id, collection, rank, match, dict(filters), *after, limit + 1
-            )
-        hits = await asyncio.to_thread(_hits, rows[:limit], wanted)
-        return SearchPage(hits, _cursor(rows[limit - 1]) if len(rows) > limit else None)
+            await tx.execute(_PLANNER)
+            source = _Documents(tx, org_id, collection, wanted, filters or {})
+            found, end = await search_walk.page(source, position, limit)
+            rows = await tx.fetch(_SHOWN, org_id, collection, [place.id for place in found])
+        shown = {row["id"]: row for row in rows}
+        # What was deleted a moment ago is left out.
+        texts = [shown[place.id] for place in found if place.id in shown]
+        hits = await asyncio.to_thread(_hits, texts, wanted)
+        return SearchPage(hits, encode_cursor(end) if end else None)
 
     async def delete(self, org_id: UUID, collection: str, ids: Sequence[str]) -> None:
         await self._postgres.require(PART)
@@ -147,71 +163,59 @@ class PostgresSearch:
         """The connections are the relational adapter's."""
 
 
+class _Documents(search_walk.Source):
+    """One organisation's collection and who of it matches, in one transaction."""
+
+    def __init__(
+        self,
+        tx: Transaction,
+        org_id: UUID,
+        collection: str,
+        wanted: Sequence[Word],
+        filters: Mapping[str, str],
+    ) -> None:
+        self._tx = tx
+        self._owner = (org_id, collection)
+        self._place = Place(org_id, collection)
+        self._wanted = wanted
+        self._filters = dict(filters)
+
+    async def near(self, at: int, most: int) -> Near:
+        row = await self._tx.fetchrow(_NEAR, *self._owner, at, most)
+        if row is None or row["newest"] is None:
+            return Near(0, at, at)
+        return Near(row["documents"], row["newest"], row["oldest"])
+
+    async def matches(self, span: Span, most: int) -> list[Position]:
+        query = self._place.query(self._wanted, self._filters, span)
+        rows = await self._tx.fetch(_MATCHES, *self._owner, query, self._filters, most)
+        return [Position(row["at"], row["id"]) for row in rows]
+
+    async def in_order(self, span: Span, after: Position, most: int) -> list[Position]:
+        query = self._place.query(self._wanted, self._filters, span)
+        rows = await self._tx.fetch(
+            _IN_ORDER, *self._owner, query, self._filters, span.start, after.at, after.id, most
+        )
+        return [Position(row["at"], row["id"]) for row in rows]
+
+
 def _hits(rows: Sequence[Row], wanted: Sequence[Word]) -> list[SearchHit]:
-    return [
-        SearchHit(row["id"], row["score"], highlights(row["text"], wanted), row["fields"])
-        for row in rows
-    ]
+    return [SearchHit(row["id"], highlights(row["text"], wanted), row["fields"]) for row in rows]
 
 
-def _cursor(row: Row) -> str:
-    return encode_cursor(Position(row["score"], row["at"], row["id"]))
-
-
-def _columns(org_id: UUID, collection: str, documents: Sequence[Document]) -> tuple[list[Any], ...]:
+def _columns(place: Place, documents: Sequence[Document]) -> tuple[list[Any], ...]:
     """The arrays for _INDEX: ids, texts, fields, times, vectors."""
-    scope = _scope(org_id, collection)
+    times = [microseconds(document.at) for document in documents]
     return (
         [document.id for document in documents],
         [_storable(document.text) for document in documents],
         [dict(document.fields) for document in documents],
-        [microseconds(document.at) for document in documents],
+        times,
         [
-            _tsvector(terms(document.text), (scope, *_field_terms(document.fields)))
-            for document in documents
+            place.vector(document.text, document.fields, at)
+            for document, at in zip(documents, times, strict=True)
         ],
     )
-
-
-def _tsvector(found: Sequence[str], marks: Iterable[str]) -> str:
-    """The text form of a tsvector; PostgreSQL keeps 255 positions of a term, up to 16383."""
-    positions: dict[str, list[str]] = {}
-    for term, position in zip(found, chain(_POSITIONS, repeat("16383")), strict=False):
-        positions.setdefault(term, []).append(position)
-    parts = [_quoted(mark) for mark in marks]
-    parts += [f"{_quoted(term)}:{','.join(where[:255])}" for term, where in positions.items()]
-    return " ".join(parts)
-
-
-def _tsquery(wanted: Sequence[Word], marks: Iterable[str]) -> str:
-    parts = [_quoted(mark) for mark in marks]
-    for word in wanted:
-        parts += [_quoted(term) for term in word.terms]
-        if word.prefix is not None:
-            parts.append(f"{_quoted(word.prefix)}:*")
-    return " & ".join(dict.fromkeys(parts))
-
-
-# Terms of texts never contain '='.
-
-
-def _scope(org_id: UUID, collection: str) -> str:
-    return "=" + _digest(f"{org_id}/{collection}")
-
-
-def _field_terms(fields: Mapping[str, str]) -> list[str]:
-    return ["=" + _digest(f"{name}\0{value}") for name, value in fields.items()]
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=9).hexdigest()
-
-
-def _quoted(term: str) -> str:
-    if term.isalnum():
-        return f"'{term}'"
-    escaped = term.replace("\\", "\\\\").replace("'", "''")
-    return f"'{escaped}'"
 
 
 def _storable(text: str) -> str:

@@ -33,6 +33,9 @@ _PIECE = re.compile(
 )
 
 
+_ONE_UNSPACED = re.compile(f"[{_UNSPACED}]")
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A term and where in the text (as `normal` returned it) it stands."""
@@ -108,6 +111,12 @@ def words(query: str) -> list[Word]:
             pairs = dict.fromkeys(run[offset : offset + 2] for offset in range(len(run) - 1))
             found[Word(tuple(pairs), literal=piece[0])] = None
     return list(found)
+
+
+@lru_cache(maxsize=1 << 16)
+def is_unspaced(character: str) -> bool:
+    """Whether this character is of a script without spaces, and so begins pairs."""
+    return _ONE_UNSPACED.fullmatch(character) is not None
 
 
 @lru_cache(maxsize=1 << 16)

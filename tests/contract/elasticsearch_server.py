@@ -7,7 +7,6 @@ Elasticsearch understands them the same way is proved by TEST_ELASTICSEARCH_URL 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
 from aiohttp import web
@@ -91,28 +90,23 @@ class ElasticsearchServer:
                 items.append({"delete": {"status": status}})
         return answer({"errors": False, "items": items})
 
-    def _found(self, index: str, query: dict[str, Any]) -> list[tuple[str, dict[str, Any], float]]:
-        found = []
-        for key, source in self.indices.get(index, {}).items():
-            score = score_of(query, source)
-            if score is not None:
-                found.append((key, source, score))
-        return found
+    def _found(self, index: str, query: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        documents = self.indices.get(index, {})
+        return [(key, source) for key, source in documents.items() if matches(query, source)]
 
     async def _search(self, request: web.Request, index: str) -> web.Response:
         body = await request.json()
         assert request.query["ignore_unavailable"] == "true"
         included = request.query["_source_includes"].split(",")
-        rows = [
-            ([score, source["at"], source["id"]], source)
-            for _, source, score in self._found(index, body["query"])
-        ]
+        assert body["sort"] == [{"at": "desc"}, {"id": "asc"}]
+        found = self._found(index, body["query"])
+        rows = [([source["at"], source["id"]], source) for _, source in found]
         rows.sort(key=lambda row: sort_key(row[0]))
         if after := body.get("search_after"):
             rows = [row for row in rows if sort_key(row[0]) > sort_key(after)]
         hits = [
             {
-                "_score": sort[0],
+                "_score": None,
                 "_source": {name: source[name] for name in included},
                 "sort": sort,
             }
@@ -125,27 +119,23 @@ class ElasticsearchServer:
 
     async def _delete_by_query(self, request: web.Request, index: str) -> web.Response:
         found = self._found(index, (await request.json())["query"])
-        for key, _, _ in found:
+        for key, _ in found:
             del self.indices[index][key]
         return answer({"deleted": len(found), "failures": []})
 
 
-def sort_key(sort: list[Any]) -> tuple[float, int, str]:
-    return (-sort[0], -sort[1], sort[2])
+def sort_key(sort: list[Any]) -> tuple[int, str]:
+    return (-sort[0], sort[1])
 
 
-def score_of(query: dict[str, Any], source: dict[str, Any]) -> float | None:
-    """None for no match; else the frequency of the terms in relation to the length."""
+def matches(query: dict[str, Any], source: dict[str, Any]) -> bool:
     ((kind, body),) = query.items()
     if kind == "bool":
-        if any(score_of(part, source) is None for part in body["filter"]):
-            return None
-        scores = [score_of(part, source) for part in body["must"]]
-        return None if None in scores else sum(filter(None, scores))
+        return all(matches(part, source) for part in body["filter"])
     ((field, value),) = body.items()
     values = source[field].split() if field == "terms" else source[field]
-    counts = Counter(values if isinstance(values, list) else [values])
+    held = set(values if isinstance(values, list) else [values])
     if kind == "prefix":
-        return 1.0 if any(term.startswith(value) for term in counts) else None
+        return any(term.startswith(value) for term in held)
     assert kind == "term"
-    return counts[value] / len(values) if counts[value] else None
+    return value in held
