@@ -6,7 +6,6 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -14,6 +13,8 @@ from pydantic import (
     StringConstraints,
 )
 from pydantic_core import PydanticCustomError
+
+from shared.instant import Instant
 
 UserRole = Literal["admin", "analyst", "agent", "service"]
 
@@ -131,7 +132,7 @@ class UserPage(_Out):
 class ApiKeyIn(_In):
     name: FilledName
     role: UserRole
-    expires_at: AwareDatetime | None = Field(None, description="null: until it is revoked")
+    expires_at: Instant | None = Field(None, description="null: until it is revoked")
 
 
 class ApiKeyOut(_Out):
@@ -181,7 +182,7 @@ class VerifiedKey(_Out):
 
 
 class RevocationsQuery(_In):
-    since: AwareDatetime | None = Field(None, description="as_of of the poll before")
+    since: Instant | None = Field(None, description="as_of of the poll before")
     cursor: Cursor = None
     limit: int = Field(1000, ge=1, le=5000)
 
