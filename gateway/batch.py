@@ -15,19 +15,21 @@ from uuid import uuid4
 
 import orjson
 import structlog
-from pydantic import ValidationError
 
 from gateway.batch_schemas import BatchIn, BatchItem
 from gateway.kept_answer import KeptAnswer
 from gateway.request_path import normalise
-from shared.errors import Detail, InvalidInput, UpstreamTimeout, render
-from shared.validation import invalid, parse_body
+from shared.errors import Detail, InvalidInput, MalformedRequest, UpstreamTimeout, render
+from shared.json_document import Finding, parse_json, refused
+from shared.validation import validate
 
 BATCH_PATH: Final = "/api/v1/batch"
 CONCURRENCY: Final = 10
 DEADLINE_S: Final = 30.0
 ITEM_LIMIT: Final = 1 << 20  # bytes of an item's answer that are passed on
 TOTAL_LIMIT: Final = 8 << 20  # the same for all items together
+_LARGE: Final = 64 << 10  # bytes of a batch that are read off the event loop
+_ITEM_DEPTH: Final = 2  # an item stands at ("requests", number)
 _SENT: Final = frozenset(
     {"accept", "accept-language", "idempotency-key", "if-match", "if-none-match"}
 )
@@ -70,7 +72,7 @@ async def run_batch(
     Raises MalformedRequest or InvalidInput if the batch as a whole is wrong; a wrong item is
     answered in its place.
     """
-    items = parse_body(BatchIn, body).requests
+    items = await _items(body)
     batch = _Batch(items, execute, deadline)
     try:
         async with asyncio.timeout(deadline), asyncio.TaskGroup() as group:
@@ -82,8 +84,36 @@ async def run_batch(
     return {"responses": batch.answers()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An item as JSON says it, and what of it can't be taken."""
+
+    value: Any
+    findings: Sequence[Finding]
+
+
+async def _items(body: bytes) -> list[_Item]:
+    if not body:
+        raise MalformedRequest("The body is empty. Send a JSON object.")
+    large = len(body) > _LARGE
+    document = await asyncio.to_thread(parse_json, body) if large else parse_json(body)
+    # What stands in an item is that item's answer: see BatchIn.
+    outside = [one for one in document.findings if not _is_inside(one)]
+    if outside:
+        raise refused([finding.detail() for finding in outside])
+    requests = validate(BatchIn, document.value, "body").requests
+    return [
+        _Item(value, [one for one in document.findings if one.path[1] == number])
+        for number, value in enumerate(requests)
+    ]
+
+
+def _is_inside(finding: Finding) -> bool:
+    return len(finding.path) >= _ITEM_DEPTH and finding.path[0] == "requests"
+
+
 class _Batch:
-    def __init__(self, items: Sequence[Any], execute: Execute, deadline: float) -> None:
+    def __init__(self, items: Sequence[_Item], execute: Execute, deadline: float) -> None:
         self._items = items
         self._execute = execute
         self._deadline = deadline
@@ -148,12 +178,11 @@ class _Batch:
         return _failure(error, self._ids[number])
 
 
-def _sub_request(item: Any, request_id: str) -> SubRequest:
+def _sub_request(item: _Item, request_id: str) -> SubRequest:
     """A checked item; InvalidInput or MalformedRequest for what it can't be."""
-    try:
-        parsed = BatchItem.model_validate(item)
-    except ValidationError as error:
-        raise invalid(error.errors(include_url=False), "item") from error
+    if item.findings:
+        raise refused([finding.detail("item", below=_ITEM_DEPTH) for finding in item.findings])
+    parsed: BatchItem = validate(BatchItem, item.value, "item")
     if "#" in parsed.path:
         raise _wrong("path", "holds a '#'", "leave the fragment out")
     if normalise(parsed.path.partition("?")[0].encode()) == BATCH_PATH:

@@ -31,6 +31,7 @@ from gateway.scrapers import Scrapers
 from gateway.websocket_handshake import Handshake
 from gateway.websocket_relay import WebSocketRelay
 from shared.errors import LoomaError, MalformedRequest, render
+from shared.media_type import require_json
 from shared.security import PUBLIC
 
 _NO_FAILURE: Final[Exception | None] = None
@@ -147,6 +148,8 @@ class Edge:
         caller.require(route.scope)
         body = b""
         if route.body_limit:
+            headers = request.headers
+            require_json(headers.getall("content-type"), headers.getall("content-encoding"))
             body = await whole_body(request, route.body_limit, self._stall)
         data = await route.handler(OwnCall(request, caller.principal, address, request.id, body))
         more += admission.origin_lines(request.headers)

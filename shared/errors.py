@@ -13,6 +13,7 @@
     ├── TooManyRequests         429     + Retry-After
     ├── RequestTimeout          408     the request came too slowly
     ├── UriTooLong              414
+    ├── UnsupportedMediaType    415     not JSON by its headers, or in another coding
     ├── ExpectationFailed       417     an Expect other than 100-continue
     ├── UpgradeRequired         426     the path is a WebSocket
     ├── HeadersTooLarge         431     too many header fields, or too long
@@ -30,6 +31,7 @@ stable; docs/api.md lists them and a test compares.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -44,7 +46,11 @@ class Detail:
     fix: str
 
     def to_json(self) -> dict[str, str]:
-        return {"field": self.field, "problem": self.problem, "fix": self.fix}
+        return {
+            "field": _writable(self.field),
+            "problem": _writable(self.problem),
+            "fix": _writable(self.fix),
+        }
 
 
 class LoomaError(Exception):
@@ -67,7 +73,8 @@ class LoomaError(Exception):
     def headers(self) -> dict[str, str]:
         if self.retry_after is None:
             return {}
-        return {"Retry-After": str(max(1, round(self.retry_after)))}
+        # Rounded up: who comes back before the time is turned away again.
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
 
 
 class ConfigError(LoomaError):
@@ -177,6 +184,24 @@ class UpgradeRequired(LoomaError):
         }
 
 
+class UnsupportedMediaType(LoomaError):
+    """`coding`: whether it is the content coding that is not taken, rather than the media type."""
+
+    status = 415
+    code = 1016
+    name = "unsupported_media_type"
+
+    def __init__(self, message: str, *, details: Sequence[Detail], coding: bool = False) -> None:
+        super().__init__(message, details=details)
+        self.coding = coding
+
+    def headers(self) -> dict[str, str]:
+        """What would be taken (RFC 9110 §15.5.16)."""
+        if self.coding:
+            return {"Accept-Encoding": "identity"}
+        return {"Accept": "application/json"}
+
+
 class StoreError(LoomaError):
     code = 1020
     name = "store_error"
@@ -222,12 +247,17 @@ class InternalError(LoomaError):
     pass
 
 
+def _writable(text: str) -> str:
+    """Half a surrogate pair that a message quotes from a request can't be written as UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
 def envelope(error: LoomaError, request_id: str) -> dict[str, Any]:
     """The failure body of the HTTP contract."""
     return {
         "code": error.code,
         "error": error.name,
-        "message": error.message,
+        "message": _writable(error.message),
         "details": [detail.to_json() for detail in error.details],
         "request_id": request_id,
     }

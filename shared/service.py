@@ -6,6 +6,7 @@ scopes, validation, the error envelope, logs, traces and the graceful stop.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -28,6 +29,7 @@ from shared.background import running_beside
 from shared.config import Config
 from shared.envelope import error_response, json_response, success
 from shared.errors import (
+    Detail,
     LoomaError,
     MalformedRequest,
     MethodNotAllowed,
@@ -37,6 +39,7 @@ from shared.errors import (
     UpstreamTimeout,
 )
 from shared.home import internal_token_secret
+from shared.media_type import require_json
 from shared.openapi import describe
 from shared.security import InternalTokens, Principal
 from shared.server import listen, serving
@@ -48,6 +51,8 @@ log = structlog.get_logger()
 
 INTERNAL_TOKEN_HEADER = "x-internal-token"  # noqa: S105 - a header's name
 DEADLINE_HEADER = "x-deadline-ms"  # milliseconds that the caller still waits
+_DEADLINE = re.compile("[0-9]{1,9}")
+_LARGE_BODY = 64 << 10  # bytes; reading more of them takes longer than others should wait
 _READY_TIMEOUT_S = 2.0
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
@@ -254,8 +259,8 @@ class BaseAIService(Generic[S]):
                     state=self.state,
                     principal=principal,
                     params=parse_params(params),
-                    query=parse_query(endpoint.query, request.query_string),
-                    body=parse_body(endpoint.body, request.body),
+                    query=parse_query(endpoint.query, request.raw_url.partition(b"?")[2]),
+                    body=await _read_body(endpoint.body, request),
                     request_id=request_id,
                     request=request,
                 ),
@@ -322,6 +327,16 @@ def _not_allowed(request: Request) -> MethodNotAllowed:
     return MethodNotAllowed("This path doesn't take that method.", allowed=allowed)
 
 
+async def _read_body(model: type[BaseModel] | None, request: Request) -> Any:
+    if model is None:
+        return None
+    headers = request.headers
+    require_json(headers.getall("content-type", []), headers.getall("content-encoding", []))
+    if len(request.body) < _LARGE_BODY:
+        return parse_body(model, request.body)
+    return await asyncio.to_thread(parse_body, model, request.body)
+
+
 async def in_time(
     deadline: str | None, handler: Callable[[Call[S]], Awaitable[Any]], call: Call[S]
 ) -> Any:
@@ -332,8 +347,11 @@ async def in_time(
     """
     if deadline is None:
         return await handler(call)
-    if not (deadline.isascii() and deadline.isdigit()):
-        raise MalformedRequest("X-Deadline-Ms is not a number of milliseconds. Send digits.")
+    if not _DEADLINE.fullmatch(deadline):
+        problem, fix = "is not a number of milliseconds", "send 1 to 9 digits"
+        raise MalformedRequest(
+            f"X-Deadline-Ms {problem}; {fix}.", details=[Detail("X-Deadline-Ms", problem, fix)]
+        )
     if int(deadline) == 0:
         raise UpstreamTimeout("The deadline of this request has passed; nothing was done.")
     try:

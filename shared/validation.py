@@ -11,14 +11,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.errors import Detail, InvalidInput, MalformedRequest, NotFound
+from shared.json_document import read_json, refused
 
-_MAX_DETAILS = 50
 _FIXES = {
     "missing": "add this field",
     "extra_forbidden": "remove this field or correct its name",
     "int_parsing": "send a whole number",
     "int_type": "send a whole number",
     "float_parsing": "send a number",
+    "finite_number": "send a number of at most 1.7e308, or null",
     "bool_parsing": "send true or false",
     "string_type": "send a string",
     "uuid_parsing": "send a UUID such as 3f2a7c1e-9d1b-4c58-8d1f-0a4a8c1f5b11",
@@ -31,30 +32,33 @@ _FIXES = {
 }
 
 
-def parse_body(model: type[BaseModel] | None, body: bytes) -> Any:
-    """The validated body; None where the route takes none.
+def parse_body(model: type[BaseModel], body: bytes) -> Any:
+    """The validated body.
 
-    Raises MalformedRequest (400) for what is not JSON, InvalidInput (422) for wrong values.
+    Raises MalformedRequest (400) for what is not JSON, UnsupportedMediaType (415) for JSON in
+    another encoding than UTF-8, InvalidInput (422) for wrong values.
     """
-    if model is None:
-        return None
     if not body:
         raise MalformedRequest("The body is empty. Send a JSON object.")
+    return validate(model, read_json(body), "body")
+
+
+def validate(model: type[BaseModel], value: Any, where: str) -> Any:
+    """`value`, as `read_json` gives it, by `model`; InvalidInput that names each wrong field."""
     try:
-        return model.model_validate_json(body)
+        return model.model_validate(value)
     except ValidationError as error:
-        findings = error.errors(include_url=False)
-        if findings[0]["type"] == "json_invalid":
-            raise MalformedRequest(
-                "The body is not valid JSON.",
-                details=[Detail("body", findings[0]["msg"], "send well-formed UTF-8 JSON")],
-            ) from error
-        raise invalid(findings, "body") from error
+        raise invalid(error.errors(include_url=False), where) from error
 
 
 def parse_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Path parameters, percent-decoded once; NotFound for a control character, which no id has."""
-    values = {name: unquote(value) for name, value in params.items()}
+    """Path parameters, percent-decoded once; NotFound for what no id has: a control character, or
+    bytes that are no UTF-8.
+    """
+    try:
+        values = {name: unquote(value, errors="strict") for name, value in params.items()}
+    except UnicodeDecodeError:
+        raise NotFound("There is no such path: an id is percent-encoded UTF-8.") from None
     if any(character < " " for value in values.values() for character in value):
         raise NotFound("There is no such path: an id holds no control characters.")
     return values
@@ -66,9 +70,18 @@ def _refuse_control(name: str, value: str) -> None:
         raise InvalidInput(f"{name}: {problem}; {fix}", details=[Detail(name, problem, fix)])
 
 
-def parse_query(model: type[BaseModel] | None, query_string: str) -> Any:
-    """The validated query; a parameter given twice is refused rather than guessed at."""
-    pairs = parse_qsl(query_string, keep_blank_values=True)
+def parse_query(model: type[BaseModel] | None, query_string: bytes) -> Any:
+    """The validated query; a parameter given twice is refused rather than guessed at.
+
+    `query_string` as it came; MalformedRequest (400) if it is not UTF-8 once decoded.
+    """
+    try:
+        pairs = parse_qsl(query_string.decode(), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        wrong = Detail("query", "is not UTF-8 once decoded", "percent-encode UTF-8")
+        raise MalformedRequest(
+            f"The query {wrong.problem}; {wrong.fix}.", details=[wrong]
+        ) from None
     values: dict[str, str] = {}
     for name, value in pairs:
         if name in values:
@@ -88,10 +101,7 @@ def parse_query(model: type[BaseModel] | None, query_string: str) -> Any:
 
 def invalid(findings: Sequence[ErrorDetails], where: str) -> InvalidInput:
     """InvalidInput with one detail per finding, at most 50."""
-    details = [detail(finding, where) for finding in findings[:_MAX_DETAILS]]
-    first = details[0]
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return InvalidInput(f"{first.field}: {first.problem}; {first.fix}{more}", details=details)
+    return refused([detail(finding, where) for finding in findings])
 
 
 def detail(finding: ErrorDetails, where: str) -> Detail:

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from ai_services.auth.api_keys import NewApiKey
 from ai_services.auth.profile import Profile
 from ai_services.auth.revocations import Changes
+from shared.instant import Instant
 
 UserRole = Literal["admin", "analyst", "agent", "service"]
 
@@ -149,7 +149,7 @@ class UserPage(_Out):
 class ApiKeyIn(_In):
     name: FilledName
     role: UserRole
-    expires_at: AwareDatetime | None = Field(None, description="null: until it is revoked")
+    expires_at: Instant | None = Field(None, description="null: until it is revoked")
 
 
 class ApiKeyOut(_Out):
@@ -211,7 +211,7 @@ class VerifiedKey(_Out):
 
 
 class RevocationsQuery(_In):
-    since: AwareDatetime | None = Field(None, description="as_of of the poll before")
+    since: Instant | None = Field(None, description="as_of of the poll before")
     cursor: Cursor = None
     limit: int = Field(1000, ge=1, le=5000)
 

@@ -10,6 +10,7 @@ from ai_services.portrait.figures import Figures, seconds
 from ai_services.portrait.metrics import METRICS
 from ai_services.portrait.period import Period, PeriodType, Status
 from ai_services.portrait.service import Computed, Point, Portrait, Summary
+from shared.instant import Day
 
 PeriodKey = Annotated[
     str,
@@ -44,8 +45,8 @@ class ComputeIn(_In):
 
     period_type: Literal[PeriodType, "all"] = "all"
     period_key: PeriodKey | None = Field(None, description="one period; not with from or to")
-    from_: dt.date | None = Field(None, alias="from", description="unset = from the first call")
-    to: dt.date | None = Field(None, description="inclusive; unset = to the last call")
+    from_: Day | None = Field(None, alias="from", description="unset = from the first call")
+    to: Day | None = Field(None, description="inclusive; unset = to the last call")
 
 
 class PeriodItem(BaseModel):

@@ -15,7 +15,13 @@ import pytest
 from gateway.batch import ITEM_LIMIT, SubRequest, run_batch
 from gateway.batch_schemas import BatchIn, BatchItem, BatchItemOut, BatchOut
 from gateway.kept_answer import KeptAnswer
-from shared.errors import Forbidden, InvalidInput, MalformedRequest, TooManyRequests
+from shared.errors import (
+    Forbidden,
+    InvalidInput,
+    MalformedRequest,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
 
 JSON = ((b"content-type", b"application/json"),)
 
@@ -142,9 +148,42 @@ async def test_a_wrong_item_is_answered_in_its_place(item: Any, field: str, stat
 
 
 @pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        ('{"method":"POST","path":"/x","body":{"n":18446744073709551616}}', "body.n"),
+        ('{"method":"POST","path":"/x","body":{"n":1e400}}', "body.n"),
+        ('{"method":"POST","path":"/x","body":[NaN]}', "body.0"),
+        ('{"method":"POST","path":"/x","body":{"n":1,"n":2}}', "body.n"),
+        ('{"method":"POST","path":"/x","body":"\\ud83d"}', "body"),
+        ('{"method":"POST","path":"/x","path":"/y"}', "path"),
+        ("1e400", "item"),
+        ('"\\udc00"', "item"),
+        ('{"method":"GET","path":"/x","headers":{"accept":"a","accept":"b"}}', "headers.accept"),
+    ],
+)
+async def test_an_item_that_nobody_could_write_is_answered_in_its_place(
+    item: str, field: str
+) -> None:
+    platform = Platform()
+    body = f'{{"requests":[{{"method":"GET","path":"/1"}},{item}]}}'.encode()
+    answers = (await run_batch(body, platform.execute))["responses"]
+    assert [answer["status"] for answer in answers] == [200, 422]
+    assert answers[1]["body"]["details"][0]["field"] == field
+
+
+async def test_a_large_batch_is_read_beside_the_others() -> None:
+    platform = Platform()
+    items = [{"method": "POST", "path": "/x", "body": "语" * 3000} for _ in range(50)]
+    assert {answer["status"] for answer in await platform.send(*items)} == {200}
+
+
+@pytest.mark.parametrize(
     ("body", "error"),
     [
         (b"", MalformedRequest),
+        (b'{"requests":[{"method":"GET","path":"/x"}],"requests":[]}', InvalidInput),
+        (b'{"requests":[], "a":1e400}', InvalidInput),
+        ('{"requests":[]}'.encode("utf-16"), UnsupportedMediaType),
         (b"[", MalformedRequest),
         (b"[]", InvalidInput),
         (b"{}", InvalidInput),

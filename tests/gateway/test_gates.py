@@ -204,6 +204,24 @@ async def test_a_batch_is_its_requests_one_by_one(gated: Platform) -> None:
     assert (await gated.client.post("/api/v1/batch", json={"requests": items})).status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("content", "headers", "tells"),
+    [
+        (b"a,b", {"Content-Type": "text/csv"}, ("accept", "application/json")),
+        (b"{}", {"Content-Type": "application/json; charset=gbk"}, ("accept", "application/json")),
+        (gzip.compress(b"{}"), {"Content-Encoding": "gzip"}, ("accept-encoding", "identity")),
+        ("{}".encode("utf-16"), {}, ("accept", "application/json")),
+    ],
+)
+async def test_a_batch_is_json_in_utf_8_as_it_is(
+    gated: Platform, content: bytes, headers: dict[str, str], tells: tuple[str, str]
+) -> None:
+    bearer = gated.auth.bearer("analyst")
+    got = await gated.client.post("/api/v1/batch", content=content, headers={**bearer, **headers})
+    assert (got.status_code, got.json()["error"]) == (415, "unsupported_media_type")
+    assert got.headers[tells[0]] == tells[1]
+
+
 async def test_the_items_of_a_batch_count_for_limits(gated: Platform) -> None:
     bearer = gated.auth.bearer(sub=f"user:{uuid4()}")
     items = [{"method": "GET", "path": "/tight"}] * 5

@@ -1,6 +1,7 @@
 """A service over a real socket: authentication, validation, envelope, drain."""
 
 import asyncio
+import gzip
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,9 +159,91 @@ async def test_bad_bodies_name_field_problem_and_fix(served, content, status, fi
     assert field is None or (details[0]["field"] == field and details[0]["fix"])
 
 
+@pytest.mark.parametrize(
+    ("content", "field", "problem"),
+    [
+        (b'{"text": "a", "text": "b"}', "text", "given twice"),
+        (b'{"text": "a", "more": {"x": 1, "x": 2}}', "more.x", "given twice"),
+        (b'{"text": 1e400}', "text", "not a finite number"),
+        (b'{"text": "a", "more": NaN}', "more", "not a finite number"),
+        (b'{"text": "a", "more": [99999999999999999999]}', "more.0", "beyond 64 bits"),
+        (b'{"text": "a\\ud83d"}', "text", "surrogate"),
+        (b'{"text": "a", "a\\udc00b": 1}', "a?b", "surrogate"),
+    ],
+)
+async def test_what_a_later_step_could_not_write_is_named(served, content, field, problem) -> None:
+    client, _ = served
+    answer = await client.post("/api/v1/echo", content=content, headers=token(ADMIN))
+    assert answer.status_code == 422
+    detail = answer.json()["details"][0]
+    assert (detail["field"], problem in detail["problem"]) == (field, True)
+
+
+JSON = b'{"text": "x"}'
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (JSON, {}),
+        (JSON, {"Content-Type": "application/json"}),
+        (JSON, {"Content-Type": 'Application/JSON ; Charset="UTF-8"'}),
+        (JSON, {"Content-Type": "application/merge-patch+json;charset=utf8"}),
+        (JSON, {"Content-Encoding": "identity"}),
+        (b"\xef\xbb\xbf" + JSON, {"Content-Type": "application/json; charset=utf-8"}),
+    ],
+)
+async def test_json_in_utf_8_is_taken_whatever_it_is_called(served, content, headers) -> None:
+    client, _ = served
+    answer = await client.post("/api/v1/echo", content=content, headers=token(ADMIN) | headers)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "field", "tells"),
+    [
+        (gzip.compress(JSON), {"Content-Encoding": "gzip"}, "Content-Encoding", "accept-encoding"),
+        (JSON, {"Content-Encoding": "identity, br"}, "Content-Encoding", "accept-encoding"),
+        (JSON, {"Content-Encoding": "DEFLATE"}, "Content-Encoding", "accept-encoding"),
+        (JSON, {"Content-Type": "application/json; charset=gbk"}, "Content-Type", "accept"),
+        (JSON, {"Content-Type": "application/json; charset=utf-16"}, "Content-Type", "accept"),
+        (b"a,b\n", {"Content-Type": "text/csv"}, "Content-Type", "accept"),
+        (
+            b"text=x",
+            {"Content-Type": "application/x-www-form-urlencoded"},
+            "Content-Type",
+            "accept",
+        ),
+        (b"--b--", {"Content-Type": "multipart/form-data; boundary=b"}, "Content-Type", "accept"),
+        (JSON, {"Content-Type": "json"}, "Content-Type", "accept"),
+        (gzip.compress(JSON), {}, "body", "accept"),
+        (JSON.decode().encode("utf-16"), {}, "body", "accept"),
+        (JSON.decode().encode("utf-16-le"), {}, "body", "accept"),
+    ],
+)
+async def test_another_coding_or_type_is_415_and_says_what_is_taken(
+    served, content, headers, field, tells
+) -> None:
+    client, _ = served
+    answer = await client.post("/api/v1/echo", content=content, headers=token(ADMIN) | headers)
+    assert (answer.status_code, answer.json()["error"]) == (415, "unsupported_media_type")
+    assert answer.json()["details"][0]["field"] == field
+    assert answer.headers[tells] == (
+        "identity" if tells == "accept-encoding" else "application/json"
+    )
+
+
+@pytest.mark.parametrize("target", ["/api/v1/items/1?limit=%ff",
+                                    "/api/v1/items/1?%ed%a0%80=1"])  # fmt: skip
+async def test_what_is_not_utf_8_is_400(served, target) -> None:
+    client, _ = served
+    answer = await client.get(target, headers=token(AGENT))
+    assert (answer.status_code, answer.json()["error"]) == (400, "malformed_request")
+
+
 async def test_control_characters_are_no_id_and_no_word(served) -> None:
     client, _ = served
-    for path in ("/api/v1/items/%00", "/api/v1/items/a%0Ab"):
+    for path in ("/api/v1/items/%00", "/api/v1/items/a%0Ab", "/api/v1/items/%ff"):
         assert (await client.get(path, headers=token(AGENT))).json()["error"] == "not_found"
     answer = await client.get("/api/v1/items/1?limit=%00", headers=token(AGENT))
     assert (answer.status_code, answer.json()["error"]) == (422, "invalid_input")
@@ -276,11 +359,13 @@ async def test_work_ends_with_its_callers_deadline(tmp_path: Path) -> None:
     async with service.running(port=0) as url, httpx.AsyncClient(base_url=url) as client:
 
         async def status(deadline: str) -> int:
-            headers = {"X-Internal-Token": token, "X-Deadline-Ms": deadline}
+            headers = {"X-Internal-Token": token, "X-Deadline-Ms": deadline.encode()}
             return (await client.get("/endless", headers=headers)).status_code
 
         assert await status("0") == 504
         assert not ended.is_set()
         assert await status("100") == 504
         assert ended.is_set()
-        assert await status("soon") == 400
+        for wrong in ("soon", "", "-1", "1" * 20, "9" * 4301, "1.5", "٣"):
+            assert await status(wrong) == 400
+        assert await status("000000100") == 504

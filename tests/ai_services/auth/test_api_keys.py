@@ -108,12 +108,24 @@ async def test_nobody_grants_more_than_they_may(served, team) -> None:
         ({"name": " \t", "role": "agent"}, "name"),
         ({"name": "k", "role": "anonymous"}, "role"),
         ({"name": "k", "role": "agent", "expires_at": "2030-01-01T00:00:00"}, "expires_at"),
+        ({"name": "k", "role": "agent", "expires_at": 32503680000}, "expires_at"),
+        ({"name": "k", "role": "agent", "expires_at": "9999-12-31T23:59:59-12:00"}, "expires_at"),
+        ({"name": "k", "role": "agent", "expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),
         ({"name": "k", "role": "agent", "admin": True}, "admin"),
     ],
 )
 async def test_a_bad_value_is_named(team, body, field) -> None:
     answer = await team.call("POST", URL, body)
     assert (answer.status_code, answer.json()["details"][0]["field"]) == (422, field)
+
+
+async def test_a_key_may_end_on_the_last_day_there_is(served, team) -> None:
+    body = {"name": "k", "role": "agent", "expires_at": "9999-12-29t23:58:59.999999-00:01"}
+    made = await team.call("POST", URL, body)
+    assert (made.status_code, made.json()["data"]["expires_at"]) == (
+        201,
+        "9999-12-29T23:59:59.999999Z",
+    )
 
 
 @pytest.mark.parametrize("value", ["", "0" * 63, "g" * 64, "0" * 65, "A" * 64])
