@@ -11,11 +11,11 @@ from typing import Final
 from uuid import UUID
 
 from ai_services.auth import audit
-from ai_services.auth.paging import Page, after_row, page
 from ai_services.auth.revocations import Revocations
 from ai_services.auth.store import api_keys as store
 from ai_services.auth.store.api_keys import ApiKey
 from ai_services.auth.user import require_grantable, user_id_of
+from shared.cursor import Listing, Page, dated
 from shared.data_access.ports import Relational
 from shared.errors import Conflict, Detail, InvalidInput, NotFound
 from shared.security import Principal, Role
@@ -77,10 +77,11 @@ class ApiKeys:
         self, principal: Principal, *, limit: int, cursor: str | None
     ) -> Page[ApiKey]:
         """Oldest first, revoked and expired ones too."""
-        after = after_row(cursor)
+        pages = Listing("api_keys", (str(principal.org_id),), dated)
+        after = pages.position(cursor)
         async with self.relational.tenant(principal.org_id, readonly=True) as tx:
             found = await store.listing(tx, principal.org_id, after, limit + 1)
-        return page(found, limit, lambda k: [k.created_at.isoformat(), str(k.key_id)])
+        return pages.page(found, limit, lambda k: [k.created_at, k.key_id])
 
     async def revoke(self, principal: Principal, key_id: UUID) -> None:
         """End a key; the gateways refuse it within 5 s. Revoking it again changes nothing."""

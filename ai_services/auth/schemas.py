@@ -15,6 +15,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from shared.cursor import Cursor
+
 UserRole = Literal["admin", "analyst", "agent", "service"]
 
 
@@ -33,7 +35,6 @@ FilledName = Annotated[Name, StringConstraints(min_length=1)]
 Email = Annotated[str, StringConstraints(max_length=320)]
 # Longer than any password accepted: what it is after normalisation is checked later.
 Password = Annotated[str, Field(max_length=1024, repr=False)]
-Cursor = Annotated[str | None, Field(max_length=300, description="next_cursor of the page before")]
 Limit = Annotated[int, Field(ge=1, le=200)]
 
 
@@ -120,7 +121,7 @@ class UserChangeIn(_In):
 
 class ListQuery(_In):
     limit: Limit = 50
-    cursor: Cursor = None
+    cursor: Cursor | None = None
 
 
 class UserPage(_Out):
@@ -182,7 +183,7 @@ class VerifiedKey(_Out):
 
 class RevocationsQuery(_In):
     since: AwareDatetime | None = Field(None, description="as_of of the poll before")
-    cursor: Cursor = None
+    cursor: Cursor | None = None
     limit: int = Field(1000, ge=1, le=5000)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from ai_services.auth.paging import EPOCH
+from shared.cursor import EPOCH
 from shared.data_access.ports import Row, Transaction
 from shared.security import Role
 
