@@ -73,6 +73,9 @@ class Call(Generic[S]):
 class Endpoint(Generic[S]):
     """One route as data. `query`, `body` and `returns` are pydantic models: wire types.
 
+    `parse` makes `Call.body` of the bytes sent where validating all of them as `body` would not
+    do; `body` then only describes them.
+
     `handler` returns the `data` of the success envelope (a model, or what orjson can write), or an
     HTTPResponse that is sent as it is.
     """
@@ -86,6 +89,7 @@ class Endpoint(Generic[S]):
     body: type[BaseModel] | None = None
     returns: type[BaseModel] | None = None
     status: int = 200
+    parse: Callable[[bytes], Any] | None = None
     body_limit: int = 1 << 20
     tags: Sequence[str] = ()
 
@@ -247,7 +251,7 @@ class BaseAIService(Generic[S]):
                     principal=principal,
                     params=parse_params(params),
                     query=parse_query(endpoint.query, request.query_string),
-                    body=parse_body(endpoint.body, request.body),
+                    body=_body(endpoint, request.body),
                     request_id=request_id,
                     request=request,
                 ),
@@ -297,6 +301,12 @@ def translate_sanic(error: Exception) -> Exception:
             return MalformedRequest("The request is not well-formed HTTP.")
         case _:
             return error
+
+
+def _body(endpoint: Endpoint[S], sent: bytes) -> Any:
+    if endpoint.parse is not None:
+        return endpoint.parse(sent)
+    return parse_body(endpoint.body, sent)
 
 
 async def in_time(
