@@ -299,5 +299,5 @@ def _column(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, values, dtype=pl.Int64)
     try:
         return pl.Series(name, values, dtype=pl.String)
-    except TypeError:  # numbers among the texts
+    except (TypeError, OverflowError):  # numbers among the texts
         return pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String)

@@ -17,7 +17,7 @@ from ai_services.enrichment.service import CallFound, Hit, Outcome, Received, Tr
 from shared.cursor import Cursor, Page
 from shared.data_access.ports import Row
 from shared.ids import MAX_ID_CHARS, Id
-from shared.security import mask_phones
+from shared.phones import mask_phones
 
 CallStatus = Literal[
     "connected", "busy", "no_answer", "power_off", "invalid_number", "rejected", "failed"
