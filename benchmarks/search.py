@@ -32,8 +32,10 @@ from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.presets import load_preset
 from ai_services.enrichment.projections import COLLECTION, transcript_text
 from ai_services.enrichment.read_file import read_calls
-from ai_services.enrichment.service import Enrichment
+from ai_services.enrichment.schemas import CallPage
+from ai_services.enrichment.service import CallFound, calls_of_user
 from benchmarks.ingest import KEY, fresh_organisation, generated
+from shared.cursor import Page
 from shared.data_access.access import StoreUrls, UnifiedDataAccess, open_data_access
 from shared.data_access.ports import Document, Search
 from shared.data_access.terms import Word, terms, words
@@ -201,19 +203,19 @@ async def measure_deep(
 
 
 async def measure_listing(
-    timings: Timings, service: Enrichment, org_id: UUID, user_id: str, rounds: int
+    timings: Timings, data: UnifiedDataAccess, org_id: UUID, user_id: str, rounds: int
 ) -> None:
     cursor = None
     for _ in range(rounds):
-        asked = service.calls_of_user(
-            org_id, user_id, since=None, until=None, cursor=cursor, limit=1000
+        asked = calls_of_user(
+            data.relational, org_id, user_id, since=None, until=None, cursor=cursor, limit=1000
         )
         page = await timings.take("ours", "list_1000", _serialised(asked))
         cursor = page.next_cursor
 
 
-async def _serialised(asked: Awaitable[Any]) -> Any:
-    page = await asked
+async def _serialised(asked: Awaitable[Page[CallFound]]) -> CallPage:
+    page = CallPage.of(await asked)
     page.model_dump_json()
     return page
 
@@ -295,7 +297,7 @@ async def _figures(
     )
     for name, search in searches.items():
         await measure_deep(timings, name, search, org_id, rounds)
-    await measure_listing(timings, Enrichment(data, KEY), org_id, user_id, rounds)
+    await measure_listing(timings, data, org_id, user_id, rounds)
     return found | timings.figures()
 
 

@@ -1,4 +1,4 @@
-"""Who is calling: principals, roles and scopes, internal tokens, masking.
+"""Who is calling: principals, roles and scopes, internal tokens.
 
 A client's token or API key is verified once, by the gateway. What a service sees is an
 internal token: HS256 over the shared secret, audience = the service's name, 60 s of life.
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -198,23 +197,3 @@ def _remember(cache: OrderedDict[Any, Any], key: object, value: object, size: in
     cache.move_to_end(key)
     if len(cache) > size:
         cache.popitem(last=False)
-
-
-# Chinese mobiles, numbers with a country code, landlines with an area code; not dates or ids.
-_PHONE: Final = re.compile(
-    r"(?<![\d.])(?:1[3-9]\d(?:[ -]?\d{4}){2}|\+\d{1,3}[ -]?\d[\d -]{5,14}\d|0\d{2,3}-?\d{7,8})(?!\d)"
-)
-
-
-def mask_phone(phone: str) -> str:
-    """`13812348000` → `138****8000`; shorter numbers keep less, never more than half."""
-    digits = re.sub(r"\D", "", phone)
-    if len(digits) >= 11:
-        return f"{digits[:-8]}****{digits[-4:]}"
-    keep = len(digits) // 4
-    return f"{digits[:keep]}****{digits[len(digits) - keep :] if keep else ''}"
-
-
-def mask_phones(text: str) -> str:
-    """`text` with everything that looks like a phone number masked."""
-    return _PHONE.sub(lambda match: mask_phone(match.group()), text)

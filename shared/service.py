@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
@@ -78,6 +79,9 @@ class Call(Generic[S]):
 class Endpoint(Generic[S]):
     """One route as data. `query`, `body` and `returns` are pydantic models: wire types.
 
+    `parse` makes `Call.body` of the bytes sent where validating all of them as `body` would not
+    do; `body` then only describes them.
+
     `handler` returns the `data` of the success envelope (a model, or what orjson can write), or an
     HTTPResponse that is sent as it is.
     """
@@ -91,6 +95,7 @@ class Endpoint(Generic[S]):
     body: type[BaseModel] | None = None
     returns: type[BaseModel] | None = None
     status: int = 200
+    parse: Callable[[bytes], Any] | None = None
     body_limit: int = 1 << 20
     tags: Sequence[str] = ()
 
@@ -260,7 +265,7 @@ class BaseAIService(Generic[S]):
                     principal=principal,
                     params=parse_params(params),
                     query=parse_query(endpoint.query, request.raw_url.partition(b"?")[2]),
-                    body=await _read_body(endpoint.body, request),
+                    body=await _read_body(endpoint, request),
                     request_id=request_id,
                     request=request,
                 ),
@@ -327,14 +332,16 @@ def _not_allowed(request: Request) -> MethodNotAllowed:
     return MethodNotAllowed("This path doesn't take that method.", allowed=allowed)
 
 
-async def _read_body(model: type[BaseModel] | None, request: Request) -> Any:
+async def _read_body(endpoint: Endpoint[S], request: Request) -> Any:
+    model = endpoint.body
     if model is None:
         return None
     headers = request.headers
     require_json(headers.getall("content-type", []), headers.getall("content-encoding", []))
+    read = endpoint.parse or partial(parse_body, model)
     if len(request.body) < _LARGE_BODY:
-        return parse_body(model, request.body)
-    return await asyncio.to_thread(parse_body, model, request.body)
+        return read(request.body)
+    return await asyncio.to_thread(read, request.body)
 
 
 async def in_time(

@@ -25,7 +25,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from shared.config import Config
-from shared.security import mask_phones
+from shared.phones import mask_phones
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SECRET = re.compile(r"(?i)(bearer\s+)\S+|(//[^:/@\s]*:)[^\s@/]+(?=@)")

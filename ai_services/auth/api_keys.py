@@ -18,13 +18,13 @@ from uuid import UUID
 
 from ai_services.auth import audit
 from ai_services.auth.emails import normalise_email
-from ai_services.auth.paging import Page, after_row, page
 from ai_services.auth.revocations import Revocations
 from ai_services.auth.standing import require_standing
 from ai_services.auth.store import api_keys as store
 from ai_services.auth.store import users
 from ai_services.auth.store.api_keys import ApiKey
 from ai_services.auth.user import require_grantable, user_id_of
+from shared.cursor import Listing, Page, dated
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, Detail, Forbidden, InvalidInput, NotFound
 from shared.security import ROLE_SCOPES, Principal, Role, lesser_role
@@ -99,10 +99,11 @@ class ApiKeys:
         self, principal: Principal, *, limit: int, cursor: str | None
     ) -> Page[ApiKey]:
         """Oldest first, revoked and expired ones too."""
-        after = after_row(cursor)
+        pages = Listing("api_keys", (str(principal.org_id),), dated)
+        after = pages.position(cursor)
         async with self.relational.tenant(principal.org_id, readonly=True) as tx:
             found = await store.listing(tx, principal.org_id, after, limit + 1)
-        return page(found, limit, lambda k: [k.created_at.isoformat(), str(k.key_id)])
+        return pages.page(found, limit, lambda k: [k.created_at, k.key_id])
 
     async def transfer(self, principal: Principal, key_id: UUID, role: Role) -> ApiKey:
         """Hand a living key over to the organisation, with `role` from now on: at most what the

@@ -14,8 +14,8 @@ from datetime import datetime
 from uuid import UUID
 
 from ai_services.auth.chain import Anchor, Broken, Chain, Entry
-from ai_services.auth.paging import Page, before_number, page
 from ai_services.auth.store import audit as store
+from shared.cursor import Listing, Page, number
 from shared.data_access.ports import Relational, Transaction
 
 # No floats: JSON has many spellings of one number, and the database keeps another.
@@ -53,10 +53,11 @@ async def list_entries(
     relational: Relational, org_id: UUID, *, limit: int, cursor: str | None
 ) -> Page[Entry]:
     """Entries, newest first."""
-    before = before_number(cursor)
+    pages = Listing("audit", (str(org_id),), number)
+    before = pages.position(cursor)
     async with relational.tenant(org_id, readonly=True) as tx:
         entries = await store.entries_before(tx, org_id, before, limit + 1)
-    return page(entries, limit, lambda entry: [str(entry.seq)])
+    return pages.page(entries, limit, lambda entry: [entry.seq])
 
 
 async def verify(

@@ -16,12 +16,12 @@ from uuid import UUID
 import orjson
 import structlog
 
-from ai_services.auth.paging import EPOCH, Page, after_subject, page
 from ai_services.auth.store import revocations as store
 from ai_services.auth.store import sessions
 from ai_services.auth.store.api_keys import ApiKey
 from ai_services.auth.store.revocations import Revocation
 from ai_services.auth.user import User
+from shared.cursor import EPOCH, Listing, Page, moment, word
 from shared.data_access.ports import Cache, Relational, Transaction
 from shared.errors import StoreUnavailable
 
@@ -93,10 +93,11 @@ class Revocations:
     async def changes(self, *, since: datetime | None, cursor: str | None, limit: int) -> Changes:
         """Revocations of all organisations at or after `since`, oldest first, that still matter."""
         now = self._clock()
-        after = after_subject(cursor) or (since or EPOCH, "")
+        pages = Listing("revocations", (), lambda at, subject: (moment(at), word(subject)))
+        after = pages.position(cursor) or (since or EPOCH, "")
         async with self._relational.system() as tx:
             rows = await store.listing(tx, after=after, now=now, limit=limit + 1)
-        found = page(rows, limit, lambda r: [r.revoked_at.isoformat(), r.subject])
+        found = pages.page(rows, limit, lambda r: [r.revoked_at, r.subject])
         return Changes(found, now - _OVERLAP)
 
 

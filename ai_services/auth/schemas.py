@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from ai_services.auth.api_keys import NewApiKey
 from ai_services.auth.profile import Profile
 from ai_services.auth.revocations import Changes
+from shared.cursor import Cursor
 from shared.instant import Instant
 
 UserRole = Literal["admin", "analyst", "agent", "service"]
@@ -37,7 +38,6 @@ FilledName = Annotated[Name, StringConstraints(min_length=1)]
 Email = Annotated[str, StringConstraints(max_length=320)]
 # Longer than any password accepted: what it is after normalisation is checked later.
 Password = Annotated[str, Field(max_length=1024, repr=False)]
-Cursor = Annotated[str | None, Field(max_length=300, description="next_cursor of the page before")]
 Limit = Annotated[int, Field(ge=1, le=200)]
 
 
@@ -138,7 +138,7 @@ class UserChangeIn(_In):
 
 class ListQuery(_In):
     limit: Limit = 50
-    cursor: Cursor = None
+    cursor: Cursor | None = None
 
 
 class UserPage(_Out):
@@ -212,7 +212,7 @@ class VerifiedKey(_Out):
 
 class RevocationsQuery(_In):
     since: Instant | None = Field(None, description="as_of of the poll before")
-    cursor: Cursor = None
+    cursor: Cursor | None = None
     limit: int = Field(1000, ge=1, le=5000)
 
 

@@ -19,7 +19,6 @@ from ai_services.auth.bootstrap import BootstrapResult, FirstStart, bootstrap
 from ai_services.auth.chain import Entry
 from ai_services.auth.cleaning import Cleaning
 from ai_services.auth.organisations import Organisations
-from ai_services.auth.paging import Page
 from ai_services.auth.passwords import HashCost, Passwords
 from ai_services.auth.profile import Profile, profile
 from ai_services.auth.revocations import Changes, Revocations
@@ -29,6 +28,7 @@ from ai_services.auth.signing import TokenSigner, TokenTerms
 from ai_services.auth.store.api_keys import ApiKey
 from ai_services.auth.users import Users
 from shared.config import Config
+from shared.cursor import Page
 from shared.data_access.ports import Cache, Relational
 from shared.errors import Forbidden
 from shared.home import data_key

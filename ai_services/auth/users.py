@@ -14,7 +14,6 @@ from uuid import UUID
 
 from ai_services.auth import audit
 from ai_services.auth.emails import require_email
-from ai_services.auth.paging import Page, after_row, page
 from ai_services.auth.passwords import Passwords, require_password
 from ai_services.auth.revocations import Revocations
 from ai_services.auth.sign_in_limit import Charge, SignInLimit
@@ -23,6 +22,7 @@ from ai_services.auth.store import api_keys
 from ai_services.auth.store import users as store
 from ai_services.auth.store.revocations import Revocation
 from ai_services.auth.user import User, require_grantable, user_id_of
+from shared.cursor import Listing, Page, dated
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, Detail, Forbidden, InvalidInput, NotFound, TooManyRequests
 from shared.security import Principal, Role
@@ -48,10 +48,11 @@ class Users:
 
     async def listing(self, principal: Principal, *, limit: int, cursor: str | None) -> Page[User]:
         """Oldest first."""
-        after = after_row(cursor)
+        pages = Listing("users", (str(principal.org_id),), dated)
+        after = pages.position(cursor)
         async with self.relational.tenant(principal.org_id, readonly=True) as tx:
             found = await store.listing(tx, principal.org_id, after, limit + 1)
-        return page(found, limit, lambda u: [u.created_at.isoformat(), str(u.user_id)])
+        return pages.page(found, limit, lambda u: [u.created_at, u.user_id])
 
     async def get(self, principal: Principal, user_id: UUID) -> User:
         async with self.relational.tenant(principal.org_id, readonly=True) as tx:

@@ -13,7 +13,7 @@ from ai_services.enrichment import store
 from ai_services.enrichment.analysis import PooledAnalyzer, analyse_pending, pooled_analyzer
 from ai_services.enrichment.projections import CallGraph, CallSearch
 from ai_services.enrichment.routes import endpoints
-from ai_services.enrichment.service import Enrichment
+from ai_services.enrichment.service import Stores
 from shared.config import Config
 from shared.data_access.access import UnifiedDataAccess, open_data_access
 from shared.data_access.outbox import OutboxRelay
@@ -28,7 +28,7 @@ _POLL_S: Final = 1.0
 _PORTS: Final = frozenset({"relational", "search", "graph", "cache"})
 
 
-def create_service(config: Config) -> BaseAIService[Enrichment]:
+def create_service(config: Config) -> BaseAIService[Stores]:
     return BaseAIService(
         "enrichment",
         config,
@@ -38,9 +38,7 @@ def create_service(config: Config) -> BaseAIService[Enrichment]:
     )
 
 
-async def _open(
-    config: Config, service: BaseAIService[Enrichment], stack: AsyncExitStack
-) -> Enrichment:
+async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExitStack) -> Stores:
     data = await stack.enter_async_context(
         open_data_access(
             store_urls(config, _PORTS),
@@ -63,14 +61,14 @@ async def _open(
     service.background(
         "registry", lambda: announce(data.cache, service.name, service.url, config.service_version)
     )
-    return Enrichment(data, data_key(config))
+    return Stores(data.relational, data.search, data_key(config))
 
 
 class _AnalysisLoop:
     """Analyses what comes in, organisation after organisation, and reports how far behind it is."""
 
     def __init__(
-        self, data: UnifiedDataAccess, analyzer: PooledAnalyzer, service: BaseAIService[Enrichment]
+        self, data: UnifiedDataAccess, analyzer: PooledAnalyzer, service: BaseAIService[Stores]
     ) -> None:
         self._db = data.relational
         self._analyzer = analyzer

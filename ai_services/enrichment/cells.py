@@ -8,28 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import polars as pl
 
+from ai_services.enrichment.json_object import WrittenNumber
 from ai_services.enrichment.presets.preset import Derive, Preset
 from ai_services.enrichment.record import FIELDS
 from ai_services.enrichment.reject import Problem
-from ai_services.enrichment.turns import TurnShape, parse_turns, text_flaw
+from ai_services.enrichment.turns import NOT_FINITE, TurnShape, parse_turns, text_flaw
 from ai_services.enrichment.validate import Failure
 
 _SCALARS: Final = tuple(name for name in FIELDS if name != "turns")
-
-
-class WrittenFloat(float):
-    """A number from JSON that remembers how it was written: 1e3 is not a whole number here."""
-
-    text: str
-
-    def __new__(cls, text: str) -> Self:
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
 
 
 @dataclass(slots=True)
@@ -156,7 +146,9 @@ def _scalars(values: Mapping[str, Any]) -> list[str | None] | Problem:
                 shown = value[:400].encode(errors="replace").decode()
                 return Problem(name, shown, *flaw)
             row.append(value)
-        elif isinstance(value, WrittenFloat):
+        elif isinstance(value, WrittenNumber):
+            if not value.is_finite:
+                return Problem(name, value.text[:400], *NOT_FINITE)
             row.append(value.text)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             row.append(str(value))

@@ -8,6 +8,7 @@ wrong.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -18,24 +19,27 @@ import polars as pl
 
 from ai_services.enrichment.cells import (
     Cells,
-    WrittenFloat,
     cells_from_values,
     derive_cells,
     translate,
 )
 from ai_services.enrichment.columns import judge_unknown, missing_columns
 from ai_services.enrichment.file_format import UTF8_BOM
+from ai_services.enrichment.json_object import parse_object
 from ai_services.enrichment.lines import Block
 from ai_services.enrichment.piece import not_text
 from ai_services.enrichment.presets.preset import Derive, Preset
 from ai_services.enrichment.record import INT_LIMITS, REQUIRED, Turn
 from ai_services.enrichment.reject import Problem
-from ai_services.enrichment.turns import pack_turns
+from ai_services.enrichment.turns import keys_stand_once, pack_turns
 from ai_services.enrichment.validate import Failure
 
 _MAX_UNKNOWN: Final = 1_000  # keys that differ from row to row are no columns
 _HEAD: Final = 1_000
-_NUL: Final = b"\\u0000"
+# A NUL, or a letter that is written as an escape: a key in which one is might stand twice unseen.
+_ODD_ESCAPE: Final = re.compile(rb"\\u00(?:00|[2-7])")
+# Names that no typed decoder takes.
+_UNTYPABLE: Final = re.compile('[\x00-\x1f"\\\\]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class JsonReader:
         self._unknown: set[str] = set()
         self._checked_columns = False
         self._fields = tuple(preset.sources)
+        self._members: tuple[tuple[str, tuple[bytes, ...]], ...] = ()  # and how a line spells them
         self._decode = self._make_decoder()
 
     def read(self, block: Block) -> JsonRows:
@@ -112,17 +117,29 @@ class JsonReader:
         """A decoder for rows that are exactly as they should be; None where none can be typed."""
         sources = self._preset.sources
         distinct = len(set(sources.values())) == len(sources)
-        if self._derive is not None or not self._preset.turns.is_canonical or not distinct:
+        typable = distinct and not any(map(_UNTYPABLE.search, sources.values()))
+        if self._derive is not None or not self._preset.turns.is_canonical or not typable:
             return None
         members: list[Any] = [
             (name, _json_type(name), msgspec.field(default=None, name=source))
             for name, source in sources.items()
         ]
         ignored = (self._preset.ignore | self._unknown) - set(sources.values())
-        members += [
-            (f"unknown_{number}", msgspec.Raw, msgspec.field(default=msgspec.Raw(), name=name))
+        others = {
+            f"unknown_{number}": name
             for number, name in enumerate(sorted(ignored))
+            if not _UNTYPABLE.search(name)
+        }
+        members += [
+            (
+                member,
+                msgspec.Raw | msgspec.UnsetType,
+                msgspec.field(default=msgspec.UNSET, name=name),
+            )
+            for member, name in others.items()
         ]
+        names = [*sources.items(), *others.items()]
+        self._members = tuple((member, _spellings(name)) for member, name in names)
         row = msgspec.defstruct(
             "CallLine",
             members,
@@ -135,20 +152,50 @@ class JsonReader:
         self, lines: Sequence[bytes], first_line: int
     ) -> tuple[Cells, list[tuple[int, bytes]]]:
         decode = self._decode
-        numbers: list[int] = []
+        taken: list[tuple[int, bytes]] = []
         rows: list[Any] = []
         odd: list[tuple[int, bytes]] = []
-        for number, line in enumerate(lines, first_line):
-            if decode is None or _NUL in line:
-                odd.append((number, line))
+        for item in enumerate(lines, first_line):
+            line = item[1]
+            if decode is None or (b"\\u00" in line and _ODD_ESCAPE.search(line)):
+                odd.append(item)
                 continue
             try:
                 rows.append(decode(line))
             except (msgspec.MsgspecError, ValueError, RecursionError):
-                odd.append((number, line))
+                odd.append(item)
             else:
-                numbers.append(number)
+                taken.append(item)
+        if doubtful := self._doubtful([line for _, line in taken], rows):
+            odd = sorted([*odd, *(taken[at] for at in doubtful)])
+            rows = [row for at, row in enumerate(rows) if at not in doubtful]
+            taken = [item for at, item in enumerate(taken) if at not in doubtful]
+        numbers = [number for number, _ in taken]
         return self._typed_cells(numbers, rows), [item for item in odd if item[1].strip()]
+
+    def _doubtful(self, lines: list[bytes], rows: list[Any]) -> set[int]:
+        """Which rows the typed decoder took too easily: a key may stand twice, of which it takes
+        the last, or an unknown value, which it passes over, is no UTF-8.
+
+        In a line a key in quotes stands for nothing but the key, or a text that is the same: the
+        quotes inside of texts are escaped. So keys are counted in all lines at once; line by line
+        only where there are more of one than rows that have it.
+        """
+        text = b"\n".join(lines)
+        doubtful: set[int] = set()
+        if not _is_utf8(text):
+            doubtful.update(at for at, line in enumerate(lines) if not _is_utf8(line))
+        for member, spellings in self._members:
+            absent = (None, msgspec.UNSET)
+            given = sum(value not in absent for value in map(attrgetter(member), rows))
+            if sum(map(text.count, spellings)) > given:
+                doubtful.update(
+                    at for at, line in enumerate(lines) if sum(map(line.count, spellings)) > 1
+                )
+        for at, row in enumerate(rows):
+            if row.turns and not keys_stand_once(lines[at], row.turns):
+                doubtful.add(at)
+        return doubtful
 
     def _typed_cells(self, numbers: list[int], rows: list[Any]) -> Cells:
         columns = [
@@ -223,28 +270,18 @@ class JsonReader:
             raise missing_columns(missing, found)
 
 
-def parse_object(line: bytes) -> dict[str, Any] | Problem:
-    """One line as an object, or why it is none."""
+def _is_utf8(text: bytes) -> bool:
     try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        return not_text(line, "utf-8", error)
-    try:
-        row = json.loads(text, parse_float=WrittenFloat, parse_constant=WrittenFloat)
-    except json.JSONDecodeError as error:
-        near = text[max(0, error.pos - 20) : error.pos + 20]
-        return Problem(
-            "",
-            near,
-            f"is not valid JSON: {error.msg} at character {error.pos + 1}",
-            "write one complete JSON object per line",
-        )
-    except (ValueError, RecursionError) as error:
-        told = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        return Problem("", text[:40], f"is not readable JSON: {told}", "correct the line")
-    if not isinstance(row, dict):
-        return Problem("", text[:40], "is not a JSON object", 'write {"callid": "…", …}')
-    return row
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _spellings(name: str) -> tuple[bytes, ...]:
+    """The name as a JSON key: as it is, and with escapes for what is not ASCII."""
+    plain, escaped = json.dumps(name, ensure_ascii=False).encode(), json.dumps(name).encode()
+    return (plain,) if plain == escaped else (plain, escaped)
 
 
 def _json_type(name: str) -> Any:
@@ -262,5 +299,5 @@ def _column(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, values, dtype=pl.Int64)
     try:
         return pl.Series(name, values, dtype=pl.String)
-    except TypeError:  # numbers among the texts
+    except (TypeError, OverflowError):  # numbers among the texts
         return pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String)

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from shared.errors import InternalError
-from shared.security import mask_phone
+from shared.phones import mask_phone
 
 _NOISE = re.compile(r"[\s().-]")
 

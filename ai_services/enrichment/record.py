@@ -28,7 +28,6 @@ HANGUP_ROBOT: Final = 1
 HANGUP_CUSTOMER: Final = 2
 ROLES: Final = ("customer", "agent")
 
-MAX_ID_CHARS: Final = 64
 PHONE_DIGITS: Final = (3, 20)
 MAX_MS: Final = 86_400_000  # a day; no call lasts longer
 MAX_ROUNDS: Final = 10_000

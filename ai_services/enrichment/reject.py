@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
-from shared.security import mask_phone, mask_phones
+from shared.phones import mask_phone, mask_written
 
 MAX_VALUE_CHARS: Final = 200
 MAX_RAW_CHARS: Final = 2_000
-_LONGEST_NUMBER: Final = 15  # ITU-T E.164
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,42 +40,26 @@ class Reject:
 def make_reject(line: int, problem: Problem, raw: str, phone: str | None = None) -> Reject:
     """Bound and mask what is kept of a rejected row, and make it fit for any store.
 
-    `phone` is the row's number as it stands in `raw`. Where it is not known, or is spelt
-    otherwise there, every run of digits that looks like a number is masked instead.
+    `phone` is the row's number as it stands in `raw`, where it is known: its cell is hidden
+    whatever it holds. Elsewhere in the row, mapped or not, everything that looks like a number is.
     """
-    value = problem.value[:MAX_VALUE_CHARS]
-    if not problem.field:
-        value = mask_phones(value)
-    elif problem.field == "phone":
-        value = _hide(value)
-    # A number must not survive because the end of the text cuts through it.
-    kept = _mask_raw(raw[: MAX_RAW_CHARS + MAX_VALUE_CHARS], problem, phone)[:MAX_RAW_CHARS]
+    value = problem.value[: 2 * MAX_VALUE_CHARS]
+    value = _hide(value) if problem.field == "phone" else mask_written(value)
+    if phone:
+        raw = re.sub(rf"(?<!\d){re.escape(phone)}(?!\d)", lambda found: _hide(found[0]), raw)
     return Reject(
         line=line,
-        field=problem.field,
-        value=_storable(value),
-        problem=problem.problem,
-        fix=problem.fix,
-        raw=_storable(kept),
+        field=_storable(mask_written(problem.field[:MAX_VALUE_CHARS])),
+        value=_storable(value)[:MAX_VALUE_CHARS],
+        problem=_storable(mask_written(problem.problem)),
+        fix=_storable(mask_written(problem.fix)),
+        raw=_storable(mask_written(raw))[:MAX_RAW_CHARS],
     )
 
 
-def _mask_raw(raw: str, problem: Problem, phone: str | None) -> str:
-    if not problem.field:
-        return mask_phones(raw)
-    if phone is None:
-        return raw
-    if phone in raw:
-        return raw.replace(phone, _hide(phone))
-    return mask_phones(raw)
-
-
 def _hide(phone: str) -> str:
-    """A number, or what stands in its place: more digits than a number has are hidden too."""
-    digits = [c for c in phone if c.isdigit()]
-    if not digits:
-        return phone
-    return mask_phone(phone) if len(digits) <= _LONGEST_NUMBER else f"****{''.join(digits[-4:])}"
+    """A number, or what stands in its place."""
+    return mask_phone(phone) if any(map(str.isdigit, phone)) else phone
 
 
 def _storable(text: str) -> str:

@@ -1,48 +1,75 @@
 """Endpoints of the enrichment service: parse, call, respond."""
 
-from typing import Any
+import asyncio
+from uuid import UUID
 
-from ai_services.enrichment import schemas
-from ai_services.enrichment.service import Enrichment
+from ai_services.enrichment import schemas, service
+from ai_services.enrichment.service import Stores
+from ai_services.enrichment.split_records import split_records
+from shared.errors import NotFound
 from shared.service import Call, Endpoint
 
 _BODY_LIMIT = 32 << 20  # a thousand records with their transcripts
 
 
-async def add_calls(call: Call[Enrichment]) -> Any:
-    return await call.state.add_calls(call.org_id, call.body.records)
-
-
-async def list_calls(call: Call[Enrichment]) -> Any:
-    q = call.query
-    return await call.state.calls_of_user(
-        call.org_id, q.user_id, since=q.since, until=q.until, cursor=q.cursor, limit=q.limit
+async def add_calls(call: Call[Stores]) -> schemas.CallsResult:
+    records = await asyncio.to_thread(split_records, call.body, schemas.MAX_RECORDS)
+    stores = call.state
+    return schemas.CallsResult.of(
+        await service.add_calls(stores.relational, stores.data_key, call.org_id, records)
     )
 
 
-async def search_calls(call: Call[Enrichment]) -> Any:
-    q = call.query
-    return await call.state.search(call.org_id, q.q, q.user_id, cursor=q.cursor, limit=q.limit)
+async def list_calls(call: Call[Stores]) -> schemas.CallPage:
+    q: schemas.CallsQuery = call.query
+    return schemas.CallPage.of(
+        await service.calls_of_user(
+            call.state.relational, call.org_id, q.user_id,
+            since=q.since, until=q.until, cursor=q.cursor, limit=q.limit,
+        )
+    )  # fmt: skip
 
 
-async def get_call(call: Call[Enrichment]) -> Any:
-    return await call.state.call(call.org_id, call.params["callid"])
+async def search_calls(call: Call[Stores]) -> schemas.SearchPageOut:
+    q: schemas.SearchQuery = call.query
+    return schemas.SearchPageOut.of(
+        await service.search(
+            call.state, call.org_id, q.q, q.user_id, cursor=q.cursor, limit=q.limit
+        )
+    )
 
 
-async def list_imports(call: Call[Enrichment]) -> Any:
-    return await call.state.imports(call.org_id, call.query.limit, call.query.cursor)
+async def get_call(call: Call[Stores]) -> schemas.CallWithTranscript:
+    return schemas.CallWithTranscript.of_transcribed(
+        await service.call(call.state.relational, call.org_id, call.params["callid"])
+    )
 
 
-async def list_rejects(call: Call[Enrichment]) -> Any:
-    q = call.query
-    return await call.state.rejects(call.org_id, call.params["import_id"], q.cursor, q.limit)
+async def list_imports(call: Call[Stores]) -> schemas.ImportPage:
+    q: schemas.ImportsQuery = call.query
+    return schemas.ImportPage.of(
+        await service.imports(call.state.relational, call.org_id, cursor=q.cursor, limit=q.limit)
+    )
 
 
-endpoints: list[Endpoint[Enrichment]] = [
+async def list_rejects(call: Call[Stores]) -> schemas.RejectPage:
+    q: schemas.RejectsQuery = call.query
+    try:
+        import_id = UUID(call.params["import_id"])
+    except ValueError:
+        raise NotFound("There is no such import in your organisation.") from None
+    return schemas.RejectPage.of(
+        await service.rejects(
+            call.state.relational, call.org_id, import_id, cursor=q.cursor, limit=q.limit
+        )
+    )
+
+
+endpoints: list[Endpoint[Stores]] = [
     Endpoint(
         "POST", "/api/v1/calls", add_calls, "calls:write",
         "Bring in 1 to 1,000 call records; each has its own result",
-        body=schemas.CallsIn, returns=schemas.CallsResult, body_limit=_BODY_LIMIT,
+        body=schemas.CallsIn, returns=schemas.CallsResult, parse=bytes, body_limit=_BODY_LIMIT,
     ),
     Endpoint(
         "GET", "/api/v1/calls", list_calls, "calls:read", "Calls of a user, newest first",

@@ -22,13 +22,13 @@ from ai_services.enrichment.record import (
     ID_FIELDS,
     INT_LIMITS,
     INTENTION_LEVELS,
-    MAX_ID_CHARS,
     MS_FIELDS,
     PHONE_DIGITS,
     REQUIRED,
 )
+from shared.ids import BLANK_LETTERS, MAX_ID_CHARS, UNADDRESSABLE, why_unaddressable
 
-_INVISIBLE: Final = r"[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]"
+_INVISIBLE: Final = rf"[\p{{Cc}}\p{{Cf}}\p{{Co}}\p{{Zl}}\p{{Zp}}{BLANK_LETTERS}]"
 _PHONE: Final = rf"^\+?[0-9]{{{PHONE_DIGITS[0]},{PHONE_DIGITS[1]}}}$"
 
 
@@ -87,6 +87,11 @@ def _id_rules(name: str) -> list[Rule]:
             ),
         ),
         Rule(name, column.str.contains(_INVISIBLE), _explain_invisible),
+        Rule(
+            name,
+            column.str.contains(UNADDRESSABLE),
+            lambda value, _: why_unaddressable(value) or ("can't be read", "write another id"),
+        ),
     ]
 
 
@@ -203,7 +208,8 @@ def _business_rules() -> list[Rule]:
 def _explain_invisible(value: str, _how: Conventions) -> tuple[str, str]:
     if "\0" in value:
         return "contains a NUL character (U+0000)", "remove it"
-    at = next((c for c in value if not c.isprintable()), value[0])
+    hidden = (c for c in value if not c.isprintable() or c in BLANK_LETTERS)
+    at = next(hidden, value[0])
     return f"contains an invisible character (U+{ord(at):04X})", "remove it"
 
 

@@ -1,17 +1,23 @@
 """Wire types of the enrichment service."""
 
 import datetime as dt
+from collections import Counter
 from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ai_services.enrichment.record import (
-    MAX_ID_CHARS,
     MAX_MS,
     MAX_ROUNDS,
     MAX_TURNS,
 )
+from ai_services.enrichment.reject import Reject
+from ai_services.enrichment.service import CallFound, Hit, Outcome, Received, Transcribed
+from shared.cursor import Cursor, Page
+from shared.data_access.ports import Row
+from shared.ids import MAX_ID_CHARS, Id
+from shared.phones import mask_phones
 
 CallStatus = Literal[
     "connected", "busy", "no_answer", "power_off", "invalid_number", "rejected", "failed"
@@ -25,6 +31,10 @@ class TurnOut(BaseModel):
     role: Literal["customer", "agent"]
     at_ms: int | None = Field(None, ge=0, description="milliseconds from the start of the call")
     text: str
+
+    @classmethod
+    def of(cls, turn: dict[str, Any]) -> "TurnOut":
+        return cls(role=turn["role"], at_ms=turn.get("at_ms"), text=mask_phones(turn["text"]))
 
 
 class CallIn(BaseModel):
@@ -66,12 +76,21 @@ class Problem(BaseModel):
     problem: str
     fix: str
 
+    @classmethod
+    def of(cls, reject: Reject) -> "Problem":
+        return cls(field=reject.field, problem=reject.problem, fix=reject.fix)
+
 
 class RecordResult(BaseModel):
     index: int = Field(description="position in `records`, from 0")
     callid: str | None
     status: Literal["inserted", "updated", "unchanged", "duplicate", "rejected"]
     problem: Problem | None = None
+
+    @classmethod
+    def of(cls, index: int, outcome: Outcome) -> "RecordResult":
+        problem = None if outcome.reject is None else Problem.of(outcome.reject)
+        return cls(index=index, callid=outcome.callid, status=outcome.status, problem=problem)
 
 
 class CallsResult(BaseModel):
@@ -81,7 +100,22 @@ class CallsResult(BaseModel):
     duplicates: int
     rejected: int
     import_id: UUID | None = Field(description="where the rejected records are kept; null if none")
+    notes: list[str] = Field(description="what is worth knowing about the records that came in")
     results: list[RecordResult]
+
+    @classmethod
+    def of(cls, received: Received) -> "CallsResult":
+        counts = Counter(outcome.status for outcome in received.outcomes)
+        return cls(
+            inserted=counts["inserted"],
+            updated=counts["updated"],
+            unchanged=counts["unchanged"],
+            duplicates=counts["duplicate"],
+            rejected=counts["rejected"],
+            import_id=received.import_id,
+            notes=list(received.notes),
+            results=[RecordResult.of(*item) for item in enumerate(received.outcomes)],
+        )
 
 
 class CallOut(BaseModel):
@@ -106,39 +140,72 @@ class CallOut(BaseModel):
     analyzer: str | None = Field(description="which analyser and version judged this call")
     llm_analyzed_at: str | None
 
+    @classmethod
+    def of(cls, found: CallFound) -> "CallOut":
+        return cls(**_shown(found))
+
+
+def _shown(found: CallFound) -> dict[str, Any]:
+    """A call as the wire shows it: times local to the organisation, phone numbers masked."""
+    shown = dict(found.row)
+    shown["phone"] = shown.pop("phone_masked")
+    for name in ("started_at", "llm_analyzed_at"):
+        moment: dt.datetime | None = shown[name]
+        shown[name] = None if moment is None else moment.astimezone(found.zone).isoformat()
+    if shown["reason"] is not None:
+        shown["reason"] = mask_phones(shown["reason"])
+    return shown
+
 
 class CallWithTranscript(CallOut):
     turns: list[TurnOut] | None
+
+    @classmethod
+    def of_transcribed(cls, found: Transcribed) -> "CallWithTranscript":
+        turns = None if found.turns is None else [TurnOut.of(turn) for turn in found.turns]
+        return cls(**_shown(found.call), turns=turns)
 
 
 class CallPage(BaseModel):
     calls: list[CallOut]
     next_cursor: str | None
 
+    @classmethod
+    def of(cls, page: Page[CallFound]) -> "CallPage":
+        return cls(calls=[CallOut.of(one) for one in page.items], next_cursor=page.next_cursor)
+
 
 class CallsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    user_id: str = Field(min_length=1, max_length=MAX_ID_CHARS)
+    user_id: Id
     since: str | None = Field(None, alias="from", description="RFC 3339, or a local date; included")
     until: str | None = Field(
         None, alias="to", description="RFC 3339 (excluded), or a local date (that day included)"
     )
     limit: int = Field(50, ge=1, le=1000)
-    cursor: str | None = Field(None, max_length=300)
+    cursor: Cursor | None = None
 
 
 class SearchQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
     q: str = Field(min_length=1, max_length=500, description="words that must all occur")
-    user_id: str | None = Field(None, min_length=1, max_length=MAX_ID_CHARS)
+    user_id: Id | None = None
     limit: int = Field(20, ge=1, le=100)
-    cursor: str | None = Field(None, max_length=1000)
+    cursor: Cursor | None = None
 
 
 class SearchResult(BaseModel):
     callid: str
     highlights: list[str] = Field(description="HTML-escaped; matches stand in <em>")
     call: CallOut
+
+    @classmethod
+    def of(cls, hit: Hit) -> "SearchResult":
+        return cls(
+            callid=hit.call.row["callid"],
+            highlights=[mask_phones(text) for text in hit.highlights],
+            call=CallOut.of(hit.call),
+        )
 
 
 class SearchPageOut(BaseModel):
@@ -147,11 +214,15 @@ class SearchPageOut(BaseModel):
     )
     next_cursor: str | None = Field(description="null on the last page only")
 
+    @classmethod
+    def of(cls, page: Page[Hit]) -> "SearchPageOut":
+        return cls(hits=[SearchResult.of(hit) for hit in page.items], next_cursor=page.next_cursor)
+
 
 class ImportsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(20, ge=1, le=200)
-    cursor: AwareDatetime | None = Field(None, description="next_cursor of the page before")
+    cursor: Cursor | None = None
 
 
 class ImportOut(BaseModel):
@@ -171,11 +242,15 @@ class ImportPage(BaseModel):
     imports: list[ImportOut]
     next_cursor: str | None
 
+    @classmethod
+    def of(cls, page: Page[Row]) -> "ImportPage":
+        return cls(imports=[ImportOut(**row) for row in page.items], next_cursor=page.next_cursor)
+
 
 class RejectsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(100, ge=1, le=1000)
-    cursor: int = Field(0, ge=0, description="last line of the page before")
+    cursor: Cursor | None = None
 
 
 class RejectOut(BaseModel):
@@ -190,3 +265,7 @@ class RejectOut(BaseModel):
 class RejectPage(BaseModel):
     rejects: list[RejectOut]
     next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: Page[Row]) -> "RejectPage":
+        return cls(rejects=[RejectOut(**row) for row in page.items], next_cursor=page.next_cursor)

@@ -187,15 +187,17 @@ async def keep_rejects(
 
 
 async def imports(
-    tx: Transaction, org_id: UUID, limit: int, before: dt.datetime | None
+    tx: Transaction, org_id: UUID, limit: int, before: tuple[dt.datetime, UUID] | None
 ) -> list[Row]:
-    """Newest first."""
+    """Newest first, those before the cursor (started_at, import_id)."""
     return await tx.fetch(
         """SELECT import_id, source, preset, started_at, finished_at, inserted, updated, unchanged,
                   duplicates, rejected
-           FROM import_run WHERE org_id = $1 AND ($3::timestamptz IS NULL OR started_at < $3)
-           ORDER BY started_at DESC LIMIT $2""",
-        org_id, limit, before,
+           FROM import_run
+           WHERE org_id = $1
+             AND ($3::timestamptz IS NULL OR (started_at, import_id) < ($3, $4::uuid))
+           ORDER BY started_at DESC, import_id DESC LIMIT $2""",
+        org_id, limit, *(before or (None, None)),
     )  # fmt: skip
 
 

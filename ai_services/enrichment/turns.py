@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ai_services.enrichment.json_object import Doubled, WrittenNumber, load_json
 from ai_services.enrichment.record import (
     MAX_MS,
     MAX_TRANSCRIPT_CHARS,
@@ -19,6 +20,8 @@ from ai_services.enrichment.record import (
 from ai_services.enrichment.reject import Problem
 
 _decode: Final = msgspec.json.Decoder(list[Turn]).decode
+_UNTIMED: Final = re.compile(rb'"at_ms"\s*:\s*null')
+NOT_FINITE: Final = ("is not a finite number", "write a number within range, or null")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -69,15 +72,26 @@ def pack_turns(turns: list[Turn]) -> Transcript | Problem | None:
     return Transcript(encoded.decode(), customer_turns)
 
 
+def keys_stand_once(line: bytes, turns: list[Turn]) -> bool:
+    """False where a key of these turns may stand twice in the JSON that they were read from."""
+    if line.count(b'"role"') != len(turns) or line.count(b'"text"') != len(turns):
+        return False
+    timed = sum([turn.at_ms is not None for turn in turns])  # a list: this runs for every call
+    times = line.count(b'"at_ms"')
+    return times == timed or (times <= len(turns) and times == timed + len(_UNTIMED.findall(line)))
+
+
 def parse_turns_text(text: str, shape: TurnShape = CANONICAL) -> Transcript | Problem | None:
     """A transcript that stands as JSON in a cell of a table."""
-    if shape.is_canonical and "\\u0000" not in text:
+    if shape.is_canonical and "\\u00" not in text:
         try:
-            return pack_turns(_decode(text))
+            turns = _decode(text)
+            if keys_stand_once(text.encode(), turns):
+                return pack_turns(turns)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             pass  # told below, with the place and the fix
     try:
-        value = json.loads(text)
+        value = load_json(text)
     except (ValueError, RecursionError) as error:
         return _turns_problem(
             text, f"is not JSON ({error})", 'write [{"role": "customer", "at_ms": 0, "text": "…"}]'
@@ -111,6 +125,12 @@ def _parse_turn(item: Any, place: str, shape: TurnShape) -> Turn | Problem:
         return _turns_problem(
             str(item), f"{place} is {_kind(item)}", "write an object with role, at_ms and text"
         )
+    if isinstance(item, Doubled):
+        return _turns_problem(
+            str(item[item.key]),
+            f"{place}.{item.key[:40]} stands twice, with different values",
+            "keep one of them",
+        )
     role = item.get(shape.role)
     role = shape.roles.get(role, role) if isinstance(role, str) else role
     if role not in ROLES:
@@ -119,7 +139,11 @@ def _parse_turn(item: Any, place: str, shape: TurnShape) -> Turn | Problem:
             f"{place}.{shape.role} is {_show(role)}",
             "write customer or agent, or map it under [values.role] in the column map",
         )
-    at_ms = _parse_offset(item.get(shape.at_ms), shape.unit_ms)
+    offset = item.get(shape.at_ms)
+    if isinstance(offset, WrittenNumber) and not offset.is_finite:
+        problem, fix = NOT_FINITE
+        return _turns_problem(offset.text, f"{place}.{shape.at_ms} {problem}", fix)
+    at_ms = _parse_offset(offset, shape.unit_ms)
     if at_ms is not None and not 0 <= at_ms <= MAX_MS:
         return _turns_problem(
             str(item[shape.at_ms]),

@@ -28,6 +28,7 @@ from ai_services.enrichment.record import (
     CONNECTED,
     FIELDS,
     FRAME_SCHEMA,
+    ID_FIELDS,
     INT_LIMITS,
     MS_FIELDS,
 )
@@ -92,13 +93,21 @@ def _tidy(cells: pl.DataFrame) -> pl.DataFrame:
         if name not in cells.columns or cells.schema[name] == pl.Null:
             columns.append(pl.lit(None, dtype=pl.String).alias(name))
         elif cells.schema[name] == pl.String and name != "turns":
-            stripped = pl.col(name).str.strip_chars()
+            stripped = _text(cells[name]).str.strip_chars()
             columns.append(pl.when(stripped != "").then(stripped).alias(name))
         else:
             columns.append(pl.col(name))
     turns = pl.col("customer_turns") if "customer_turns" in cells.columns else pl.lit(0)
     columns.append(turns.cast(pl.Int64).fill_null(0).alias("customer_turns"))
     return cells.select(columns)
+
+
+def _text(cells: pl.Series) -> pl.Expr:
+    """A column of text; ids in one spelling (NFC), whichever their source writes."""
+    column = pl.col(cells.name)
+    if cells.name in ID_FIELDS and (cells.str.len_bytes() != cells.str.len_chars()).any():
+        return column.str.normalize("NFC")
+    return column
 
 
 def _parse(

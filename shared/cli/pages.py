@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from ai_services.auth.paging import Page
+    from shared.cursor import Page
 
 T = TypeVar("T")
 

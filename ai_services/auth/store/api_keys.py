@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from ai_services.auth.paging import EPOCH
+from shared.cursor import EPOCH
 from shared.data_access.ports import Row, Transaction
 from shared.security import Role, lesser_role
 

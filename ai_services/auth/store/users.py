@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from ai_services.auth.paging import EPOCH
 from ai_services.auth.user import User
+from shared.cursor import EPOCH
 from shared.data_access.ports import Row, Transaction
 
 

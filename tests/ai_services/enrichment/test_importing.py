@@ -129,7 +129,7 @@ HOSTILE = [
 
 async def test_hostile_text_is_kept_to_the_letter(db, org_id, tmp_path) -> None:
     turns = [{"role": "customer", "at_ms": n, "text": text} for n, text in enumerate(HOSTILE)]
-    ids = ["'; DROP TABLE x;--", "<b>1</b>", "😀", "\\N", 'a,b"c']
+    ids = ["'; DROP TABLE x;--", "<b>1<b>", "😀", "NULL", 'a,b"c']
     path = write_jsonl(
         tmp_path / "calls.jsonl", [record(i, task_id=i, user_id=i, turns=turns) for i in ids]
     )

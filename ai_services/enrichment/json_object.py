@@ -1,0 +1,110 @@
+"""Decode JSON without losing what decoders lose: how a number was written, keys that stand twice."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final, Self
+
+from ai_services.enrichment.piece import not_text
+from ai_services.enrichment.reject import Problem
+from shared.ids import MAX_ID_CHARS, one_spelling
+
+_SAFE_DIGITS: Final = 400  # Python refuses to read numbers of more than 4,300
+_WHOLE: Final = re.compile(r"-?[0-9]+")
+
+
+class WrittenNumber(float):
+    """A number that remembers how it was written: 1e3 is not a whole number here."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __repr__(self) -> str:
+        return self.text
+
+    __str__ = __repr__
+
+    @property
+    def is_finite(self) -> bool:
+        """False for NaN, Infinity, and what is beyond a double, as 1e400 is."""
+        return math.isfinite(self) or _WHOLE.fullmatch(self.text) is not None
+
+
+class Doubled(dict[str, Any]):
+    """An object in which `key` stands more than once, with different values."""
+
+    key: str
+
+
+def load_json(text: str) -> Any:
+    """The value of a JSON text; ValueError or RecursionError for what is none."""
+    return json.loads(
+        text,
+        parse_float=WrittenNumber,
+        parse_constant=WrittenNumber,
+        parse_int=_whole_number,
+        object_pairs_hook=_object,
+    )
+
+
+def parse_object(line: bytes) -> dict[str, Any] | Problem:
+    """One line as an object, or why it is none."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        return not_text(line, "utf-8", error)
+    try:
+        row = load_json(text)
+    except json.JSONDecodeError as error:
+        near = text[max(0, error.pos - 20) : error.pos + 20]
+        return Problem(
+            "",
+            near,
+            f"is not valid JSON: {error.msg} at character {error.pos + 1}",
+            "write one complete JSON object per line",
+        )
+    except RecursionError:
+        return Problem("", text[:40], "is nested too deeply", "leave out what is no call record")
+    if not isinstance(row, dict):
+        return Problem("", text[:40], "is not a JSON object", 'write {"callid": "…", …}')
+    if isinstance(row, Doubled):
+        shown = json.dumps(row[row.key], default=str)[:400]
+        return Problem(row.key, shown, "stands twice, with different values", "keep one of them")
+    return row
+
+
+def callid_of(record: bytes) -> str | None:
+    """The callid in a record that was not taken, if it has one that can be shown."""
+    row = parse_object(record)
+    callid = row.get("callid") if isinstance(row, dict) else None
+    if isinstance(callid, bool) or not isinstance(callid, str | int):
+        return None
+    shown = one_spelling(str(callid).strip())
+    return shown if shown.isprintable() and 0 < len(shown) <= MAX_ID_CHARS else None
+
+
+def _whole_number(text: str) -> int | WrittenNumber:
+    return int(text) if len(text) <= _SAFE_DIGITS else WrittenNumber(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) == len(pairs):
+        return row
+    for key, value in pairs:
+        if not _same(row[key], value):
+            doubled = Doubled(row)
+            doubled.key = key
+            return doubled
+    return row
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are written alike: 1, 1.0 and true differ."""
+    return type(one) is type(other) and repr(one) == repr(other)
