@@ -70,7 +70,7 @@ from shared.home import internal_token_secret
 from shared.registry import announce
 from shared.reload_messages import last_reload
 from shared.security import SELF, InternalTokens
-from shared.server import listen, serving
+from shared.server import handed_over, listen, serving
 from shared.stores import store_urls
 
 SERVICES: Final = ("auth", "enrichment", "portrait")
@@ -123,12 +123,15 @@ class Gateway:
     async def running(self, host: str | None = None, port: int | None = None) -> AsyncIterator[str]:
         """Serve inside the block; yields the base URL. Port 0 takes a free one."""
         host = host or self.config.bind_host
-        sock = listen(
-            host,
-            self.config.gateway_port if port is None else port,
-            "GATEWAY_PORT",
-            shared=self.worker is not None,
-        )
+        if port is None and self.config.listen_fd is not None:
+            sock = handed_over(self.config.listen_fd)
+        else:
+            sock = listen(
+                host,
+                self.config.gateway_port if port is None else port,
+                "GATEWAY_PORT",
+                shared=self.worker is not None,
+            )
         url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{sock.getsockname()[1]}"  # noqa: S104 - compared, not bound
         self.draining = False
         async with AsyncExitStack() as stack:

@@ -147,6 +147,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ENRICHMENT_PORT", "8214", "port of the enrichment service", "8214", _port),
     Setting("PORTRAIT_PORT", "8215", "port of the portrait service", "8215", _port),
     Setting(
+        "LISTEN_FD",
+        None,
+        "descriptor of a listening socket that the process gets from whoever starts it; unset = it "
+        "opens its port itself",
+        "3",
+        _positive,
+    ),
+    Setting(
         "DATABASE_URL",
         None,
         "PostgreSQL 15 or newer; unset = embedded",
@@ -360,6 +368,7 @@ class Config:
     auth_port: int
     enrichment_port: int
     portrait_port: int
+    listen_fd: int | None
     database_url: str | None = field(repr=False)
     database_pool_size: int
     graph_url: str | None = field(repr=False)

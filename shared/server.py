@@ -26,17 +26,9 @@ def listen(host: str, port: int, setting: str, *, shared: bool = False) -> socke
     `shared`: other processes of the same user listen on the port as well, and the kernel spreads
     connections over them.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((host, port))
-        sock.listen(1024)
-        sock.setblocking(False)
+        return listening(host, port, shared=shared)
     except OSError as error:
-        sock.close()
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(
                 f"{setting}: port {port} on {host} is taken by {holder(port)}. "
@@ -46,6 +38,39 @@ def listen(host: str, port: int, setting: str, *, shared: bool = False) -> socke
             f"{setting}: can't listen on {host}:{port}: {error.strerror}. "
             "Check BIND_HOST and the port."
         ) from error
+
+
+def listening(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """As `listen`; OSError if the port can't be had. Port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+        sock.listen(1024)  # of two that bound at once one is refused here
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def handed_over(descriptor: int) -> socket.socket:
+    """The listening socket that whoever started this process gave it; ConfigError if it is none."""
+    try:
+        sock = socket.socket(fileno=descriptor)
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.detach()  # whosever it is
+            raise OSError(errno.EINVAL, "it does not listen")
+    except OSError as error:
+        raise ConfigError(
+            f"LISTEN_FD: descriptor {descriptor} is no listening socket: {error.strerror}. "
+            "Leave LISTEN_FD out: the process opens its port itself then."
+        ) from error
+    sock.set_inheritable(False)
+    sock.setblocking(False)
     return sock
 
 

@@ -43,7 +43,7 @@ from shared.home import internal_token_secret
 from shared.media_type import require_json
 from shared.openapi import describe
 from shared.security import InternalTokens, Principal
-from shared.server import listen, serving
+from shared.server import handed_over, listen, serving
 from shared.telemetry import Metrics
 from shared.validation import parse_body, parse_params, parse_query
 
@@ -168,8 +168,11 @@ class BaseAIService(Generic[S]):
     async def running(self, host: str | None = None, port: int | None = None) -> AsyncIterator[str]:
         """Serve inside the block; yields the base URL. Port 0 takes a free one."""
         host = host or self.config.bind_host
-        wanted = self.config.port_of(self.name) if port is None else port
-        sock = listen(host, wanted, f"{self.name.upper()}_PORT")
+        if port is None and self.config.listen_fd is not None:
+            sock = handed_over(self.config.listen_fd)
+        else:
+            wanted = self.config.port_of(self.name) if port is None else port
+            sock = listen(host, wanted, f"{self.name.upper()}_PORT")
         bound = sock.getsockname()[1]
         shown = self.config.advertise_host if host == self.config.bind_host else host
         self.url = f"http://{'127.0.0.1' if shown == '0.0.0.0' else shown}:{bound}"  # noqa: S104 - compared, not bound

@@ -54,15 +54,18 @@ async def list_imports(call: Call[Stores]) -> schemas.ImportPage:
 
 async def list_rejects(call: Call[Stores]) -> schemas.RejectPage:
     q: schemas.RejectsQuery = call.query
-    try:
-        import_id = UUID(call.params["import_id"])
-    except ValueError:
-        raise NotFound("There is no such import in your organisation.") from None
     return schemas.RejectPage.of(
         await service.rejects(
-            call.state.relational, call.org_id, import_id, cursor=q.cursor, limit=q.limit
+            call.state.relational, call.org_id, _import_id(call), cursor=q.cursor, limit=q.limit
         )
     )
+
+
+def _import_id(call: Call[Stores]) -> UUID:
+    try:
+        return UUID(call.params["import_id"])
+    except ValueError:
+        raise NotFound("There is no such import in your organisation.") from None
 
 
 endpoints: list[Endpoint[Stores]] = [

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.cli.launch import GO
+from shared.cli.ports import Address
 from shared.config import process_environment
 
 _TAIL_BYTES = 16 * 1024
@@ -20,12 +22,16 @@ _TAIL_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run: a module with `__main__`, the settings of its own and where it will serve."""
+    """What to run: a module with `__main__`, the settings of its own and where it will serve.
+
+    `address` is where the supervisor opens its socket; None for a process that opens its own.
+    """
 
     name: str
     module: str
     url: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    address: Address | None = None
 
 
 class Child:
@@ -38,11 +44,19 @@ class Child:
         self.started = time.time()
 
     @classmethod
-    async def spawn(cls, program: Program, log: Path, patience_s: float) -> Child:
+    async def spawn(
+        cls, program: Program, log: Path, patience_s: float, sock: socket.socket | None = None
+    ) -> Child:
         """Start it up to the point where only the word to go is missing.
 
-        `patience_s` is how long it may take to stop by itself should the supervisor die.
+        `patience_s` is how long it may take to stop by itself should the supervisor die. `sock` is
+        the listening socket that it gets.
         """
+        settings = dict(program.settings)
+        given: tuple[int, ...] = ()
+        if sock is not None:
+            given = (sock.fileno(),)
+            settings["LISTEN_FD"] = str(sock.fileno())
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -54,7 +68,8 @@ class Child:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=descriptor,
                 stderr=descriptor,
-                env=process_environment(**program.settings),
+                env=process_environment(**settings),
+                pass_fds=given,
                 start_new_session=True,
             )
         finally:

@@ -11,11 +11,11 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from shared.cli import ports
 from shared.cli.child import Program
 from shared.cli.opened import embedded
+from shared.cli.ports import Address, claim
 from shared.cli.run_state import RunFiles, Running, RunState
 from shared.cli.store_keeper import StoreKeeper
 from shared.cli.supervisor import Phase, Status, Supervisor
@@ -43,21 +43,17 @@ class Platform:
 
 def programs(config: Config, settings: dict[str, str]) -> list[list[Program]]:
     """The gateway, which stops first, and the services; ConfigError if GATEWAY_PORT is taken."""
-    host = config.bind_host
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-    gateway_port = ports.fixed(host, config.gateway_port, "GATEWAY_PORT")
-    taken = {gateway_port}
+    own = {**settings, "LOOMA_HOME": str(config.home)}
 
-    def program(name: str, module: str, port: int) -> Program:
-        taken.add(port)
-        own = {**settings, f"{name.upper()}_PORT": str(port), "LOOMA_HOME": str(config.home)}
-        return Program(name, module, f"http://{shown}:{port}", own)
+    def program(name: str, module: str, setting: str = "") -> Program:
+        address = Address(config.bind_host, config.port_of(name), setting)
+        return Program(name, module, address.url, own, address)
 
-    services = [
-        program(name, f"ai_services.{name}", ports.preferred(host, config.port_of(name), taken))
-        for name in SERVICES
-    ]
-    return [[program("gateway", "gateway", gateway_port)], services]
+    gateway = program("gateway", "gateway", "GATEWAY_PORT")
+    claim(Address(config.bind_host, config.gateway_port, "GATEWAY_PORT")).close()
+    if config.gateway_workers > 1:  # each opens the port for itself, and the kernel spreads
+        gateway = replace(gateway, address=None)
+    return [[gateway], [program(name, f"ai_services.{name}") for name in SERVICES]]
 
 
 @asynccontextmanager
@@ -85,13 +81,13 @@ async def up(
         patience_s=config.shutdown_seconds + _STOP_MARGIN_S,
         listener=listen,
     )
-    files.write(_state(gateway_url, started, supervisor))
     which = embedded(config)
     stores = EmbeddedStores(config.home, which=which)
     watch: asyncio.Task[None] | None = None
     try:
         # The processes load their code while the stores come up.
         supervisor.start()
+        files.write(_state(gateway_url, started, supervisor))
         if which:
             await stores.start(on_progress=step)
             watch = asyncio.create_task(StoreKeeper(stores, say).run())
@@ -113,7 +109,6 @@ def _state(gateway_url: str, started: float, supervisor: Supervisor) -> RunState
         gateway_url=gateway_url,
         ready=all(status.phase is Phase.READY for status in statuses),
         processes=tuple(
-            Running(s.program.name, s.program.url, s.pid, s.phase.value, s.restarts)
-            for s in statuses
+            Running(s.program.name, s.url, s.pid, s.phase.value, s.restarts) for s in statuses
         ),
     )

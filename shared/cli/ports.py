@@ -1,53 +1,50 @@
-"""Ports for the processes that `looma up` starts."""
+"""The sockets of the processes that `looma up` starts.
+
+The supervisor opens them and hands them over: from the moment at which a port is chosen it is
+taken, and whoever else wants it, another platform that starts in the same second too, finds that
+out and takes the next. Looking first and opening later would leave a moment in between.
+"""
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final
 
-from shared.errors import ConfigError
-from shared.port_holder import holder
+from shared.server import listen, listening
+
+_TRIES: Final = 20
 
 
-def _refusal(host: str, port: int) -> OSError | None:
-    """Why a server could not listen there now, None if it could."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the servers do: a port with connections in TIME_WAIT is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a process shall listen. `setting` names the port if it can't be another one."""
+
+    host: str
+    port: int
+    setting: str = ""
+
+    def with_port(self, port: int) -> Address:
+        return replace(self, port=port)
+
+    @property
+    def url(self) -> str:
+        wildcard = self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+        return f"http://{'127.0.0.1' if wildcard else self.host}:{self.port}"
+
+
+def claim(address: Address) -> socket.socket:
+    """A socket that listens there, or on the next free port where that may be another one.
+
+    ConfigError if it can't be had; OSError for a host without a free port.
+    """
+    if address.setting:
+        return listen(address.host, address.port, address.setting)
+    for port in (address.port, *(0 for _ in range(_TRIES))):
         try:
-            probe.bind((host, port))
+            return listening(address.host, port)
         except OSError as error:
-            return error
-    return None
-
-
-def any_free(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def fixed(host: str, port: int, setting: str) -> int:
-    """The port itself; ConfigError that names `setting` if it can't be had."""
-    refusal = _refusal(host, port)
-    if refusal is None:
-        return port
-    if refusal.errno == errno.EADDRINUSE:
-        raise ConfigError(
-            f"{setting}: port {port} on {host} is taken by {holder(port)}. "
-            f"Stop that one, or choose a free port: {setting}={any_free(host)}"
-        )
-    raise ConfigError(
-        f"{setting}: can't listen on {host}:{port}: {refusal.strerror}. "
-        "Check BIND_HOST and the port."
-    )
-
-
-def preferred(host: str, port: int, taken: Collection[int] = ()) -> int:
-    """The port unless it is taken, then any free one: peers find each other through the registry."""
-    if port not in taken and _refusal(host, port) is None:
-        return port
-    return any_free(host)
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(errno.EADDRINUSE, f"no port of {address.host} is free")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
-from shared.cli import exit_codes
+from shared.cli import exit_codes, ports
 from shared.cli.child import Child, Program
 from shared.errors import ConfigError, LoomaError
 
@@ -35,6 +38,7 @@ class Status:
     """What is known about one program now."""
 
     program: Program
+    url: str  # where it serves in this run
     phase: Phase = Phase.STARTING
     pid: int | None = None
     restarts: int = 0
@@ -71,17 +75,22 @@ class Supervisor:
         self._failure: LoomaError | None = None
         self._children: dict[str, Child] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._sockets: dict[str, socket.socket | None] = {}  # claimed, of programs yet to start
         self._stopping = asyncio.Event()
         self._started = False
         self.statuses: Mapping[str, Status] = {
-            program.name: Status(program) for group in groups for program in group
+            program.name: Status(program, program.url) for group in groups for program in group
         }
 
     def log(self, name: str) -> Path:
         return self._log_dir / f"{name}.log"
 
     def start(self) -> None:
-        """Start every program up to the point where it could serve."""
+        """Start every program up to the point where it could serve; their ports are taken when it
+        returns. ConfigError for one whose port is taken and can't be another.
+        """
+        for name, status in self.statuses.items():
+            self._sockets[name] = _claim(status)
         for name, status in self.statuses.items():
             self._keepers[name] = asyncio.create_task(self._keep(status), name=name)
 
@@ -106,6 +115,9 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop all, group by group; those of one group at once."""
         self._stopping.set()
+        for sock in self._sockets.values():
+            if sock is not None:
+                sock.close()
         for group in self._groups:
             names = [program.name for program in group]
             await asyncio.gather(*(self._stop_one(name) for name in names))
@@ -133,8 +145,12 @@ class Supervisor:
         while not self._stopping.is_set():
             status.phase = Phase.STARTING
             try:
-                child = await Child.spawn(status.program, self.log(name), self._patience_s)
-            except OSError as error:
+                sock = self._sockets.pop(name, None) or _claim(status)
+                with sock or nullcontext():  # closed here then: it is the child's alone
+                    child = await Child.spawn(
+                        status.program, self.log(name), self._patience_s, sock
+                    )
+            except (OSError, ConfigError) as error:
                 delay = self._crashed(status, f"could not be started: {error}", [], 1, 0)
             else:
                 self._children[name] = child
@@ -164,7 +180,7 @@ class Supervisor:
         status.phase = Phase.SERVING
         self._listener(status, "")
         async with httpx.AsyncClient(timeout=3, trust_env=False) as client:
-            while waits_for := await probe(client, status.program.url):
+            while waits_for := await probe(client, status.url):
                 status.waits_for = waits_for
                 await asyncio.sleep(_POLL_S)
         status.phase = Phase.READY
@@ -210,6 +226,18 @@ def crashes_in_a_row(before: int, ran_s: float) -> int:
 def restart_pause(crashes: int, first_s: float = _BACKOFF_S) -> float:
     """Seconds to wait: none for what has just crashed once, then `first_s`, doubled each time."""
     return 0.0 if crashes <= 1 else min(first_s * 2.0 ** (crashes - 2), _BACKOFF_MAX_S)
+
+
+def _claim(status: Status) -> socket.socket | None:
+    """The socket of a program's next run, on the port of the run before if that is free; None for
+    a program that opens its own.
+    """
+    address = status.program.address
+    if address is None:
+        return None
+    sock = ports.claim(address.with_port(urlsplit(status.url).port or address.port))
+    status.url = address.with_port(sock.getsockname()[1]).url
+    return sock
 
 
 async def probe(client: httpx.AsyncClient, url: str) -> str:

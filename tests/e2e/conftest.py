@@ -1,4 +1,4 @@
-"""The whole platform as a fixture; whatever a test leaves behind is killed."""
+"""Whole platforms as fixtures; whatever a test leaves behind is killed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,16 +9,44 @@ import pytest
 from tests.e2e.platform import Platform
 
 
+class Platforms:
+    """Makes platforms, each in a home of its own."""
+
+    def __init__(self, folder: Path, cwd: Path) -> None:
+        self._folder = folder
+        self._cwd = cwd
+        self._made: list[Platform] = []
+
+    def new(self) -> Platform:
+        name = f"home-{len(self._made)}"
+        cwd = self._cwd / name
+        cwd.mkdir()
+        made = Platform(self._folder / name, cwd)
+        self._made.append(made)
+        return made
+
+    def end(self) -> None:
+        for one in self._made:
+            one.run("down")
+            if one.supervisor is not None and one.supervisor.poll() is None:
+                one.supervisor.kill()
+                one.supervisor.wait(10)
+            for process in one.left_over():
+                process.kill()
+
+
 @pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
+def platforms(tmp_path: Path) -> Iterator[Platforms]:
     # Not in pytest's directory: every run of pytest closes that one to other users, and under
     # root PostgreSQL runs as one.
     with TemporaryDirectory(prefix="looma-test-", ignore_cleanup_errors=True) as folder:
-        built = Platform(Path(folder) / "home", tmp_path)
-        yield built
-        built.run("down")
-        if built.supervisor is not None and built.supervisor.poll() is None:
-            built.supervisor.kill()
-            built.supervisor.wait(10)
-        for process in built.left_over():
-            process.kill()
+        built = Platforms(Path(folder), tmp_path)
+        try:
+            yield built
+        finally:
+            built.end()
+
+
+@pytest.fixture
+def platform(platforms: Platforms) -> Platform:
+    return platforms.new()

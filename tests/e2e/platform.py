@@ -37,13 +37,20 @@ class Platform(Looma):
     def up(self, *args: str) -> float:
         """Start in the foreground; the seconds until it was ready and had said so."""
         began = time.monotonic()
+        self.begin(*args)
+        self.await_up()
+        return time.monotonic() - began
+
+    def begin(self, *args: str) -> None:
+        """Start in the foreground, without waiting."""
         command = [*self.command, "up", *args]
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.supervisor = subprocess.Popen(
                 command, env=self.env, cwd=self.cwd, stdout=out, stderr=err
             )
+
+    def await_up(self) -> None:
         assert until(self._is_up, 120), self.err.read_text()
-        return time.monotonic() - began
 
     def _is_up(self) -> bool:
         assert self.supervisor is not None

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from shared.cli import exit_codes
+from tests.e2e.conftest import Platforms
 from tests.e2e.platform import Platform, until
 
 pytestmark = pytest.mark.slow
@@ -127,3 +128,21 @@ def test_taken_service_ports_do_not_matter(platform: Platform) -> None:
         platform.supervisor.terminate()
         assert platform.supervisor.wait(60) == 0
     assert platform.left_over() == []
+
+
+def test_platforms_that_start_in_the_same_second_share_no_port(platforms: Platforms) -> None:
+    """Homes of their own, the same ports wanted: one has them, the others take the next."""
+    several = [platforms.new() for _ in range(3)]
+    for one in several:
+        one.begin()
+    for one in several:
+        one.await_up()
+    seen = [one.json("status") for one in several]
+    assert all(status["ready"] for status in seen)
+    urls = [p["url"] for status in seen for p in status["processes"] if p["url"]]
+    assert len(urls) == len(set(urls)) == 4 * len(several)
+    addresses = [store["address"] for status in seen for store in status["stores"].values()]
+    assert len(addresses) == len(set(addresses))
+    for one in several:  # and none of them speaks to another's services
+        with one.client(one("token").strip()) as client:
+            assert client.get("/api/v1/auth/me").status_code == 200

@@ -7,20 +7,30 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from shared.cli import exit_codes, ports
+from shared.cli import exit_codes
 from shared.cli.child import Program
+from shared.cli.ports import Address, claim
 from shared.cli.supervisor import Phase, Supervisor, crashes_in_a_row, restart_pause
 from shared.errors import ConfigError, LoomaError
 from shared.process import EXIT_CONFIG
+from shared.server import handed_over
 from tests.shared.cli import tiny_service
+
+
+def any_free() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
 
 
 class Tiny:
@@ -33,8 +43,10 @@ class Tiny:
         self.supervisor: Supervisor | None = None
         tiny_service.install(folder)
 
-    def program(self, name: str = "tiny", **behaviour: str) -> Program:
-        port = ports.any_free("127.0.0.1")
+    def program(
+        self, name: str = "tiny", address: Address | None = None, **behaviour: str
+    ) -> Program:
+        port = any_free() if address is None else address.port
         settings = {
             "PYTHONPATH": str(self.folder),
             "TINY_NAME": name,
@@ -42,7 +54,7 @@ class Tiny:
             "TINY_JOURNAL": str(self.journal),
             **behaviour,
         }
-        return Program(name, "tiny", f"http://127.0.0.1:{port}", settings)
+        return Program(name, "tiny", f"http://127.0.0.1:{port}", settings, address)
 
     def supervise(self, *groups: list[Program], patience_s: float = 5) -> Supervisor:
         self.supervisor = Supervisor(
@@ -231,9 +243,105 @@ def test_a_taken_port_names_its_setting() -> None:
         with pytest.raises(
             ConfigError, match=rf"GATEWAY_PORT: port {port} on 127\.0\.0\.1 is taken"
         ):
-            ports.fixed("127.0.0.1", port, "GATEWAY_PORT")
-        assert ports.preferred("127.0.0.1", port) != port
-    assert ports.preferred("127.0.0.1", port) == port
+            claim(Address("127.0.0.1", port, "GATEWAY_PORT"))
+        with claim(Address("127.0.0.1", port)) as other:
+            assert other.getsockname()[1] != port
+    with claim(Address("127.0.0.1", port)) as own:
+        assert own.getsockname()[1] == port
+
+
+def test_of_many_who_want_one_port_at_once_one_has_it_and_the_others_their_own() -> None:
+    wanted, begin = Address("127.0.0.1", any_free()), threading.Barrier(24)
+
+    def want(_number: int) -> socket.socket:
+        begin.wait()
+        return claim(wanted)
+
+    with ThreadPoolExecutor(24) as threads:
+        claimed = list(threads.map(want, range(24)))
+    found = [sock.getsockname()[1] for sock in claimed]
+    assert len(set(found)) == 24
+    assert wanted.port in found
+    assert all(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for sock in claimed)
+    for sock in claimed:
+        sock.close()
+
+
+def test_a_port_with_connections_in_time_wait_is_had_again() -> None:
+    address = Address("127.0.0.1", any_free())
+    with claim(address) as sock:
+        sock.setblocking(True)
+        with socket.create_connection(("127.0.0.1", address.port)) as client:
+            sock.accept()[0].close()  # who closes first waits
+            assert client.recv(1) == b""
+    with claim(address) as again:
+        assert again.getsockname()[1] == address.port
+
+
+async def test_two_platforms_that_want_the_same_ports_both_come_up(tiny: Tiny) -> None:
+    wanted = [Address("127.0.0.1", any_free()) for _ in range(3)]
+    both = [
+        Supervisor(
+            [[tiny.program(f"p{number}", address) for number, address in enumerate(wanted)]],
+            tiny.folder / name, patience_s=5, listener=lambda *_: None,
+        )
+        for name in ("one", "two")
+    ]  # fmt: skip
+    try:
+        for supervisor in both:
+            supervisor.start()
+            supervisor.serve()
+        urls = [status.url for supervisor in both for status in supervisor.statuses.values()]
+        assert len(set(urls)) == 6  # told before anything serves
+        assert urls[:3] == [address.url for address in wanted]
+        for supervisor in both:
+            await supervisor.ready(10)
+    finally:
+        for supervisor in both:
+            await supervisor.stop()
+
+
+async def test_a_program_comes_back_on_its_port_or_says_on_which(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    with taken:
+        supervisor = tiny.supervise(
+            [tiny.program(address=Address("127.0.0.1", taken.getsockname()[1]))]
+        )
+        await supervisor.ready(10)
+        status = supervisor.statuses["tiny"]
+        first = status.url
+        assert first != f"http://127.0.0.1:{taken.getsockname()[1]}"
+    # Its own port counts from now on, not the one wanted first.
+    for _ in range(2):
+        assert status.pid is not None
+        restarts = status.restarts
+        os.kill(status.pid, signal.SIGKILL)
+        assert await until(lambda before=restarts: status.restarts > before)
+        assert await until(lambda: status.phase is Phase.READY)
+        assert status.url == first
+
+
+def test_two_who_need_one_port_are_told_apart(tiny: Tiny) -> None:
+    need = Address("127.0.0.1", any_free(), "TINY_PORT")
+    with claim(need):
+        supervisor = Supervisor(
+            [[tiny.program(address=need)]], tiny.folder, patience_s=1, listener=lambda *_: None
+        )
+        with pytest.raises(ConfigError, match=r"^TINY_PORT: port \d+ on 127.0.0.1 is taken by"):
+            supervisor.start()
+
+
+@pytest.mark.parametrize("kind", ["nothing", "a file", "a socket that does not listen"])
+def test_what_is_handed_over_must_listen(kind: str, tmp_path: Path) -> None:
+    with socket.socket() as sock, (tmp_path / "file").open("wb") as file:
+        sock.bind(("127.0.0.1", 0))
+        descriptor = {"nothing": 9999, "a file": os.dup(file.fileno())}.get(kind, sock.fileno())
+        with pytest.raises(ConfigError, match=r"^LISTEN_FD: descriptor \d+ is no listening socket"):
+            handed_over(descriptor)
+        if kind == "a file":
+            os.close(descriptor)
 
 
 def test_a_grown_log_is_put_aside_and_no_line_lost(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A service process in miniature, written to a folder as the package `tiny`.
 
-Behaviour by environment: TINY_PORT; TINY_EXIT "<seconds>:<code>" ends it; TINY_ONCE names a file
+Behaviour by environment: TINY_PORT, unless LISTEN_FD gives it a socket; TINY_EXIT "<seconds>:<code>" ends it; TINY_ONCE names a file
 whose existence makes TINY_EXIT void (so that only the first run crashes); TINY_STUBBORN ignores
 SIGTERM; TINY_JOURNAL is a file to which it writes when it starts and stops; TINY_NOT_READY makes
 /ready say no; TINY_CHILD starts a grandchild and writes its pid there.
@@ -9,7 +9,7 @@ SIGTERM; TINY_JOURNAL is a file to which it writes when it starts and stops; TIN
 from pathlib import Path
 
 SOURCE = """
-import http.server, json, os, signal, subprocess, sys, threading, time
+import http.server, json, os, signal, socket, subprocess, sys, threading, time
 
 NAME = os.environ.get("TINY_NAME", "tiny")
 
@@ -51,7 +51,11 @@ def main():
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         with open(os.environ["TINY_CHILD"], "w") as file:
             file.write(str(process.pid))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["TINY_PORT"])), Handler)
+    given = os.environ.get("LISTEN_FD")
+    address = ("127.0.0.1", int(os.environ["TINY_PORT"]))
+    server = http.server.ThreadingHTTPServer(address, Handler, bind_and_activate=given is None)
+    if given is not None:
+        server.socket = socket.socket(fileno=int(given))
     server.serve_forever()
 
 if __name__ == "__main__":
