@@ -173,7 +173,7 @@ def test_rejected_rows_are_explained_beside_the_file(looma: Looma) -> None:
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("gbk.csv", "callid,user_id,started_at,call_status\na,张三,2024-03-05T14:20:00Z,busy\n".encode("gbk")),
+        ("gbk.csv", "callid,user_id,started_at,call_status,duration_ms\na,张三,2024-03-05T14:20:00Z,busy,0\n".encode("gbk")),
         ("pretty.json", b'{\n "callid": "a",\n "user_id": "b"\n}\n'),
     ],
 )  # fmt: skip
