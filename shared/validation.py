@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.errors import Detail, InvalidInput, MalformedRequest, NotFound
+from shared.ids import one_spelling
 from shared.json_document import read_json, refused
 
 _FIXES = {
@@ -52,11 +53,13 @@ def validate(model: type[BaseModel], value: Any, where: str) -> Any:
 
 
 def parse_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Path parameters, percent-decoded once; NotFound for what no id has: a control character, or
-    bytes that are no UTF-8.
+    """Path parameters, percent-decoded once, in the one spelling of ids; NotFound for what no id
+    has: a control character, or bytes that are no UTF-8.
     """
     try:
-        values = {name: unquote(value, errors="strict") for name, value in params.items()}
+        values = {
+            name: one_spelling(unquote(value, errors="strict")) for name, value in params.items()
+        }
     except UnicodeDecodeError:
         raise NotFound("There is no such path: an id is percent-encoded UTF-8.") from None
     if any(character < " " for value in values.values() for character in value):

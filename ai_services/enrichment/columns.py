@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ai_services.enrichment.file_format import FileRefused
 from ai_services.enrichment.presets.preset import Preset
 from ai_services.enrichment.record import REQUIRED
 from shared.errors import Detail
+from shared.ids import one_spelling
+from shared.phones import mask_written
+
+_SHOWN: Final = 50
+_SHOWN_CHARS: Final = 100
+# What other systems call the fields that every file needs.
+KNOWN_AS: Final[Mapping[str, tuple[str, ...]]] = {
+    "callid": ("call_id", "uniqueid", "callsid", "sid", "record_id", "uuid", "id",
+               "通话id", "通话编号", "呼叫id", "话单id", "流水号"),
+    "user_id": ("user", "account", "accountcode", "account_id", "agent", "agent_id", "src", "caller",
+                "from", "team", "账号", "账户", "用户id", "坐席", "坐席工号", "坐席id", "员工"),
+    "started_at": ("start", "start_time", "starttime", "calldate", "call_time", "begin_time",
+                   "begincalltime", "date", "time", "timestamp",
+                   "开始时间", "呼叫时间", "通话时间", "通话开始时间", "拨打时间"),
+    "duration_ms": ("duration", "billsec", "call_duration", "talk_time", "talking", "callduration",
+                    "通话时长", "时长", "通话时长(秒)"),
+    "call_status": ("status", "disposition", "call_result", "result", "state", "callstatus",
+                    "呼叫状态", "通话状态", "状态", "呼叫结果", "通话结果", "是否接通"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +80,18 @@ def judge_unknown(unknown: Sequence[str], preset: Preset, *, strict: bool) -> li
     """One warning for all unknown columns, with the nearest known name; or the refusal."""
     if not unknown:
         return []
-    told = ", ".join(_with_suggestion(name, preset) for name in unknown)
+    told = ", ".join(_with_suggestion(name, preset) for name in unknown[:_SHOWN])
+    if len(unknown) > _SHOWN:
+        told += f" and {len(unknown) - _SHOWN} more"
     if strict:
         raise FileRefused(
             f"The file has unknown columns: {told}.",
             details=[
-                Detail(name, "is not a column of a call record", "rename, map, ignore or remove it")
+                Detail(
+                    mask_written(name),
+                    "is not a column of a call record",
+                    "rename, map, ignore or remove it",
+                )
                 for name in unknown
             ],
         )
@@ -72,18 +100,57 @@ def judge_unknown(unknown: Sequence[str], preset: Preset, *, strict: bool) -> li
 
 def missing_columns(missing: Iterable[str], found: Iterable[str]) -> FileRefused:
     """The refusal of a file that lacks required columns."""
-    names, have = list(missing), [name for name in found if name.strip()]
-    told, listed = ", ".join(map(repr, names)), ", ".join(map(repr, have)) or "none"
-    fix = "add the column, or map another one to it in a column map (docs/import.md)"
+    names = list(missing)
+    have = [mask_written(name.strip())[:_SHOWN_CHARS] for name in found if name.strip()]
+    listed = ", ".join(map(repr, have[:_SHOWN])) or "none"
+    if len(have) > _SHOWN:
+        listed += f" and {len(have) - _SHOWN} more"
+    told = ", ".join(map(repr, names))
     return FileRefused(
-        f"The file lacks {told}. Columns found: {listed}. To fix: {fix}.",
-        details=[Detail(name, f"no such column; found: {listed}", fix) for name in names],
+        f"The file lacks {told}. Columns found: {listed}. {_hint(names, have)}",
+        details=[
+            Detail(name, "is no column of the file", _fix_of(likely(name, have))) for name in names
+        ],
     )
+
+
+def _fix_of(source: str | None) -> str:
+    if source is None:
+        return "add the column, or map another one to it in a column map (docs/import.md)"
+    return f"rename {source!r}, or map it in a column map (docs/import.md)"
+
+
+def _hint(names: Sequence[str], have: Sequence[str]) -> str:
+    """A column map to begin with, where a column that is there may be one that is needed."""
+    found = [(name, source) for name in names if (source := likely(name, have))]
+    if not found:
+        with_digits = sum(any(map(str.isdigit, name)) for name in have)
+        if with_digits * 2 > len(have):
+            return "Its first line looks like a call: write the names of the columns above it."
+        return "Add them, or map other columns to them in a column map (docs/import.md)."
+    lines = "\n".join(
+        f"  {name} = {json.dumps(source, ensure_ascii=False)}" for name, source in found
+    )
+    return f"A column map to begin with:\n  [columns]\n{lines}"
+
+
+def likely(name: str, have: Iterable[str]) -> str | None:
+    """The column that probably holds field `name`: by the names it is known by, or by likeness."""
+    by_plain = {_plain(column): column for column in have}
+    for known in (name, *KNOWN_AS.get(name, ())):
+        if (column := by_plain.get(_plain(known))) is not None:
+            return column
+    near = difflib.get_close_matches(_plain(name), by_plain, n=1, cutoff=0.75)
+    return by_plain[near[0]] if near else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_.\-]", "", name).casefold()
 
 
 def fold(name: str) -> str:
     """Column names are the same if they differ only in case and blanks around them."""
-    return name.strip().casefold()
+    return one_spelling(name.strip()).casefold()
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
@@ -95,7 +162,8 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 def _with_suggestion(name: str, preset: Preset) -> str:
     near = nearest(name, preset.reads or preset.sources.values())
-    return f"{name!r} (did you mean {near!r}?)" if near else repr(name)
+    shown = mask_written(repr(name[:_SHOWN_CHARS]))
+    return f"{shown} (did you mean {near!r}?)" if near else shown
 
 
 def _positions(found: Sequence[str], preset: Preset) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Read the start times of calls from a column of text, numbers or timestamps.
 
 Formats: `iso` (RFC 3339 and its common variants: a space for the T, seconds left out,
-`+0800`, `+08`), `unix_s`, `unix_ms`, or a strftime pattern such as `%Y/%m/%d %H:%M:%S`.
+`+0800`, `+08`; a lower-case t and z; leap seconds), `unix_s`, `unix_ms`, or a strftime pattern such as `%Y/%m/%d %H:%M:%S`.
 A time without an offset is an error unless a time zone to assume is given; of a local time
 that occurs twice (clocks going back) the earlier is meant, one that never occurs (clocks
 going forward) is an error.
@@ -16,6 +16,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from shared.errors import InvalidInput
+from shared.instant import parse_instant
+
 ISO: Final = "iso"
 UNIX_UNITS: Final = {"unix_s": 1_000_000, "unix_ms": 1_000}  # microseconds in one
 _UTC_US: Final = pl.Datetime("us", "UTC")
@@ -23,7 +26,7 @@ _EXAMPLE: Final = "2024-03-05T14:20:00+08:00"
 _ISO_AWARE: Final = "%Y-%m-%dT%H:%M:%S%.f%#z"
 _ISO_NAIVE: Final = "%Y-%m-%dT%H:%M:%S%.f"
 _ISO: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[T ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:[.,](\d{1,9}))?)?"
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d|60)(?:[.,](\d{1,9}))?)?"
     r"\s?(Z|z|[+-](?:0\d|1[0-5]):?(?:[0-5]\d)?)?",
     re.ASCII,
 )
@@ -107,6 +110,8 @@ def _one_iso(text: str, timezone: str | None) -> datetime | None:
     match = _ISO.fullmatch(text)
     if match is None:
         return None
+    if match[6] == "60":
+        return _leap_second(text)
     year, month, day, hour, minute = (int(part) for part in match.groups()[:5])
     try:
         naive = datetime(  # noqa: DTZ001 - its zone is found below
@@ -128,6 +133,14 @@ def _one_iso(text: str, timezone: str | None) -> datetime | None:
     aware = naive.replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
     exists = aware.astimezone(ZoneInfo(timezone)).replace(tzinfo=None) == naive
     return aware if exists else None
+
+
+def _leap_second(text: str) -> datetime | None:
+    """The second after it, as Unix time counts; None for a 60th second that never was one."""
+    try:
+        return parse_instant("started_at", text)
+    except InvalidInput:
+        return None
 
 
 def _from_pattern(cells: pl.Series, pattern: str, timezone: str | None) -> pl.Series:

@@ -1,12 +1,10 @@
 """Endpoints of the enrichment service: parse, call, respond."""
 
 import asyncio
-from uuid import UUID
 
 from ai_services.enrichment import schemas, service
 from ai_services.enrichment.service import Stores
 from ai_services.enrichment.split_records import split_records
-from shared.errors import NotFound
 from shared.service import Call, Endpoint
 
 _BODY_LIMIT = 32 << 20  # a thousand records with their transcripts
@@ -56,16 +54,13 @@ async def list_rejects(call: Call[Stores]) -> schemas.RejectPage:
     q: schemas.RejectsQuery = call.query
     return schemas.RejectPage.of(
         await service.rejects(
-            call.state.relational, call.org_id, _import_id(call), cursor=q.cursor, limit=q.limit
+            call.state.relational,
+            call.org_id,
+            call.params["import_id"],
+            cursor=q.cursor,
+            limit=q.limit,
         )
     )
-
-
-def _import_id(call: Call[Stores]) -> UUID:
-    try:
-        return UUID(call.params["import_id"])
-    except ValueError:
-        raise NotFound("There is no such import in your organisation.") from None
 
 
 endpoints: list[Endpoint[Stores]] = [

@@ -193,15 +193,20 @@ async def imports(
 
 
 async def rejects(
-    relational: Relational, org_id: UUID, import_id: UUID, *, cursor: str | None, limit: int
+    relational: Relational, org_id: UUID, import_id: str, *, cursor: str | None, limit: int
 ) -> Page[Row]:
     """Refused rows of an import, in the order of its file."""
-    listing = Listing("rejects", (str(org_id), str(import_id)), number)
+    missing = NotFound("There is no such import in your organisation.")
+    try:
+        known = UUID(import_id)
+    except ValueError:
+        raise missing from None
+    listing = Listing("rejects", (str(org_id), str(known)), number)
     after = listing.position(cursor) or 0
     async with relational.tenant(org_id, readonly=True) as tx:
-        rows = await store.rejects(tx, org_id, import_id, after, limit + 1)
-        if not rows and not await store.has_import(tx, org_id, import_id):
-            raise NotFound("There is no such import in your organisation.")
+        rows = await store.rejects(tx, org_id, known, after, limit + 1)
+        if not rows and not await store.has_import(tx, org_id, known):
+            raise missing
     return listing.page(rows, limit, lambda row: (row["line"],))
 
 

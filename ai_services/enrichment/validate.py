@@ -38,6 +38,12 @@ from ai_services.enrichment.rules import Conventions, Rule, record_rules
 HANGUP_WARNING: Final = (
     "hangup_by is kept for connected calls only; it was dropped from calls that were not."
 )
+SECONDS_NOTE: Final = (
+    "The durations look like seconds: none of the connected calls that came in together lasts a "
+    "whole second in milliseconds. If they are seconds, multiply them by 1,000, or import the file "
+    'with duration_unit = "s" in a column map.'
+)
+_FEW_CALLS: Final = 3  # what one or two calls look like says nothing
 _PHONE_FILLERS: Final = r"[\s()\[\]{}（）\-\u2010-\u2015\u2212]"
 _SECONDS: Final = r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$"
 _INTS: Final = (*INT_LIMITS, "hangup_by")
@@ -83,7 +89,19 @@ def check_cells(
         failures = _explain(cells[bad], flags[bad], table, how, broken_turns or {})
         parsed = parsed.filter(~broken)
     frame, dropped = _finish(parsed)
-    return Checked(frame, failures, [HANGUP_WARNING] if dropped else [])
+    notes = [HANGUP_WARNING] if dropped else []
+    if how.duration_unit == "ms" and _look_like_seconds(frame):
+        notes.append(SECONDS_NOTE)
+    return Checked(frame, failures, notes)
+
+
+def _look_like_seconds(frame: pl.DataFrame) -> bool:
+    """Whether all connected calls are shorter than a second, and some longer than a second if taken
+    as seconds: who talks for 65 ms?
+    """
+    connected = frame.filter(pl.col("call_status") == CONNECTED)["duration_ms"]
+    longest = connected.max()
+    return len(connected) >= _FEW_CALLS and isinstance(longest, int) and 1 < longest < 1_000
 
 
 def _tidy(cells: pl.DataFrame) -> pl.DataFrame:

@@ -4,12 +4,13 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ai_services.portrait.figures import Figures, seconds
 from ai_services.portrait.metrics import METRICS
 from ai_services.portrait.period import Period, PeriodType, Status
 from ai_services.portrait.service import Computed, Point, Portrait, Summary
+from shared.ids import one_spelling
 from shared.instant import Day
 
 PeriodKey = Annotated[
@@ -17,6 +18,10 @@ PeriodKey = Annotated[
     Field(max_length=40, description="2024-W49, 2024-11 or 2024-Q4", examples=["2024-W49"]),
 ]
 Limit = Annotated[int, Field(ge=1, le=520, description="at most this many periods")]
+
+
+def _one_spelling(user_id: str | None) -> str | None:
+    return None if user_id is None else one_spelling(user_id)
 
 
 class _In(BaseModel):
@@ -37,7 +42,9 @@ class TrendQuery(_In):
     period_type: PeriodType = "week"
     limit: Limit = 12
     metric: str = Field(max_length=100, json_schema_extra={"enum": list(METRICS)})
-    user_id: str | None = Field(None, description="unset = all users together")
+    user_id: Annotated[str | None, AfterValidator(_one_spelling)] = Field(
+        None, description="unset = all users together"
+    )
 
 
 class ComputeIn(_In):

@@ -138,5 +138,7 @@ def show_warnings(brought: BroughtIn) -> None:
         say(f"Note: {warning}")
     if brought.cut:
         say("The file ends too soon or is damaged: what came before is in.")
+    if brought.counts.rejected and brought.counts.rejected == brought.counts.rows:
+        say("Not one row came in: all of them were rejected.")
     if brought.rejected_file is not None:
         say(f"Rejected rows, with line, problem and fix: {brought.rejected_file}")

@@ -36,7 +36,7 @@ def import_file(
     """Bring calls in. Importing a file again changes nothing but what is missing or different.
 
     A row that is wrong stays out: FILE.rejected.jsonl says why, and what would be right. Exits 4
-    if the file ends too soon, 1 if none of it can be read.
+    if the file ends too soon, 1 if none of it can be read or every row is rejected.
     """
     from shared.cli.bring_in import Source, show_warnings
     from shared.cli.console import write_json
@@ -49,8 +49,15 @@ def import_file(
         write_json(_document(brought, analysed))
     else:
         _show(brought, analysed)
-    partly = brought.cut or (fail_on_rejects and brought.counts.rejected)
-    raise typer.Exit(exit_codes.PARTLY if partly else exit_codes.OK)
+    raise typer.Exit(_exit_code(brought, fail_on_rejects=fail_on_rejects))
+
+
+def _exit_code(brought: BroughtIn, *, fail_on_rejects: bool) -> int:
+    rejected = brought.counts.rejected
+    if rejected and rejected == brought.counts.rows:
+        return exit_codes.FAILED
+    partly = brought.cut or (fail_on_rejects and rejected)
+    return exit_codes.PARTLY if partly else exit_codes.OK
 
 
 async def _import(

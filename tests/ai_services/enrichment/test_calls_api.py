@@ -261,4 +261,4 @@ async def test_a_database_that_is_down_at_start_or_dies_later_is_503_until_it_is
 
 async def test_readiness_lists_the_stores(api: Api) -> None:
     ready = (await api._client.get("/ready")).json()
-    assert ready["checks"] == {"postgres": "up", "redis": "up"}
+    assert ready["checks"] == {"postgres": "up", "redis": "up", "graph": "up"}

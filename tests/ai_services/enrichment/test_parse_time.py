@@ -41,6 +41,8 @@ def test_every_iso_time_with_an_offset_is_read_exactly(
         "2024-03-05 22:20:00 +08:00",
         "2024-03-05T14:20Z",
         "2024-03-05T14:20:00,000Z",
+        "2024-03-05t14:20:00z",
+        "2024-03-05t22:20:00.000+08:00",
     ],
 )
 def test_common_spellings_are_understood(text: str) -> None:
@@ -69,6 +71,13 @@ def test_what_is_no_time_is_explained(text: str, problem: str) -> None:
     told, fix = explain_time(text, "iso", None)
     assert told == problem
     assert fix
+
+
+@pytest.mark.parametrize(
+    "text", ["2016-12-31T23:59:60Z", "2017-01-01t07:59:60.5+08:00", "2016-12-31 18:59:60-05:00"]
+)
+def test_a_leap_second_is_the_second_after_it(text: str) -> None:
+    assert parse(text) == [utc(2017, 1, 1)]
 
 
 def test_a_time_without_offset_is_read_in_the_zone_given() -> None:

@@ -188,6 +188,61 @@ def test_a_missing_required_column_refuses_the_file(folder: Folder, kind: str) -
     assert "'callid', 'task_id'" in message
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_columns_that_may_be_the_missing_ones_are_told_as_a_map(folder: Folder, kind: str) -> None:
+    names = {
+        "callid": "Call ID",
+        "user_id": "坐席工号",
+        "started_at": "开始时间",
+        "call_status": "disposition",
+    }
+    calls = [{names.get(name, name): value for name, value in call().items()}]
+    data = {"csv": as_csv, "jsonl": as_jsonl, "parquet": parquet}[kind](calls)
+    with pytest.raises(FileRefused) as refused:
+        folder.read(f"calls.{kind}", data)
+    message, details = refused.value.message, refused.value.details
+    assert message.count("Columns found") == message.count("'task_id'") == 1
+    assert [detail.field for detail in details] == [
+        "callid",
+        "user_id",
+        "started_at",
+        "call_status",
+    ]
+    for field, source in names.items():
+        assert f'  {field} = "{source}"' in message
+    assert all("found" not in detail.problem for detail in details)
+
+
+def test_a_first_call_taken_for_the_header_shows_no_number(folder: Folder) -> None:
+    first = b'2001,13800001111,"+86 139 1234 5678",2024-03-05 14:20:00,010-68888888\n'
+    with pytest.raises(FileRefused) as refused:
+        folder.read("Master.csv", first * 2)
+    told = " ".join(
+        [refused.value.message, *(f"{one.problem} {one.fix}" for one in refused.value.details)]
+    )
+    assert "looks like a call" in told
+    assert "138****1111" in told
+    for digits in ("13800001111", "1234 5678", "68888888"):
+        assert digits not in told
+
+
+def test_unknown_columns_that_are_numbers_are_masked(folder: Folder) -> None:
+    batch = folder.read("a.jsonl", as_jsonl([{**call(), "13812345678": 1}]))
+    assert "138****5678" in batch.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("durations", "told"),
+    [([65, 120, 33], True), ([65, 120], False), ([65, 120, 33_000], False), ([1, 1, 1, 0], False)],
+)
+def test_durations_that_look_like_seconds_are_noted(
+    folder: Folder, durations: list[int], told: bool
+) -> None:
+    rows = [call(callid=f"c-{at}", duration_ms=one) for at, one in enumerate(durations)]
+    notes = folder.read("a.csv", as_csv(rows)).warnings
+    assert any("look like seconds" in note for note in notes) == told
+
+
 def test_a_column_that_stands_twice_refuses_the_file(folder: Folder) -> None:
     data = as_csv([call()]).replace(b"task_id", b"callid", 1)
     assert "'callid' stands twice" in refusal(folder, "calls.csv", data)

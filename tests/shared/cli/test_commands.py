@@ -170,6 +170,20 @@ def test_rejected_rows_are_explained_beside_the_file(looma: Looma) -> None:
     looma("import", "calls.jsonl", "--fail-on-rejects", code=exit_codes.PARTLY)
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("gbk.csv", "callid,user_id,started_at,call_status,duration_ms\na,张三,2024-03-05T14:20:00Z,busy,0\n".encode("gbk")),
+        ("pretty.json", b'{\n "callid": "a",\n "user_id": "b"\n}\n'),
+    ],
+)  # fmt: skip
+def test_a_file_of_which_every_row_is_rejected_fails(looma: Looma, name: str, data: bytes) -> None:
+    looma("orgs", "create", name.partition(".")[0])
+    (looma.cwd / name).write_bytes(data)
+    shown = looma.json("import", name, "--no-analyze", code=exit_codes.FAILED)
+    assert shown["rejected"] == shown["rows"] > 0
+
+
 def test_a_damaged_file_is_in_as_far_as_it_goes_and_says_so(looma: Looma) -> None:
     looma("orgs", "create", "acme")
     looma("demo", "--calls", "2000", "--out", "calls.jsonl")
