@@ -8,7 +8,7 @@ COMPILED := $(VENV)/.compiled
 SOURCES := setup.py gateway ai_services shared benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compile uncompiled up down reset test test-all lint fmt bench drills lock
+.PHONY: help setup compile uncompiled up down reset test test-all test-servers lint fmt bench drills lock
 
 help: ## this list
 	@echo "Usage: make TARGET"
@@ -52,6 +52,11 @@ test: setup ## the fast tests
 
 test-all: setup ## all tests, the slow ones too
 	@$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+
+# Named by the parameters of the contract tests, and by the tests that need nothing else.
+test-servers: setup ## what the tests say of Neo4j, Weaviate and Elasticsearch, at TEST_*_URL
+	@$(BIN)/python -m pytest -m "slow or not slow" -k "neo4j or weaviate or elasticsearch or real_servers" \
+	  tests/contract tests/e2e/test_real_servers.py $(ARGS)
 
 lint: setup ## ruff check, ruff format --check, mypy --strict
 	@$(BIN)/ruff check $(SOURCES)

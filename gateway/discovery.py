@@ -67,7 +67,7 @@ class Discovery:
         except (TypeError, ValueError):
             self._note("an entry of the registry is not readable")
             return
-        self._note("up")
+        self._note(await self._written())
         self.gateways = len(found.pop(SERVICE, ()))
         self._take(found, asyncio.get_running_loop().time())
 
@@ -75,6 +75,14 @@ class Discovery:
         for upstreams in self._all.values():
             for upstream in upstreams:
                 upstream.retire()
+
+    async def _written(self) -> str:
+        """'up', or why what can be read can't be written: services that start would stay unknown."""
+        try:
+            await self._cache.ping()
+        except StoreError as error:
+            return error.message
+        return "up"
 
     def _note(self, state: str) -> None:
         if state != self.registry:

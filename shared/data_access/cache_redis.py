@@ -30,6 +30,24 @@ _UNAVAILABLE = (
     exceptions.TryAgainError,
     exceptions.OutOfMemoryError,
 )
+# The first word of an answer that the client has no class for.
+_UNAVAILABLE_CODES = frozenset(
+    {
+        "BUSY",  # a script of somebody's runs too long
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",  # it can't save: a full disk
+        "NOAUTH",  # our credentials: the operator's to repair, as are the next
+        "NOPERM",
+        "NOREPLICAS",  # too few of them are there to be written to
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+        "UNBLOCKED",  # it became a replica
+        "WRONGPASS",
+    }
+)
 DRIVER_ERRORS: tuple[type[BaseException], ...] = (
     exceptions.RedisError,
     exceptions.RedisClusterException,
@@ -44,11 +62,12 @@ if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return count
 """
 _SCAN_PAGE = 1000
+_PING_KEY = "looma:ping"
 _log = structlog.get_logger("looma.store")
 
 
 def classify(error: BaseException) -> Kind:
-    if isinstance(error, _UNAVAILABLE):
+    if isinstance(error, _UNAVAILABLE) or str(error).partition(" ")[0] in _UNAVAILABLE_CODES:
         return StoreUnavailable
     if isinstance(error, exceptions.WatchError):
         return StoreConflict
@@ -153,9 +172,10 @@ class RedisCache:
                 return await self._client.eval(script, len(keys), *keys, *args)
 
     async def ping(self) -> None:
+        """By a write: a replica, or a Redis that can't save, answers PING and refuses all others."""
         await self.guard.ask()
         async with self._bounded():
-            await self._client.ping()
+            await self._client.set(_PING_KEY, b"", px=1000)
 
     async def close(self) -> None:
         await self.guard.close()

@@ -5,9 +5,10 @@ By the type that an answer names, else by its HTTP status.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import elastic_transport
 import elasticsearch
@@ -56,6 +57,12 @@ _BY_TYPE: Final[Mapping[str, Kind]] = MappingProxyType(
         "version_conflict_engine_exception": StoreConflict,
     }
 )
+# What the shards of an index answer in its first moments, before they are started.
+_STARTING: Final = frozenset(
+    {"no_shard_available_action_exception", "search_phase_execution_exception"}
+)
+_PAUSES_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
+_ANSWER = TypeVar("_ANSWER")
 _BY_STATUS: Final[Mapping[int, Kind]] = MappingProxyType(
     {
         401: StoreUnavailable,  # our credentials: the operator's to repair
@@ -96,6 +103,18 @@ def describe(error: BaseException) -> str:
 def is_answer(error: BaseException) -> bool:
     """Whether a running server said this; a proxy before it says 502, 503 or 504."""
     return isinstance(error, elasticsearch.ApiError) and error.meta.status < 502
+
+
+async def once_started(ask: Callable[..., Awaitable[_ANSWER]], **request: Any) -> _ANSWER:
+    """What `ask` answers; waits a second or so for the shards of an index that is just made."""
+    for pause in _PAUSES_S:
+        try:
+            return await ask(**request)
+        except elasticsearch.ApiError as error:
+            if error.meta.status != 503 or error.error not in _STARTING:
+                raise
+        await asyncio.sleep(pause)
+    return await ask(**request)
 
 
 ELASTICSEARCH: Final = Translator("search index", DRIVER_ERRORS, classify, describe=describe)

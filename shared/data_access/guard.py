@@ -7,9 +7,9 @@ refused at once with StoreUnavailable until a probe, every half second, is answe
 
 So no caller shuts a store to others: a query that is too expensive is the first half of the
 evidence at most, and the probe says that the store is well. While the first probe is under way
-other calls wait for what it says (it is answered within milliseconds, or not within a second):
-that is shorter than to find out for themselves. Calls that may take long are a reason to probe
-after two seconds; once the store is down whatever is under way ends.
+other calls wait for what it says (it is answered within milliseconds, or not within two seconds):
+no longer than to find out for themselves. A call that takes more than a second is a reason to
+probe; once the store is down whatever is under way ends.
 
 Each process has guards of its own.
 """
@@ -32,9 +32,9 @@ Probe = Callable[[], Awaitable[bool]]
 
 UP: Final = "up"
 _EVERY_S: Final = 0.5
-_PATIENCE_S: Final = 1.0
+_PATIENCE_S: Final = 2.0  # a server that is cold, or has much to do, needs a second at times
 _STALE_S: Final = 5.0
-_LONG_S: Final = 2.0
+_LONG_S: Final = 1.0
 _RETRY_AFTER_S: Final = 1.0
 _log = structlog.get_logger("looma.store")
 

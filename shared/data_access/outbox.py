@@ -5,7 +5,9 @@ applied: what a killed process had claimed is free again the moment its connecti
 number of relays share the work. It polls once a second: NOTIFY would make every writing
 transaction queue for one lock at its commit.
 
-A store that is down is waited for, however long. An event that fails for any other reason is
+A store that is down is waited for, however long: it is tried every second or two, which costs
+next to nothing while the store's guard knows better, so that what waits goes on as soon as the
+store is back. An event that fails for any other reason is
 tried again with growing pauses, alone, so that its neighbours go through; after five failures it
 becomes a dead letter, and the later events of its key go on.
 """
@@ -31,6 +33,8 @@ from shared.errors import LoomaError, NotFound, StoreUnavailable
 __all__ = ["TOPICS", "DeadLetter", "Depth", "OutboxEvent", "OutboxRelay", "Projection"]
 
 ATTEMPTS = 5
+_LONGEST_S = 30.0
+_STORE_AWAY_S = 2.0
 _log = structlog.get_logger("looma.outbox")
 
 
@@ -137,10 +141,12 @@ class OutboxRelay:
     async def _feed(self, projection: Projection) -> None:
         failures = 0
         while True:
+            longest = _LONGEST_S
             try:
                 applied = await self.drain(projection.name)
             except StoreUnavailable as error:
                 failures += 1
+                longest = _STORE_AWAY_S
                 _log.warning("outbox_waits", projection=projection.name, text=error.message)
             except Exception:  # noqa: BLE001 - the edge of a background task: it outlives any defect
                 failures += 1
@@ -150,7 +156,7 @@ class OutboxRelay:
                 if not applied:
                     await asyncio.sleep(self._poll)
                 continue
-            await asyncio.sleep(_backoff(self._pause, failures))
+            await asyncio.sleep(_backoff(self._pause, failures, longest))
 
     async def _drain_organisation(self, projection: Projection, org_id: UUID) -> int:
         async with self._relational.system() as tx:
@@ -245,7 +251,7 @@ class _Gauges:
             self._lag.labels(projection).set(depth.lag_seconds)
 
 
-def _backoff(first: float, failures: int) -> float:
-    """Seconds before the next attempt: doubling up to 30, the second half of it by chance."""
-    longest = min(30.0, first * 2.0 ** min(failures - 1, 16))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
+def _backoff(first: float, failures: int, longest: float = _LONGEST_S) -> float:
+    """Seconds before the next attempt: doubling up to `longest`, the second half of it by chance."""
+    seconds = min(longest, first * 2.0 ** min(failures - 1, 16))
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing

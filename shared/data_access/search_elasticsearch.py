@@ -29,6 +29,7 @@ from shared.data_access.elasticsearch_errors import (
     ELASTICSEARCH,
     is_answer,
     kind_of,
+    once_started,
 )
 from shared.data_access.guard import Guard
 from shared.data_access.highlight import highlights
@@ -102,7 +103,8 @@ class ElasticsearchSearch:
         if not wanted:
             return SearchPage((), None)
         async with self.guard.call(_READ_SECONDS):
-            answer = await self._client.search(
+            answer = await once_started(
+                self._client.search,
                 index=_index(collection),
                 routing=str(org_id),
                 preference=str(
@@ -131,7 +133,8 @@ class ElasticsearchSearch:
 
     async def count(self, org_id: UUID, collection: str) -> int:
         async with self.guard.call(_READ_SECONDS):
-            answer = await self._client.count(
+            answer = await once_started(
+                self._client.count,
                 index=_index(collection),
                 routing=str(org_id),
                 ignore_unavailable=True,

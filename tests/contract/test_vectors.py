@@ -298,7 +298,7 @@ class TestWeaviateRefusals:
             ("DEADLINE_EXCEEDED", StoreUnavailable),
             ("RESOURCE_EXHAUSTED", StoreUnavailable),
             ("UNAUTHENTICATED", StoreUnavailable),
-            ("PERMISSION_DENIED", StoreError),
+            ("PERMISSION_DENIED", StoreUnavailable),
             ("UNKNOWN", StoreError),
             ("INVALID_ARGUMENT", StoreError),
         ],
