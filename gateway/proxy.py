@@ -36,6 +36,7 @@ from gateway.timeouts import Timeouts
 from gateway.tracing import Trace, Traces
 from gateway.tries import Answered, Patience, ask
 from gateway.upstream import Exchange
+from gateway.witnesses import EVERYBODY
 from shared.errors import UpstreamError
 from shared.security import InternalTokens
 
@@ -141,7 +142,8 @@ class Proxy:
         plan, client = call.plan, call.request.client
         route = plan.route
         # Shed before the body is read: refusing has to be cheap.
-        with plan.shedder.admit(plan.priority, call.principal.org_id) as slot:
+        who = EVERYBODY if call.caller.anonymous else call.principal.org_id
+        with plan.shedder.admit(plan.priority, who) as slot:
             if body is None and client is not None and not client.body_done:
                 reading = time.perf_counter()
                 coming = body_of(call.request, route.body_limit, self._timeouts.stall)

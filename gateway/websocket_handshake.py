@@ -76,12 +76,12 @@ class Handshake:
         return b"HTTP/1.1 101 Switching Protocols\r\n" + head + more + b"\r\n"
 
 
-def read_handshake(headers: Fields, version: str) -> Handshake:
-    """The handshake of a GET. UpgradeRequired if it is none, or of another version of the protocol;
+def read_handshake(headers: Fields, version: str, method: str = "GET") -> Handshake:
+    """A request's handshake. UpgradeRequired if it is none, or of another version of the protocol;
     MalformedRequest if it is one that breaks the rules.
     """
     upgrades = _options(headers.getall("upgrade"))
-    if version != "1.1" or "websocket" not in upgrades:
+    if method != "GET" or version != "1.1" or "websocket" not in upgrades:
         raise UpgradeRequired("This path is a WebSocket. Open it with a WebSocket client.")
     if upgrades != ["websocket"]:
         raise _malformed("Send Upgrade: websocket once, and no other protocol with it.")

@@ -52,9 +52,7 @@ class WebSocketRelay:
             # A proxy in front may take the connection for a WebSocket's from now on, whatever is
             # answered: nothing behind this is read as a request.
             client.keep_alive = False
-        if request.method != "GET":
-            raise UpgradeRequired("A WebSocket is opened by GET, not by HEAD.")
-        handshake = read_handshake(headers, request.version)
+        handshake = read_handshake(headers, request.version, request.method)
         if not all(self._is_at_home(one, headers["host"]) for one in headers.getall("origin")):
             raise Forbidden("Pages of this origin may not open WebSockets here. See CORS_ORIGINS.")
         request.headers = handshake.headers

@@ -99,6 +99,15 @@ async def test_what_is_no_request_but_asks_for_no_body_gets_none(
     assert received.endswith(b"\r\n\r\n")
 
 
+async def test_a_socket_is_not_opened_by_head(gate: Platform) -> None:
+    opens = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")  # fmt: skip
+    received = await exchange(gate.url, lines(gate, "HEAD", "/socket", *opens))
+    assert received.startswith(b"HTTP/1.1 426 ")
+    assert received.endswith(b"\r\n\r\n")
+    assert gate.enrichment.requests == []
+
+
 async def test_services_are_asked_by_get_and_answer_once(gate: Platform) -> None:
     status, fields = await heads(gate, "/things/1")
     assert [one.method for one in gate.enrichment.requests] == ["GET", "GET"]
