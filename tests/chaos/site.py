@@ -17,7 +17,7 @@ import httpx
 import psutil
 import redis.asyncio as aioredis
 
-from shared.embedded.layout import Layout
+from shared.embedded.layout import Layout, free_port
 from shared.embedded.state import read_state
 from shared.embedded.stores import Endpoints, find
 from tests.chaos.postgres_pair import PostgresPair
@@ -34,7 +34,9 @@ class Site(Platform):
 
     def __init__(self, home: Path, cwd: Path, **settings: str) -> None:
         super().__init__(home, cwd)
-        self.env |= {"ACCESS_TOKEN_SECONDS": _TOKEN_SECONDS, "LOG_LEVEL": "info", **settings}
+        # Ports of its own: those of two platforms that start at once must not meet.
+        ports = {f"{name.upper()}_PORT": str(free_port()) for name in SERVICES}
+        self.env |= {"ACCESS_TOKEN_SECONDS": _TOKEN_SECONDS, **ports, **settings}
         self.settings = settings
         self.pair: PostgresPair | None = None  # where PostgreSQL is not the embedded one
         self.tokens: dict[str, str] = {}
@@ -73,13 +75,13 @@ class Site(Platform):
             self.supervisor.wait(10)
         send(self.left_over(), signal.SIGKILL)
 
-    def requests(self, organisation: str = "north", timeout: float = 20.0) -> httpx.AsyncClient:
+    def requests(self, organisation: str = "north", timeout: float = 30.0) -> httpx.AsyncClient:
         """An HTTP client of that organisation's admin."""
         return httpx.AsyncClient(
             base_url=self.url,
             headers={"Authorization": f"Bearer {self.tokens[organisation]}"},
             timeout=timeout,
-            limits=httpx.Limits(max_connections=200),
+            limits=httpx.Limits(max_connections=None),
             trust_env=False,
         )
 
