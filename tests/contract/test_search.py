@@ -526,12 +526,14 @@ class TestRowPolicies:
         org = uuid4()
         search = PostgresSearch(postgres)
         await search.index(org, C, [Document(f"c{n}", f"word{n} common") for n in range(3000)])
-        query = Place(org, C).query(words("common"), {}, Span.around(0, 3))
+        where, what = Place(org, C).query(words("common"), {}, Span.around(0, 3))
         async with postgres.system() as tx:
             await tx.execute(search_postgres._PLANNER)
-            plan = await tx.fetch("EXPLAIN " + search_postgres._MATCHES, org, C, query, {}, 10)
+            plan = await tx.fetch(
+                "EXPLAIN " + search_postgres._MATCHES, org, C, where, what, {}, 10
+            )
             walk = await tx.fetch(
-                "EXPLAIN " + search_postgres._IN_ORDER, org, C, query, {}, 0, 10, "", 10
+                "EXPLAIN " + search_postgres._IN_ORDER, org, C, what, {}, 0, 10, "", 10
             )
         assert any("search_document_terms" in row["QUERY PLAN"] for row in plan)
         assert any("search_document_at" in row["QUERY PLAN"] for row in walk)
