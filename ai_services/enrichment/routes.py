@@ -70,12 +70,13 @@ endpoints: list[Endpoint[Stores]] = [
         body=schemas.CallsIn, returns=schemas.CallsResult, parse=bytes, body_limit=_BODY_LIMIT,
     ),
     Endpoint(
-        "GET", "/api/v1/calls", list_calls, "calls:read", "Calls of a user, newest first",
+        "GET", "/api/v1/calls", list_calls, "calls:read",
+        "Calls of a user, newest first, up to 1,000 a page",
         query=schemas.CallsQuery, returns=schemas.CallPage,
     ),
     Endpoint(
         "GET", "/api/v1/calls/search", search_calls, "calls:search",
-        "Search transcripts, Chinese and English",
+        "Search transcripts, Chinese and English, newest first",
         query=schemas.SearchQuery, returns=schemas.SearchPageOut,
     ),
     Endpoint(

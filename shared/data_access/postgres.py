@@ -25,7 +25,7 @@ from shared.data_access.postgres_transaction import PostgresTransaction, is_lost
 from shared.errors import StoreUnavailable
 
 Proxy = asyncpg.pool.PoolConnectionProxy
-_MIGRATION_SECONDS = 600.0
+_MIGRATION_SECONDS = 3600.0  # one file that writes millions of rows anew
 _CAUGHT: tuple[type[BaseException], ...] = DRIVER_ERRORS + NETWORK_ERRORS
 
 

@@ -49,9 +49,9 @@ SELECT count(*) AS documents, min(at) AS oldest, max(at) AS newest FROM (
 """
 _MATCHES = """
 SELECT at, id FROM search_document
-WHERE terms @@ $3::text::tsquery AND fields @> $4
+WHERE terms @@ $3::text::tsquery AND terms @@ $4::text::tsquery AND fields @> $5
   AND org_id IS NOT DISTINCT FROM $1 AND collection IS NOT DISTINCT FROM $2
-LIMIT $5
+LIMIT $6
 """
 # In the order of the index over time; IS TRUE keeps the planner from that over the terms.
 _IN_ORDER = """
@@ -187,12 +187,12 @@ class _Documents(search_walk.Source):
         return Near(row["documents"], row["newest"], row["oldest"])
 
     async def matches(self, span: Span, most: int) -> list[Position]:
-        query = self._place.query(self._wanted, self._filters, span)
-        rows = await self._tx.fetch(_MATCHES, *self._owner, query, self._filters, most)
+        queries = self._place.query(self._wanted, self._filters, span)
+        rows = await self._tx.fetch(_MATCHES, *self._owner, *queries, self._filters, most)
         return [Position(row["at"], row["id"]) for row in rows]
 
     async def in_order(self, span: Span, after: Position, most: int) -> list[Position]:
-        query = self._place.query(self._wanted, self._filters, span)
+        _, query = self._place.query(self._wanted, self._filters, span)
         rows = await self._tx.fetch(
             _IN_ORDER, *self._owner, query, self._filters, span.start, after.at, after.id, most
         )

@@ -35,10 +35,17 @@ class Place:
         lexemes = (self._scope, *_field_marks(fields), *times, *(found | initials))
         return " ".join(map(_quoted, lexemes))
 
-    def query(self, wanted: Sequence[Word], filters: Mapping[str, str], span: Span) -> str:
-        """The text form of a tsquery: documents of `span` with all of `wanted` and `filters`."""
+    def query(
+        self, wanted: Sequence[Word], filters: Mapping[str, str], span: Span
+    ) -> tuple[str, str]:
+        """The text forms of two tsqueries: documents of `span`, with all of `wanted` and `filters`.
+
+        Two, because GIN leaps over what only one of two conditions holds, but reads every entry
+        of the rarest term within one.
+        """
         where = self._scope if span.level == EVER else self._times + search_walk.mark(span)
-        return " & ".join([*map(_quoted, (where, *_field_marks(filters))), *_asked(wanted)])
+        what = [*map(_quoted, _field_marks(filters)), *_asked(wanted)]
+        return _quoted(where), " & ".join(what)
 
 
 def _asked(wanted: Sequence[Word]) -> Iterable[str]:

@@ -61,9 +61,9 @@ def level_of(duration: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How much one step may do, and one page. The defaults are measured: docs/decisions/0014."""
+    """How much one step may do, and one page. The defaults are measured: docs/decisions/0015."""
 
-    near: int = 2048  # about so many documents lie in the first span; no page ends within them
+    near: int = 512  # about so many documents lie in the first span; no page ends within them
     crowd: int = 200  # so many matches of one span are too many to sort: it is divided
     last_crowd: int = 4000  # the same for the narrowest spans, which can't be divided
     slow_step: float = 0.005  # seconds; after such a step the next is no wider

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shared.data_access.ports import Document, Search
 from shared.data_access.postgres import Postgres
@@ -212,6 +214,101 @@ async def test_pages_are_complete_and_without_doubles(search, org):
         await index(search, org, Document("c000", documents[0].text, at="2024-01-01T00:00:00Z"))
     assert sorted(seen) == [document.id for document in documents]
     assert seen == await ids(search, org, "退款", limit=100)
+
+
+_MOMENTS = st.sampled_from([f"2024-01-{day:02}T00:00:00Z" for day in (1, 1, 1, 2, 3, 30)])
+_TEXTS = st.sampled_from(["退款", "退款 refund", "refund please", "我要退款 please", "别的"])
+_WRITES = st.lists(
+    st.tuples(
+        st.sampled_from(["again", "insert", "delete"]), st.integers(0, 19), _TEXTS, _MOMENTS
+    ),
+    max_size=6,
+)  # fmt: skip
+
+
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.tuples(_TEXTS, _MOMENTS), min_size=1, max_size=20),
+    st.lists(_WRITES, min_size=1, max_size=12),
+    st.integers(1, 7),
+)
+async def test_what_exists_throughout_is_seen_once_whatever_is_written(
+    search, drawn, writes, limit
+):
+    """Between any two pages documents are written again, added and deleted."""
+    org = uuid4()
+    there = {f"c{n:02}": Document(f"c{n:02}", *text_at(one)) for n, one in enumerate(drawn)}
+    await index(search, org, *there.values())
+    throughout = {name for name, one in there.items() if "退款" in one.text}
+    known, seen, cursor = dict(there), [], None
+    for number in range(200):
+        page = await search.search(org, C, "退款", limit=limit, cursor=cursor)
+        seen += [hit.id for hit in page.hits]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        for kind, item, text, at in writes[number] if number < len(writes) else ():
+            name = f"c{item % len(there):02}"
+            if kind == "again" and name in known:
+                await search.index(org, C, [known[name]])
+            elif kind == "insert":
+                await search.index(org, C, [Document(f"new{number:02}-{item}", text, at=at)])
+            elif kind == "delete":
+                known.pop(name, None)
+                throughout.discard(name)
+                await search.delete(org, C, [name])
+        await search.refresh()
+    assert cursor is None
+    assert len(set(seen)) == len(seen)
+    assert throughout <= set(seen)
+    await search.clear(org, C)
+
+
+async def test_pages_under_writers_at_work_are_complete_and_without_doubles(search, org):
+    documents = [
+        Document(f"c{n:03}", "退款 refund", {"user_id": "u1"}, f"2024-01-{1 + n % 5:02}T00:00:00Z")
+        for n in range(300)
+    ]
+    await index(search, org, *documents)
+    ended = asyncio.Event()
+
+    async def write(number: int) -> None:
+        while not ended.is_set():
+            for start in range(number, 300, 60):
+                again = documents[start : start + 20]
+                new = [Document(f"new-{number}-{start}", "退款", at="2024-01-03T12:00:00Z")]
+                await search.index(org, C, [*again, *new])
+                await search.delete(org, C, [f"new-{number}-{start - 60}"])
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as writers:
+        for number in range(3):
+            writers.create_task(write(number * 20))
+        try:
+            seen = await walked(search, org, "退款", limit=7)
+        finally:
+            ended.set()
+    assert len(set(seen)) == len(seen)
+    assert {document.id for document in documents} <= set(seen)
+
+
+async def walked(search: Search, org: UUID, query: str, **options) -> list[str]:
+    """The ids on all pages, which must end."""
+    seen: list[str] = []
+    cursor = None
+    for _ in range(1000):
+        page = await search.search(org, C, query, cursor=cursor, **options)
+        seen += [hit.id for hit in page.hits]
+        cursor = page.next_cursor
+        if cursor is None:
+            return seen
+    raise AssertionError("the pages don't end")
+
+
+def text_at(drawn: tuple[str, str]) -> tuple[str, dict[str, str], str]:
+    return drawn[0], {}, drawn[1]
 
 
 @pytest.mark.parametrize(
@@ -429,12 +526,14 @@ class TestRowPolicies:
         org = uuid4()
         search = PostgresSearch(postgres)
         await search.index(org, C, [Document(f"c{n}", f"word{n} common") for n in range(3000)])
-        query = Place(org, C).query(words("common"), {}, Span.around(0, 3))
+        where, what = Place(org, C).query(words("common"), {}, Span.around(0, 3))
         async with postgres.system() as tx:
             await tx.execute(search_postgres._PLANNER)
-            plan = await tx.fetch("EXPLAIN " + search_postgres._MATCHES, org, C, query, {}, 10)
+            plan = await tx.fetch(
+                "EXPLAIN " + search_postgres._MATCHES, org, C, where, what, {}, 10
+            )
             walk = await tx.fetch(
-                "EXPLAIN " + search_postgres._IN_ORDER, org, C, query, {}, 0, 10, "", 10
+                "EXPLAIN " + search_postgres._IN_ORDER, org, C, what, {}, 0, 10, "", 10
             )
         assert any("search_document_terms" in row["QUERY PLAN"] for row in plan)
         assert any("search_document_at" in row["QUERY PLAN"] for row in walk)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from shared.data_access.migrate import migrate, read_migrations
+from shared.data_access.search_query import microseconds
+from shared.data_access.search_vector import Place
+from shared.data_access.terms import terms
 from shared.errors import ConfigError
 
 
@@ -72,3 +76,44 @@ def test_a_number_used_twice_is_refused(folder):
     (folder / "0002_other.sql").write_text("")
     with pytest.raises(ConfigError, match="number 2"):
         read_migrations(folder)
+
+
+async def test_what_was_indexed_before_time_marks_equals_what_is_indexed_now(connection):
+    """Rows written by the release before 0009, migrated, are those of `looma rebuild search`."""
+    texts = {
+        "c1": "我要投诉你们。WiFi密码 4S店 café ☎ 13800138000",
+        "c2": "please refund\tme: it's \\ broken",
+        "c3": "",
+        "c4": "ガラケー サービス 한국어 ภาษาไทย \U00020000\U00020001",
+    }
+    times = {"c1": "2024-12-04T09:00:00+08:00", "c2": None, "c3": "1969-07-20T00:00:00Z"}
+    org = uuid4()
+    fields = {"user_id": "u'1"}
+    known = read_migrations()
+    for migration in known:
+        if migration.version < 9 and migration.part in {"core", "search"}:
+            await connection.execute(migration.sql)
+    await connection.execute("SET ROLE looma_system")
+    for item, text in texts.items():
+        marks = Place(org, "calls").vector("", fields, 0).split()
+        before = [mark for mark in marks if len(mark) == len(marks[0])]  # no times
+        places = [f"'{_doubled(term)}':{n}" for n, term in enumerate(terms(text), 1)]
+        await connection.execute(
+            "INSERT INTO search_document (org_id, collection, id, text, fields, at, terms) "
+            "VALUES ($1, 'calls', $2, $3, '{}', $4, $5::text::tsvector)",
+            org, item, text, microseconds(times.get(item)), " ".join([*before, *places]),
+        )  # fmt: skip
+    await connection.execute("RESET ROLE")
+    (script,) = [migration.sql for migration in known if migration.version == 9]
+    await connection.execute(script)
+    await connection.execute("SET ROLE looma_system")
+    for item, text in texts.items():
+        now = Place(org, "calls").vector(text, fields, microseconds(times.get(item)))
+        same = await connection.fetchval(
+            "SELECT terms = $2::text::tsvector FROM search_document WHERE id = $1", item, now
+        )
+        assert same, item
+
+
+def _doubled(term: str) -> str:
+    return term.replace("\\", "\\\\").replace("'", "''")
