@@ -13,15 +13,18 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from typing import Final
 
-_SHARE: Final = 0.8  # of the turns, that one may hold at a time
+_KEPT: Final = 5  # of so many turns one is left to others
 
 
 class FairTurns:
-    """`async with turn(who, timeout)`: at most `limit` at a time. One event loop's."""
+    """`async with turn(who, timeout)`: at most `limit` at a time. One event loop's.
 
-    def __init__(self, limit: int, share: float = _SHARE) -> None:
+    Of fewer than five turns one may hold all.
+    """
+
+    def __init__(self, limit: int) -> None:
         self._free = limit
-        self._most = max(1, int(limit * share)) if limit > 1 else limit
+        self._most = limit - limit // _KEPT
         self._held: Counter[Hashable] = Counter()
         self._lines: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ import asyncpg
 import orjson
 
 from shared.data_access.errors import NETWORK_ERRORS
+from shared.data_access.fair_turns import FairTurns
 from shared.data_access.guard import Guard
 from shared.data_access.migrate import CORE, migrate
 from shared.data_access.ports import Transaction
@@ -32,8 +33,8 @@ _CAUGHT: tuple[type[BaseException], ...] = DRIVER_ERRORS + NETWORK_ERRORS
 class Postgres:
     """Relational over one lazily opened pool; constructing it opens nothing.
 
-    `acquire_timeout` bounds, in seconds, how long a caller waits for a connection, whether the
-    pool is exhausted or the server is away. `statement_timeout` and `lock_timeout` are the
+    `acquire_timeout` bounds, in seconds, how long a caller waits for a connection, whether all are
+    in use (StoreUnavailable; organisations take turns) or the server is away. `statement_timeout` and `lock_timeout` are the
     server's own limits per statement.
     """
 
@@ -60,6 +61,7 @@ class Postgres:
         # Above the server's limit, so that it only speaks when the server is silent.
         self._command_timeout = statement_timeout + 5.0
         self.guard = Guard(POSTGRES, self._probe)
+        self._turns = FairTurns(pool_size)
         self._pool: asyncpg.Pool | None = None
         self._closed = False
         self._ready: set[str] = set()
@@ -71,6 +73,7 @@ class Postgres:
         async with self._transaction(
             f"BEGIN {'READ ONLY' if readonly else 'READ WRITE'}; SET LOCAL ROLE looma_app; "
             f"SET LOCAL app.org_id = '{_uuid(org_id)}'",
+            who=org_id,
             readonly=readonly,
         ) as transaction:
             yield transaction
@@ -116,9 +119,19 @@ class Postgres:
 
     @asynccontextmanager
     async def _transaction(
-        self, begin: str, *, readonly: bool = False
+        self, begin: str, *, who: UUID | None = None, readonly: bool = False
     ) -> AsyncIterator[Transaction]:
         await self.guard.admit()
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._turns.turn(who, self._acquire_timeout))
+            except TimeoutError as error:  # says nothing of the server: the guard isn't told
+                raise POSTGRES.unavailable("all connections are in use") from error
+            async with self._connected(begin, readonly=readonly) as transaction:
+                yield transaction
+
+    @asynccontextmanager
+    async def _connected(self, begin: str, *, readonly: bool) -> AsyncIterator[Transaction]:
         try:
             await self.require(CORE)
             async with self.guard.call(self._acquire_timeout + 0.5):

@@ -62,6 +62,9 @@ async def test_the_platforms_own_work_has_no_share_but_waits_as_others_do() -> N
     turns = FairTurns(4)
     async with AsyncExitStack() as stack:
         for _ in range(4):
+            await stack.enter_async_context(turns.turn("one", 0.001))
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
             await stack.enter_async_context(turns.turn(None, 0.001))
         with pytest.raises(TimeoutError):
             await stack.enter_async_context(turns.turn(None, 0.001))
