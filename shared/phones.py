@@ -28,6 +28,8 @@ _SEP: Final = (
 )
 _SEPARATED: Final = _SEP.replace("{0,4}", "{1,4}")
 
+_AFTER_ESCAPE: Final = r"(?<=\\[bfnrt])"  # the end of a line in JSON is no letter before a number
+
 _KEPT: Final = (
     # UUID
     r"(?<![0-9A-Za-z])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9A-Za-z])",
@@ -52,9 +54,9 @@ _NUMBERS: Final = (
     # An area code in brackets or from 01
     rf"(?<![\d.])[(（]?0{_SEP}[1-9](?:{_SEP}\d){{7,10}}(?!\d)",
     # Groups: 415-555-0123, (415) 555 0123, 400 800 8820, 1-800-555-0199, 6888-8888
-    rf"(?<![A-Za-z\d_.-])(?P<groups>(?:1{_SEPARATED})?\d{{3,4}}(?:{_SEPARATED}\d{{3,8}}){{1,3}})(?![A-Za-z\d_])",
+    rf"(?:(?<![A-Za-z\d_.-])|{_AFTER_ESCAPE})(?P<groups>(?:1{_SEPARATED})?\d{{3,4}}(?:{_SEPARATED}\d{{3,8}}){{1,3}})(?![A-Za-z\d_])",
     # Digits alone
-    r"(?<![A-Za-z\d_.])(?P<digits>\d{10,15})(?![A-Za-z\d_])",
+    rf"(?:(?<![A-Za-z\d_.])|{_AFTER_ESCAPE})(?P<digits>\d{{10,15}})(?![A-Za-z\d_])",
 )
 _CANDIDATE: Final = re.compile(f"(?P<kept>{'|'.join(_KEPT)})|{'|'.join(_NUMBERS)}")
 _NO_GROUPS: Final = re.compile(r"\d+\.\d+|(?:19|20)\d\d-\d+")  # decimals; 2024-000123
