@@ -23,7 +23,8 @@ from tests.gateway.wire import Behaviour, Received, answer, json_answer
 ROUTES = """
 [enrichment]
 routes = [
-  { method = "GET", path = "/kept", scope = "calls:read", cache = "1s" },
+  { method = "GET", path = "/kept", scope = "calls:read", cache = "60s" },
+  { method = "GET", path = "/brief", scope = "calls:read", cache = "1s" },
   { method = "GET", path = "/plain", scope = "calls:read" },
   { method = "POST", path = "/things", scope = "calls:write" },
   { method = "POST", path = "/others", scope = "calls:write" },
@@ -81,7 +82,7 @@ async def test_every_answer_names_its_own_request(gate: Platform, path: str) -> 
     assert len(gate.enrichment.requests) == (1 if path == "/kept" else 4)
 
 
-@pytest.mark.parametrize("path", ["/kept", "/plain"])
+@pytest.mark.parametrize("path", ["/brief", "/plain"])
 async def test_what_has_not_changed_is_304_also_when_it_is_kept_no_more(
     gate: Platform, path: str
 ) -> None:
