@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from gateway.page import Page
 from gateway.request import GatewayRequest
 from shared.entity_tag import weak_tag
+from shared.openapi import operation, schemas
 from shared.security import Principal
 
 
@@ -37,36 +38,23 @@ class OwnRoute:
     body: type[BaseModel] | None = None
     returns: type[BaseModel] | None = None
 
+    @property
+    def query(self) -> type[BaseModel] | None:
+        return None
+
+    @property
+    def status(self) -> int:
+        return 200
+
+    @property
+    def enveloped(self) -> bool:
+        return True
+
     def describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Its operation for the merged OpenAPI document, and the schemas that it refers to."""
-        schemas: dict[str, Any] = {}
-        operation: dict[str, Any] = {
-            "summary": self.summary,
-            "tags": ["gateway"],
-            "operationId": f"gateway.{self.path.rpartition('/')[2]}",
-            "x-scope": self.scope,
-            "security": [{"bearer": []}, {"apiKey": []}],
-            "responses": {"200": _content(self.returns, schemas, "The answer")},
-        }
-        if self.body is not None:
-            operation["requestBody"] = {**_content(self.body, schemas, ""), "required": True}
-            del operation["requestBody"]["description"]
-        return operation, schemas
-
-
-def _content(
-    model: type[BaseModel] | None, schemas: dict[str, Any], description: str
-) -> dict[str, Any]:
-    if model is None:
-        return {"description": description}
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(schema.pop("$defs", {}))
-    schemas[model.__name__] = schema
-    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": reference}},
-    }
+        described = operation("gateway", self)
+        described["operationId"] = f"gateway.{self.path.rpartition('/')[2]}"
+        return described, schemas([self])
 
 
 def enveloped(data: Any, request_id: str, method: str) -> Page:

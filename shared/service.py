@@ -96,6 +96,7 @@ class Endpoint(Generic[S]):
     returns: type[BaseModel] | None = None
     status: int = 200
     parse: Callable[[bytes], Any] | None = None
+    enveloped: bool = True  # False: `handler` answers with an HTTPResponse of its own form
     body_limit: int = 1 << 20
     tags: Sequence[str] = ()
 

@@ -235,6 +235,7 @@ endpoints: list[Endpoint[Auth]] = [
     Endpoint(
         "GET", "/.well-known/jwks.json", jwks, PUBLIC,
         "The keys that verify access tokens, as a bare JWK set", returns=schemas.Jwks,
+        enveloped=False,
     ),
     Endpoint(
         "POST", "/internal/v1/keys/verify", verify_key, SELF,

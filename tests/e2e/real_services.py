@@ -1,0 +1,119 @@
+"""The whole platform in one process: a gateway before its real services, on the embedded stores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ai_services.auth.app import create_service as create_auth
+from ai_services.auth.service import operator
+from ai_services.enrichment.app import create_service as create_enrichment
+from ai_services.portrait.app import create_service as create_portrait
+from gateway.app import create_gateway
+from gateway.route import packaged_routes
+from shared.config import Config
+from shared.embedded.stores import Endpoints
+from tests.conftest import redis_database
+from tests.gateway.wire import until
+
+_REDIS: int = 12  # a registry of its own
+_CALLS = [
+    {
+        "callid": f"call-{number}",
+        "user_id": "team-7",
+        "customer_id": "c-42",
+        "started_at": f"2025-{month:02}-15T10:00:00+08:00",
+        "duration_ms": 42_000,
+        "call_status": "connected",
+        "level_name": "B",
+        "hangup_by": 2,
+        "turns": [{"role": "customer", "at_ms": 900, "text": "太慢了，我要投诉"}],
+    }
+    for number, month in enumerate((1, 6, 12))
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RealServices:
+    """Where the gateway listens, and an admin's API key, which no request of a test can end."""
+
+    url: str
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=30)
+
+
+@asynccontextmanager
+async def real_services(
+    home: Path, stores: Endpoints, database_url: str
+) -> AsyncIterator[RealServices]:
+    """With a few calls in, and portraits of them computed. Nobody is limited."""
+    routes = home / "routes.toml"
+    routes.write_text(_without_limits(packaged_routes().read_text("utf-8")), "utf-8")
+    settings = {
+        "LOOMA_HOME": str(home),
+        "INTERNAL_TOKEN_SECRET": "s" * 64,
+        "DATA_KEY": "d" * 64,
+        "DATABASE_URL": database_url,
+        "GRAPH_URL": stores.graph_url,
+        "REDIS_URL": redis_database(stores.redis_url, _REDIS),
+        "SHUTDOWN_SECONDS": "2",
+        "GATEWAY_ROUTES": str(routes),
+    }
+    config = Config.from_env(settings)
+    async with AsyncExitStack() as stack:
+        auth = create_auth(config)
+        upstreams = {}
+        for service in (auth, create_enrichment(config), create_portrait(config)):
+            upstreams[service.name] = await stack.enter_async_context(service.running(port=0))
+        written = ",".join(f"{name}={url}" for name, url in upstreams.items())
+        gateway = create_gateway(Config.from_env({**settings, "GATEWAY_UPSTREAMS": written}))
+        url = await stack.enter_async_context(gateway.running(port=0))
+        organisation = await auth.state.organisations.create(
+            "tested", "织", "Asia/Shanghai", actor="test"
+        )
+        admin = operator(organisation.org_id)
+        made = await auth.state.api_keys.create(admin, name="tests", role="admin")
+        services = RealServices(url, made.secret)
+        async with services.client() as client:
+            await _fill(client)
+        yield services
+
+
+async def _fill(client: httpx.AsyncClient) -> None:
+    async def ready() -> bool:
+        return (await client.get("/ready")).status_code == 200
+
+    await until(ready, 60)
+    for path, body in (
+        ("/api/v1/calls", {"records": _CALLS}),
+        ("/api/v1/admin/compute", {}),
+    ):  # fmt: skip
+        answer = await client.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+
+
+def _without_limits(routes: str) -> str:
+    """A route table by which nobody is turned away."""
+    kept = re.sub(r", limits = \[[^\]]*\]", "", routes)
+    return re.sub(r"^\[limits\]\n(?:\w+ = .*\n)+", "", kept, flags=re.MULTILINE)
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """(METHOD, path template, operation) of everything that is described."""
+    return [
+        (method.upper(), path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    ]
