@@ -46,6 +46,11 @@ class Period:
     end: date
 
     @property
+    def year(self) -> int:
+        """That of its key; of a week the ISO year."""
+        return int(self.key[:4])
+
+    @property
     def number(self) -> int:
         """The week, month or quarter of its year: 49, 11, 4."""
         return int(self.key[5:].lstrip("WQ"))
@@ -53,11 +58,11 @@ class Period:
     @property
     def label(self) -> str:
         """For lists: 2024年第49周, 2024年11月, 2024年第4季度."""
-        return f"{int(self.key[:4])}年{self.short_label}"
+        return f"{self.year}年{self.short_label}"
 
     @property
     def short_label(self) -> str:
-        """For the axis of a chart: 第49周, 11月, 第4季度."""
+        """For the axis of a chart within one year: 第49周, 11月, 第4季度."""
         match self.type:
             case "week":
                 return f"第{self.number}周"

@@ -216,7 +216,9 @@ def _groups(f: Figures) -> FiguresOut:
 class TrendPoint(BaseModel):
     period_key: str
     value: int | float | None = Field(description="null where there were no calls")
-    label: str = Field(examples=["第38周"])
+    label: str = Field(
+        description="with the year where the series spans several", examples=["第38周"]
+    )
 
 
 class TrendOut(BaseModel):
@@ -226,12 +228,15 @@ class TrendOut(BaseModel):
 
     @classmethod
     def of(cls, metric: str, period_type: PeriodType, points: Sequence[Point]) -> "TrendOut":
+        one_year = len({point.period.year for point in points}) <= 1
         return cls(
             metric=metric,
             period_type=period_type,
             series=[
                 TrendPoint(
-                    period_key=point.period.key, value=point.value, label=point.period.short_label
+                    period_key=point.period.key,
+                    value=point.value,
+                    label=point.period.short_label if one_year else point.period.label,
                 )
                 for point in points
             ],

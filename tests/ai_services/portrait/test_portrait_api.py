@@ -205,6 +205,21 @@ async def test_a_trend_runs_from_old_to_new_without_leaving_a_period_out(api: Ap
     assert newest["series"] == [{"period_key": "2024-W51", "value": 1, "label": "第51周"}]
 
 
+async def test_the_labels_of_a_trend_over_several_years_name_the_year(api: Api) -> None:
+    """Else the axis would say 1月 twice."""
+    await api.organisation.write(Call("c6", "u1", at("2025-12-30 09:30"), "busy"))
+    await api.compute({})
+    for kind, first, last in (
+        ("month", "2024年12月", "2025年12月"),
+        ("quarter", "2024年第4季度", "2025年第4季度"),
+        ("week", "2024年第49周", "2026年第1周"),
+    ):
+        found = await api.data("portrait/trend", metric="total_calls", period_type=kind, limit=60)
+        labels = [point["label"] for point in found["series"]]
+        assert (labels[0], labels[-1]) == (first, last)
+        assert len(set(labels)) == len(labels)
+
+
 async def test_a_trend_of_one_user_lies_on_the_same_axis(api: Api) -> None:
     found = await api.data("portrait/trend", metric="avg_duration", user_id="u1")
     assert [point["value"] for point in found["series"]] == [45.25, None, None]
