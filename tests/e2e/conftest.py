@@ -1,12 +1,15 @@
 """Whole platforms as fixtures; whatever a test leaves behind is killed."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from shared.embedded.stores import Endpoints
+from tests.databases import fresh_database
 from tests.e2e.platform import Platform
+from tests.e2e.real_services import RealServices, real_services
 
 
 class Platforms:
@@ -50,3 +53,15 @@ def platforms(tmp_path: Path) -> Iterator[Platforms]:
 @pytest.fixture
 def platform(platforms: Platforms) -> Platform:
     return platforms.new()
+
+
+@pytest.fixture(scope="session")
+async def whole(
+    stores: Endpoints, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RealServices]:
+    """A gateway before its real services, shared by all tests that only ask."""
+    async with (
+        fresh_database(stores.database_url) as database_url,
+        real_services(tmp_path_factory.mktemp("whole"), stores, database_url) as services,
+    ):
+        yield services

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -17,8 +18,10 @@ from ai_services.enrichment.app import create_service as create_enrichment
 from ai_services.portrait.app import create_service as create_portrait
 from gateway.app import create_gateway
 from gateway.route import packaged_routes
+from gateway.timeouts import Timeouts
 from shared.config import Config
 from shared.embedded.stores import Endpoints
+from shared.security import Principal
 from tests.conftest import redis_database
 from tests.gateway.wire import until
 
@@ -78,12 +81,21 @@ async def real_services(
         for service in (auth, create_enrichment(config), create_portrait(config)):
             upstreams[service.name] = await stack.enter_async_context(service.running(port=0))
         written = ",".join(f"{name}={url}" for name, url in upstreams.items())
-        gateway = create_gateway(Config.from_env({**settings, "GATEWAY_UPSTREAMS": written}))
+        gateway = create_gateway(
+            Config.from_env({**settings, "GATEWAY_UPSTREAMS": written}), Timeouts(connect=30.0)
+        )
         url = await stack.enter_async_context(gateway.running(port=0))
         organisation = await auth.state.organisations.create(
             "tested", "织", "Asia/Shanghai", actor="test"
         )
-        admin = operator(organisation.org_id)
+        user = await auth.state.users.create(
+            operator(organisation.org_id),
+            email="admin@tested.test",
+            name="Admin",
+            role="admin",
+            password="correct horse battery",
+        )
+        admin = Principal(organisation.org_id, user.subject, "admin", "user", str(uuid4()))
         made = await auth.state.api_keys.create(admin, name="tests", role="admin")
         services = RealServices(url, made.secret)
         async with services.client() as client:
