@@ -72,9 +72,9 @@ class Outcome:
         """Lines for whoever watches."""
         late = "" if self.in_time else ", LATE"
         failed = f"{self.failed} of {self.requests} failed {self.statuses}"
+        times = f"slowest success {self.slowest:.1f} s; clocks late by {self.lag:.1f} s"
         return [
-            f"outage {self.longest:.1f} s{late}; {failed}; slowest success {self.slowest:.1f} s; "
-            f"clocks late by {self.lag:.1f} s",
+            f"outage {self.longest:.1f} s{late}; {failed}; {times}",
             *(f"WRONG {line}" for line in self.faults()),
         ]
 
