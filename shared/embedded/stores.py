@@ -17,7 +17,7 @@ from shared.embedded.errors import EmbeddedStoreError
 from shared.embedded.layout import Layout
 from shared.embedded.lock import locked
 from shared.embedded.postgres import PostgresServer
-from shared.embedded.process import is_alive, resident_bytes
+from shared.embedded.process import command_line, is_alive, resident_bytes
 from shared.embedded.redis import RedisServer
 from shared.embedded.server import Server, answers, bring_up, end, locate
 from shared.embedded.state import ServerRecord, State, read_state, write_state
@@ -170,12 +170,14 @@ async def _health(server: Server, record: ServerRecord) -> StoreHealth:
     found = await asyncio.to_thread(locate, server, record)
     if not found:
         return StoreHealth(up=False, pid=None, rss_bytes=0, address="")
-    process = found[0]
+    process, ports = found[0], record.ports
+    if process != record.process:  # its starter ended before it could write down what it started
+        ports = server.ports_of(await asyncio.to_thread(command_line, process))
     return StoreHealth(
-        up=await answers(server, process, record.ports, _HEALTH_TIMEOUT_S),
+        up=await answers(server, process, ports, _HEALTH_TIMEOUT_S),
         pid=process.pid,
         rss_bytes=await asyncio.to_thread(resident_bytes, process),
-        address=server.address(record.ports),
+        address=server.address(ports),
     )
 
 

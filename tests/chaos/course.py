@@ -17,8 +17,12 @@ from tests.chaos.site import Site
 async def carry_out(
     course: Course, say: Say, *, words: Sequence[str] = (), before_s: float = 3.0
 ) -> AsyncIterator[Outcome]:
-    """Each drill whose name has all these words; `say` hears how it goes."""
-    chosen = [d for d in course.drills if all(word.lower() in d.name.lower() for word in words)]
+    """Each drill whose name, with its course's, has all these words; `say` hears how it goes."""
+    chosen = [
+        drill
+        for drill in course.drills
+        if all(word.lower() in f"{course.name} {drill.name}".lower() for word in words)
+    ]
     if not chosen:
         return
     say(f"{course.name}: starting a platform for {len(chosen)} drills")

@@ -42,6 +42,7 @@ class Outcome:
     outages: dict[str, float]  # per kind of request, from the fault's beginning
     sent_again: float  # until the last failed write was taken; its client obeys Retry-After
     slowest: float  # success
+    lag: float  # of the drill's own clocks: what a crowded machine adds to all figures
     requests: int
     failed: int
     statuses: dict[int, int]  # of those that failed; 0 for no answer
@@ -71,8 +72,9 @@ class Outcome:
         """Lines for whoever watches."""
         late = "" if self.in_time else ", LATE"
         failed = f"{self.failed} of {self.requests} failed {self.statuses}"
+        times = f"slowest success {self.slowest:.1f} s; clocks late by {self.lag:.1f} s"
         return [
-            f"outage {self.longest:.1f} s{late}; {failed}; slowest success {self.slowest:.1f} s",
+            f"outage {self.longest:.1f} s{late}; {failed}; {times}",
             *(f"WRONG {line}" for line in self.faults()),
         ]
 
@@ -105,6 +107,7 @@ async def run(
         {kind: outage(load.samples, kind, began) for kind in KINDS},
         max((at - began for at in load.sent_again), default=0.0),
         slowest([sample for sample in load.samples if sample.sent >= began]),
+        load.lag,
         len(load.samples),
         sum(sample.failed for sample in load.samples),
         dict(Counter(sample.status for sample in load.samples if sample.failed)),

@@ -71,6 +71,7 @@ class Load:
     ledger: Ledger = field(default_factory=Ledger)
     samples: list[Sample] = field(default_factory=list)
     sent_again: list[float] = field(default_factory=list)  # when a write that had failed was taken
+    lag: float = 0.0  # seconds that the drill's own clocks were late at most: a crowded machine
     defects: list[BaseException] = field(default_factory=list)  # of the drill itself
     _random: random.Random = field(default_factory=lambda: random.Random(11))
     _clocks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -194,6 +195,7 @@ class Load:
             task.add_done_callback(self._ended)
             due = max(due + interval, time.monotonic() - interval)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+            self.lag = max(self.lag, time.monotonic() - due)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)

@@ -164,6 +164,9 @@ async def test_servers_without_a_record_are_found_again(running: Running, damage
         state.unlink()
     else:
         state.write_text("{" if damage == "not json" else '{"servers": {"redis": []}}')
+    health = await running.stores.health()
+    assert {name: one.pid for name, one in health.items()} == dict(zip(stores, pids, strict=True))
+    assert all(one.up for one in health.values())
     assert await running.stores.start() == running.endpoints
     assert [await running.pid(store) for store in stores] == pids
 
