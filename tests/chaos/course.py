@@ -50,7 +50,7 @@ async def site_of(course: Course) -> AsyncIterator[Site]:
         site = Site(folder / "home", folder, **settings)
         site.pair = pair
         try:
-            await asyncio.to_thread(site.begin)
+            await asyncio.to_thread(site.found)
             yield site
         finally:
-            await asyncio.to_thread(site.end)
+            await asyncio.to_thread(site.raze)

@@ -42,7 +42,7 @@ class Site(Platform):
         self.tokens: dict[str, str] = {}
         self.org_ids: dict[str, UUID] = {}
 
-    def begin(self) -> None:
+    def found(self) -> None:
         """Start, make the organisations and sign in to them."""
         self.up()
         for slug in ORGANISATIONS:
@@ -66,7 +66,7 @@ class Site(Platform):
             assert posted.json()["data"]["inserted"] == 1, posted.text
             assert client.post("/api/v1/admin/compute", json={}).status_code == 200
 
-    def end(self) -> None:
+    def raze(self) -> None:
         """Stop everything, also what a drill has left stopped."""
         send(self.left_over(), signal.SIGCONT)
         self.run("down")
