@@ -79,8 +79,10 @@ class Postgres:
             yield transaction
 
     @asynccontextmanager
-    async def system(self) -> AsyncIterator[Transaction]:
-        async with self._transaction("BEGIN; SET LOCAL ROLE looma_system") as transaction:
+    async def system(self, *, who: UUID | None = None) -> AsyncIterator[Transaction]:
+        """`who` is the organisation that it is for, where there is one: whose turn it takes."""
+        begin = "BEGIN; SET LOCAL ROLE looma_system"
+        async with self._transaction(begin, who=who) as transaction:
             yield transaction
 
     async def ping(self) -> None:

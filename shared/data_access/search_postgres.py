@@ -112,7 +112,7 @@ class PostgresSearch:
         if not wanted:
             return SearchPage((), None)
         await self._postgres.require(PART)
-        async with self._postgres.system() as tx:
+        async with self._postgres.system(who=org_id) as tx:
             await tx.execute(_PLANNER)
             source = _Documents(tx, org_id, collection, wanted, filters or {})
             found, end = await search_walk.page(source, position, limit)
