@@ -25,7 +25,7 @@ from shared.security import Principal
 from tests.conftest import redis_database
 from tests.gateway.wire import until
 
-_REDIS: int = 12  # a registry of its own
+_REDIS: int = 10  # a registry of its own
 _CALLS = [
     {
         "callid": f"call-{number}",

@@ -13,6 +13,7 @@ from shared.data_access.postgres import Postgres
 from shared.security import ANONYMOUS
 from tests.ai_services.auth.conftest import config_in
 from tests.ai_services.auth.harness import GATEWAY, PASSWORD, TOKENS, Gate, serve
+from tests.gateway.wire import until
 
 HOSTILE = [
     "'; DROP TABLE app_user; --",
@@ -119,7 +120,11 @@ async def test_a_database_that_goes_away_is_503_and_comes_back(config, cache, da
                 assert (answer.status_code, answer.json()["error"]) == (503, "store_unavailable")
                 assert int(answer.headers["retry-after"]) >= 1
             gate.open()
-            assert (await served.refresh(tokens["refresh_token"])).status_code == 200
+
+            async def back() -> bool:  # as soon as a probe is answered
+                return (await served.refresh(tokens["refresh_token"])).status_code == 200
+
+            await until(back, 10)
             assert (await served.login(team.email)).status_code == 200
         await postgres.close()
 
