@@ -6,13 +6,13 @@
                `longest_s` at most; the `jitter` share of that time is random, so that gateways
                don't probe in step
     half-open  admits `probes` requests at any time, one of each caller; `closing` answers close it,
-               a failure re-opens
+               a failure re-opens. A probe that takes longer than `probe_s` gives its place back
 
 No caller opens it for the others. A failure that the instance answers with (a 5xx) is told apart by
 the organisation that saw it, and the one that saw most of them is left out of both counts: the rest
 must be reason enough. Callers who have not signed in can't be told apart; what they are answered
 doesn't count. Half-open, an answered failure gives its place back, and two organisations must see
-one for it to re-open. Where no answer came (no connection, a late or broken answer), it matters not
+one for it to re-open; whose probe failed or was slow comes last for a while. Where no answer came (no connection, a late or broken answer), it matters not
 who asked: it always counts.
 
 In the closed state, the client's errors, cancelled requests and an instance's own word that it
@@ -38,6 +38,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NewType
+from uuid import UUID
 
 from gateway.outcome import Outcome
 from gateway.rolling_counts import RollingCounts
@@ -47,6 +48,7 @@ Ticket = NewType("Ticket", int)
 REFUSED: Final = Ticket(0)  # the only ticket that is false; a probe's is negative
 _REQUESTS, _FAILURES = 0, 1
 _DOUBLINGS: Final = 64
+_BARRED: Final = 256  # callers that are told apart while half-open
 
 
 class CircuitState(IntEnum):
@@ -71,6 +73,7 @@ class BreakerPolicy:
     longest_s: float = 30.0
     jitter: float = 0.5  # 0: always the whole time; 1: anything between nothing and all of it
     probes: int = 3
+    probe_s: float = 5.0
     closing: int = 3
 
     def open_for(self, times: int, chance: float) -> float:
@@ -97,7 +100,7 @@ class Breaker:
     """`acquire` before a try, `release` with its outcome after it, once for every ticket."""
 
     __slots__ = (
-        "_changed", "_clock", "_counts", "_elsewhere", "_epoch", "_opened", "_passed", "_policy",
+        "_barred", "_changed", "_clock", "_counts", "_elsewhere", "_epoch", "_opened", "_passed", "_policy",
         "_probes", "_random", "_row", "_state", "_unanswered_at", "_until", "_witnesses", "unanswered",
     )  # fmt: skip
 
@@ -123,7 +126,9 @@ class Breaker:
         self._until = 0.0
         self._unanswered_at = -math.inf
         self.unanswered = False  # it opened, among others, for want of answers
-        self._probes: list[tuple[Ticket, Witness]] = []  # in flight, `policy.probes` at most
+        # In flight since when, `policy.probes` at most; and until when who isn't let in again.
+        self._probes: list[tuple[Ticket, Witness, float]] = []
+        self._barred: dict[UUID, float] = {}
         self._passed = 0
         self._elsewhere = 0  # probes of this half-open time that other processes saw answered
 
@@ -134,11 +139,15 @@ class Breaker:
             return CircuitState.HALF_OPEN
         return self._state
 
+    @property
+    def closed(self) -> bool:
+        return self._state is _CLOSED
+
     def admits(self) -> bool:
-        """Whether `acquire` would admit now; changes nothing."""
+        """Whether `acquire` would admit somebody now."""
         if self._state is _CLOSED:
             return True
-        if len(self._probes) >= self._policy.probes:
+        if len(self._probes) >= self._policy.probes and not self._give_up_slow():
             return False
         return self._state is CircuitState.HALF_OPEN or self._clock() >= self._until
 
@@ -146,14 +155,12 @@ class Breaker:
         """REFUSED, or a ticket that must be released; `asker` is whose request it is for."""
         if self._state is _CLOSED:
             return Ticket(self._epoch)
-        if not self.admits() or (
-            asker is not None and any(one == asker for _, one in self._probes)
-        ):
+        if not self.admits() or not self._may_probe(asker):
             return REFUSED
         if self._state is CircuitState.OPEN:
             self._enter(CircuitState.HALF_OPEN)
         probe = Ticket(-self._epoch)
-        self._probes.append((probe, asker))
+        self._probes.append((probe, asker, self._clock()))
         return probe
 
     def release(
@@ -165,11 +172,12 @@ class Breaker:
     ) -> None:
         """`asker` as in `acquire`; `witness` is who saw a failure, EVERYBODY if none answered it."""
         if ticket < 0:
-            probe = (ticket, asker)
-            if probe in self._probes:
-                self._probes.remove(probe)  # of an earlier state, too: it was in flight until now
-                if ticket == -self._epoch:
-                    self._probed(outcome, witness)
+            for index, (probe, prober, _) in enumerate(self._probes):
+                if probe == ticket and prober == asker:
+                    del self._probes[index]  # of an earlier state, too: it was in flight until now
+                    break
+            if ticket == -self._epoch:
+                self._probed(outcome, witness)
         elif ticket == self._epoch:
             self._count(outcome, witness)
 
@@ -249,6 +257,8 @@ class Breaker:
 
     def _probed(self, outcome: Outcome, witness: Witness) -> None:
         if outcome.failed:
+            if witness is not None:
+                self._bar(witness)
             if witness == ANYBODY:
                 return
             self._saw(witness, self._clock())
@@ -259,6 +269,27 @@ class Breaker:
             if self._passed_enough():
                 self._close()
             self._tell()
+
+    def _may_probe(self, asker: Witness) -> bool:
+        if asker is None:
+            return True
+        if self._barred.get(asker, 0.0) > self._clock():
+            return False
+        return all(one != asker for _, one, _ in self._probes)
+
+    def _give_up_slow(self) -> bool:
+        """Take their places from probes that are slow; whether there were any."""
+        since = self._clock() - self._policy.probe_s
+        slow = [probe for probe in self._probes if probe[2] < since]
+        for probe in slow:
+            self._probes.remove(probe)
+            if probe[1] is not None:
+                self._bar(probe[1])
+        return bool(slow)
+
+    def _bar(self, who: UUID) -> None:
+        if len(self._barred) < _BARRED:
+            self._barred[who] = self._clock() + self._policy.open_s
 
     def _passed_enough(self) -> bool:
         return self._passed + self._elsewhere >= self._policy.closing
@@ -287,3 +318,4 @@ class Breaker:
         self._row.clear()
         self._counts.clear()
         self._witnesses.clear()
+        self._barred.clear()

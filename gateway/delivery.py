@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.outcome import Outcome
 from gateway.shedding import Slot
 from gateway.tries import Answered
 
@@ -14,6 +15,7 @@ class Delivery:
     """
 
     def __init__(self) -> None:
+        self.outcome = Outcome.SUCCESS  # of the try whose answer it is
         self.waited = 0.0
         self.taken = False
         self.slot: Slot | None = None

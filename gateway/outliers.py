@@ -7,7 +7,7 @@ An instance that fails several times in a row is ejected for `base_s` times how 
 shared cause than about single instances, and the few that are left would be crushed.
 
 A failure that an instance answers with is told apart by who saw it: a caller whom another instance
-failed as well in the last seconds says something of its requests, not of this instance. Where no
+failed as well in the last minute says something of its requests, not of this instance. Where no
 answer came, it matters not who asked.
 
 Ejection follows Envoy's outlier detection (consecutive 5xx and gateway failures).
@@ -24,7 +24,7 @@ from gateway.outcome import Outcome
 from gateway.witnesses import EVERYBODY, FailureRow, RollingWitnesses, Witness
 
 K = TypeVar("K", bound=Hashable)
-_REMEMBERED_S: Final = 10.0  # whom a member failed
+_REMEMBERED_S: Final = 60.0  # whom a member failed: longer than a first ejection
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,12 @@ class Pool:
                 f"The service {self.service!r} keeps failing and is given a pause. Try again later.",
                 retry_after=max(1.0, min(waits)),
             )
+        if any(one.breaker.state is CircuitState.HALF_OPEN for one in members):
+            return UpstreamUnavailable(
+                f"The service {self.service!r} was failing and is tried with a few requests at a "
+                "time. Try again in a moment.",
+                retry_after=1.0,
+            )
         return UpstreamUnavailable(
             f"No replica of the service {self.service!r} can be reached. Try again in a moment."
         )

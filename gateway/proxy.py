@@ -24,7 +24,6 @@ from gateway.idempotency import (
 )
 from gateway.kept_answer import KeptAnswer
 from gateway.meters import Meters
-from gateway.outcome import outcome_of_status
 from gateway.plan import RoutePlan
 from gateway.request import GatewayRequest
 from gateway.request_body import body_of, whole_body
@@ -36,7 +35,6 @@ from gateway.timeouts import Timeouts
 from gateway.tracing import Trace, Traces
 from gateway.tries import Answered, Patience, ask
 from gateway.upstream import Exchange
-from gateway.witnesses import EVERYBODY
 from shared.errors import UpstreamError
 from shared.security import InternalTokens
 
@@ -142,8 +140,7 @@ class Proxy:
         plan, client = call.plan, call.request.client
         route = plan.route
         # Shed before the body is read: refusing has to be cheap.
-        who = EVERYBODY if call.caller.anonymous else call.principal.org_id
-        with plan.shedder.admit(plan.priority, who) as slot:
+        with plan.shedder.admit(plan.priority, call.principal.org_id) as slot:
             if body is None and client is not None and not client.body_done:
                 reading = time.perf_counter()
                 coming = body_of(call.request, route.body_limit, self._timeouts.stall)
@@ -153,7 +150,7 @@ class Proxy:
                 call.reading += time.perf_counter() - reading
             status = await self._exchange(call, body, delivery, lines)
             if status >= 502:
-                slot.outcome = outcome_of_status(status)
+                slot.outcome = delivery.outcome
             if delivery.taken:
                 delivery.slot = slot.moved()
         if route.method != "GET" and status < 400:
@@ -261,6 +258,7 @@ class Proxy:
             trace.end(0)
             raise
         heard = time.perf_counter()
+        delivery.outcome = answered.outcome
         connection, status, failure = answered.connection, 0, _NO_FAILURE
         try:
             last = await delivery.first(answered)

@@ -3,7 +3,7 @@
 A service has a limit of requests in flight. Batch work may use a share of it only and is refused as
 soon as all classes together fill that share; interactive requests use all of it; health requests
 have a small reserve above it. One organisation holds at most its share of what its class may use, so
-that its slow requests leave room to the others. Nobody waits in line: a refusal is immediate and says
+that its slow requests leave room to the others; all who have not signed in are one. Nobody waits in line: a refusal is immediate and says
 when to come back. Long-lived streams hold their slot; count them in a limit of their own.
 
 The limit is fixed, or adapts as TCP's window does (additive increase, multiplicative decrease):
@@ -23,8 +23,8 @@ from typing import Final, Self
 from uuid import UUID
 
 from gateway.outcome import Outcome, outcome_of_error
-from gateway.witnesses import EVERYBODY, Witness
-from shared.errors import TooManyRequests, UpstreamUnavailable
+from gateway.witnesses import ANYBODY, EVERYBODY, Witness
+from shared.errors import LoomaError, TooManyRequests, UpstreamUnavailable
 
 
 class Priority(IntEnum):
@@ -35,6 +35,7 @@ class Priority(IntEnum):
     BATCH = 2
 
 
+_SIGN_S: Final = 10.0  # so long a caller's failure supports another's
 _COME_BACK_S: Final = {Priority.HEALTH: 1.0, Priority.INTERACTIVE: 1.0, Priority.BATCH: 5.0}
 
 
@@ -126,6 +127,7 @@ class Shedder:
         self._by_caller: dict[UUID, int] = {}  # in flight, of those that have any
         self._shed = [0] * len(Priority)
         self._shrunk_at = float("-inf")
+        self._sign: tuple[Witness, float] = (EVERYBODY, float("-inf"))  # the last failure's
         self._resize()
 
     def admit(self, priority: Priority, who: Witness = EVERYBODY) -> Slot:
@@ -146,15 +148,25 @@ class Shedder:
             held = self._by_caller.get(who, 0)
             if held >= self._shares[priority]:
                 self._shed[priority] += 1
-                raise TooManyRequests(
-                    f"Your organisation has {held} requests under way at the service "
-                    f"{self._service!r}, its share of what runs there at once. Wait for some to end.",
-                    retry_after=_COME_BACK_S[priority] * (1.0 + self._random()),
-                )
+                raise self._over_share(priority, who, held)
             self._by_caller[who] = held + 1
         self._in_flight += 1
         self._by_priority[priority] += 1
         return Slot(self, priority, who)
+
+    def _over_share(self, priority: Priority, who: Witness, held: int) -> LoomaError:
+        wait = _COME_BACK_S[priority] * (1.0 + self._random())
+        if who == ANYBODY:
+            return UpstreamUnavailable(
+                f"The service {self._service!r} is busy with callers who have not signed in. "
+                "Try again in a moment.",
+                retry_after=wait,
+            )
+        return TooManyRequests(
+            f"Your organisation has {held} requests under way at the service "
+            f"{self._service!r}, its share of what runs there at once. Wait for some to end.",
+            retry_after=wait,
+        )
 
     def snapshot(self) -> ShedderSnapshot:
         return ShedderSnapshot(
@@ -166,7 +178,7 @@ class Shedder:
 
     def _ended(self, priority: Priority, who: Witness, outcome: Outcome) -> None:
         if self._policy.most is not None:
-            self._adapt(outcome, self._policy.most)
+            self._adapt(outcome, who, self._policy.most)
         self._in_flight -= 1
         self._by_priority[priority] -= 1
         if who is not None:
@@ -176,7 +188,7 @@ class Shedder:
             else:
                 del self._by_caller[who]
 
-    def _adapt(self, outcome: Outcome, most: int) -> None:
+    def _adapt(self, outcome: Outcome, who: Witness, most: int) -> None:
         policy, limit = self._policy, self._limit
         if outcome.answered:
             if self._in_flight * 2 < limit:
@@ -184,12 +196,21 @@ class Shedder:
             self._limit = min(limit + 1.0 / limit, float(most))
         elif outcome is Outcome.GATEWAY_ERROR:
             now = self._clock()
-            if now - self._shrunk_at < policy.pause_s:
+            if now - self._shrunk_at < policy.pause_s or not self._is_sign(who, now):
                 return
             self._shrunk_at = now
             self._limit = max(limit * policy.shrink, float(policy.least))
         if int(self._limit) != int(limit):
             self._resize()
+
+    def _is_sign(self, who: Witness, now: float) -> bool:
+        """Whether a failure that `who` saw speaks of the service: another caller saw one lately,
+        or nobody else asks anything of it.
+        """
+        before, at = self._sign
+        self._sign = (who, now)
+        alone = who is None or len(self._by_caller) <= 1
+        return alone or (before != who and now - at <= _SIGN_S)
 
     def _resize(self) -> None:
         limit = int(self._limit)

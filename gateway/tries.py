@@ -34,7 +34,10 @@ _RETRIED_HEAD_S: Final = 0.05  # for the rest of an answer that nobody will see
 class Answered:
     """A try whose answer's head has come."""
 
-    def __init__(self, pool: Pool, upstream: Upstream, connection: Connection) -> None:
+    def __init__(
+        self, pool: Pool, upstream: Upstream, connection: Connection, outcome: Outcome
+    ) -> None:
+        self.outcome = outcome
         self.pool = pool
         self.upstream = upstream
         self.connection = connection
@@ -135,8 +138,11 @@ async def _once(pool: Pool, upstream: Upstream, exchange: Exchange, patience: Pa
         raise UpstreamTimeout(
             "The request's deadline has passed. Allow more time, or ask for less."
         )
+    body = exchange.body
+    if body is not None and not body.complete and not upstream.breaker.closed:
+        raise pool.nobody()  # whoever sends slowly would hold a probe for as long
     ticket = pool.acquire(upstream, exchange.asker)
-    if not ticket:  # its last probe was given away since it was picked
+    if not ticket:  # its probes are given away, or one to this caller
         raise pool.nobody()
     began = time.monotonic()
     try:
@@ -159,7 +165,7 @@ async def _once(pool: Pool, upstream: Upstream, exchange: Exchange, patience: Pa
             outcome = Outcome.CANCELLED
     asker = exchange.asker
     pool.ended(upstream, ticket, outcome, time.monotonic() - began, asker, asker)
-    return Answered(pool, upstream, connection)
+    return Answered(pool, upstream, connection, outcome)
 
 
 async def _discard(answered: Answered) -> None:

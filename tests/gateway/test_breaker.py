@@ -285,7 +285,7 @@ class Reference:
         self.state, self.epoch, self.row, self.opened, self.passed = CLOSED, 0, 0, 0, 0
         self.until = 0.0
         self.events: list[tuple[float, bool]] = []
-        self.probes: set[int] = set()
+        self.probes: dict[int, float] = {}
 
     def enter(self, state: CircuitState) -> None:
         self.state, self.epoch, self.row, self.passed = state, self.epoch + 1, 0, 0
@@ -299,16 +299,18 @@ class Reference:
     def acquire(self, now: float, number: int) -> tuple[int, bool] | None:
         if self.state is CLOSED:
             return self.epoch, False
+        if len(self.probes) >= 3:  # who takes longer than five seconds gives its place back
+            self.probes = {one: since for one, since in self.probes.items() if since >= now - 5}
         if self.state is OPEN and now >= self.until and len(self.probes) < 3:
             self.enter(HALF_OPEN)
         if self.state is OPEN or len(self.probes) >= 3:
             return None
-        self.probes.add(number)
+        self.probes[number] = now
         return self.epoch, True
 
     def release(self, now: float, number: int, ticket: tuple[int, bool], outcome: Outcome) -> None:
         epoch, probe = ticket
-        self.probes.discard(number)
+        self.probes.pop(number, None)
         if epoch != self.epoch:
             return
         if probe:

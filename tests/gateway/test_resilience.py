@@ -111,7 +111,7 @@ async def status_of(url: str, number: int) -> int:
 async def test_a_breaker_opens_under_a_thousand_calls_and_closes_again(
     tmp_path: Path, redis_at: str
 ) -> None:
-    settings = "breaker = { open_s = 0.6, jitter = 0 }\nretry = { retries = 0 }\n"
+    settings = "breaker = { open_s = 0.6, jitter = 0, probe_s = 60 }\nretry = { retries = 0 }\n"
     async with (
         served(after(0.05, broken_off)) as wire,
         gateway_before(tmp_path, [wire], settings, REDIS_URL=redis_at) as client,
@@ -253,7 +253,7 @@ async def test_too_much_at_once_is_turned_away_batch_work_first(
     async with (
         served(after(0.3, echo)) as wire,
         gateway_before(
-            tmp_path, [wire], "shedding = { limit = 10 }\n", REDIS_URL=redis_at
+            tmp_path, [wire], "shedding = { limit = 10, caller_share = 1 }\n", REDIS_URL=redis_at
         ) as client,
     ):
         batch = await asyncio.gather(*(client.get("/batch") for _ in range(20)))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.outcome import Outcome
 from gateway.shedding import Priority, Shedder, SheddingPolicy, Slot
+from gateway.witnesses import ANYBODY
 from shared.errors import (
     InvalidInput,
     TooManyRequests,
@@ -80,6 +81,29 @@ def test_one_organisation_leaves_room_to_the_others() -> None:
     with pytest.raises(TooManyRequests):
         shedder.admit(BATCH, one)
     assert [shedder.admit(BATCH, two) for _ in range(3)]
+
+
+def test_all_who_have_not_signed_in_leave_room_to_those_who_have() -> None:
+    shedder = Shedder("auth", SheddingPolicy(limit=20))
+    held = [shedder.admit(INTERACTIVE, ANYBODY) for _ in range(15)]
+    with pytest.raises(UpstreamUnavailable, match="not signed in"):
+        shedder.admit(INTERACTIVE, ANYBODY)
+    held += [shedder.admit(INTERACTIVE, UUID(int=1)) for _ in range(5)]
+    assert len(held) == 20
+
+
+def test_one_callers_failures_dont_shrink_what_others_use() -> None:
+    clock = FakeClock()
+    shedder = Shedder("portrait", SheddingPolicy(limit=100, most=200), clock)
+    one, two = UUID(int=1), UUID(int=2)
+    other = shedder.admit(INTERACTIVE, two)
+    for _ in range(50):
+        clock.advance(1.5)
+        shedder.admit(INTERACTIVE, one).release(Outcome.GATEWAY_ERROR)
+        shedder.admit(INTERACTIVE, one).release(Outcome.UNAVAILABLE)
+    assert shedder.snapshot().limit == 100
+    other.release(Outcome.GATEWAY_ERROR)  # two saw it
+    assert shedder.snapshot().limit == 90
 
 
 def test_a_slot_is_given_back_once_however_often_it_is_released() -> None:

@@ -166,13 +166,31 @@ def test_a_caller_has_one_probe_at_a_time() -> None:
 
 
 def test_one_callers_failing_probes_keep_it_from_nobody() -> None:
-    breaker = half_open(FakeClock())
-    answered(breaker, ONE, *[BAD] * 50)
-    assert breaker.state is HALF_OPEN
+    clock = FakeClock()
+    breaker = half_open(clock)
+    for _ in range(50):
+        answered(breaker, ONE, BAD)
+        assert breaker.state is HALF_OPEN
+        assert breaker.acquire(ONE) == REFUSED  # others come first for a while
+        clock.advance(2)
     answered(breaker, TWO, OK)
     answered(breaker, ONE, BAD)
     answered(breaker, TWO, OK, OK)
     assert breaker.state is CLOSED
+
+
+def test_slow_probes_give_their_places_back_and_come_last() -> None:
+    clock = FakeClock()
+    breaker = half_open(clock)
+    slow = [breaker.acquire(who) for who in (ONE, TWO, THREE)]
+    other = UUID(int=4)
+    clock.advance(4.9)
+    assert breaker.acquire(other) == REFUSED
+    clock.advance(0.2)
+    assert breaker.acquire(other)
+    assert breaker.acquire(ONE) == REFUSED
+    breaker.release(slow[0], LOST, ONE, EVERYBODY)  # what becomes of it still counts
+    assert breaker.state is OPEN
 
 
 def test_two_callers_failing_probes_open_it_again() -> None:
@@ -246,5 +264,5 @@ def test_that_another_instance_failed_somebody_is_forgotten() -> None:
     outliers.record("b", BAD, ONE)
     for _ in range(5):
         assert not outliers.record("a", BAD, ONE)
-    clock.advance(11)
+    clock.advance(61)
     assert outliers.record("a", BAD, ONE)
