@@ -39,7 +39,7 @@ def success(
     return HTTPResponse(body, status, headers, "application/json")
 
 
-def error_response(error: Exception, request_id: str) -> HTTPResponse:
+def error_response(error: BaseException, request_id: str) -> HTTPResponse:
     """The failure envelope; a defect is logged with its traceback, an expected failure in a line."""
     if not isinstance(error, LoomaError):
         log.error("unexpected error", exc_info=error, request_id=request_id)

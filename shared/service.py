@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -20,9 +20,7 @@ from opentelemetry import propagate, trace
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from sanic import Sanic
-from sanic import exceptions as sanic_errors
 from sanic.config import Config as SanicConfig
-from sanic.handlers import ErrorHandler
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
@@ -33,13 +31,12 @@ from shared.errors import (
     Detail,
     LoomaError,
     MalformedRequest,
-    MethodNotAllowed,
-    NotFound,
     PayloadTooLarge,
     StoreUnavailable,
     UpstreamTimeout,
 )
 from shared.home import internal_token_secret
+from shared.http_edge import BoundedRequest, Errors, request_id_of
 from shared.media_type import require_json
 from shared.openapi import describe
 from shared.security import InternalTokens, Principal
@@ -55,7 +52,8 @@ DEADLINE_HEADER = "x-deadline-ms"  # milliseconds that the caller still waits
 _DEADLINE = re.compile("[0-9]{1,9}")
 _LARGE_BODY = 64 << 10  # bytes; reading more of them takes longer than others should wait
 _READY_TIMEOUT_S = 2.0
-_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+# More than any deadline: Sanic's own limit for handlers would cut work that has longer to go.
+_NO_RESPONSE_TIMEOUT_S = 10**7
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +194,7 @@ class BaseAIService(Generic[S]):
     def _build_app(self) -> Sanic[Any, Any]:
         settings: SanicConfig = SanicConfig(env_prefix="LOOMA_SANIC_UNUSED_")
         settings.REQUEST_MAX_SIZE = max([1 << 20, *(e.body_limit for e in self.endpoints)]) + 1
+        settings.RESPONSE_TIMEOUT = _NO_RESPONSE_TIMEOUT_S  # `in_time` bounds the work
         settings.KEEP_ALIVE_TIMEOUT = 75  # longer than the gateway keeps an idle connection
         settings.REQUEST_MAX_HEADER_SIZE = 16_384  # a client's 8 KiB and what the gateway adds
         settings.ACCESS_LOG = False
@@ -206,7 +205,8 @@ class BaseAIService(Generic[S]):
             f"{self.name}-{uuid4().hex[:8]}",
             config=settings,
             configure_logging=False,
-            error_handler=_Errors(),
+            error_handler=Errors(),
+            request_class=BoundedRequest,
         )
         for name, page in (
             ("health", self._health),
@@ -301,41 +301,6 @@ class BaseAIService(Generic[S]):
         return json_response(describe(self.name, self.description, self.endpoints))
 
 
-class _Errors(ErrorHandler):
-    """What fails outside an endpoint: unknown paths, wrong methods, broken HTTP."""
-
-    def response(self, request: Request | None, exception: Exception) -> HTTPResponse:
-        request_id = request_id_of(request) if request is not None else str(uuid4())
-        if request is not None and isinstance(exception, sanic_errors.MethodNotAllowed):
-            exception = _not_allowed(request)
-        return error_response(translate_sanic(exception), request_id)
-
-
-def translate_sanic(error: Exception) -> Exception:
-    """Sanic's own exceptions as ours; anything else unchanged."""
-    match error:
-        case sanic_errors.NotFound():
-            return NotFound("There is no such path. GET /openapi.json lists those there are.")
-        case sanic_errors.MethodNotAllowed():
-            return MethodNotAllowed("This path doesn't take that method.")
-        case sanic_errors.PayloadTooLarge():
-            return PayloadTooLarge("The body is too large. Send less per request.")
-        case sanic_errors.SanicException() if 400 <= error.status_code < 500:
-            return MalformedRequest("The request is not well-formed HTTP.")
-        case _:
-            return error
-
-
-def _not_allowed(request: Request) -> MethodNotAllowed:
-    """Sanic doesn't know which methods a path takes whose routes have one each."""
-    allowed = []
-    for method in _METHODS:
-        with suppress(sanic_errors.NotFound, sanic_errors.MethodNotAllowed):
-            request.app.router.get(request.path, method, request.headers.get("host"))
-            allowed.append(method)
-    return MethodNotAllowed("This path doesn't take that method.", allowed=allowed)
-
-
 async def _read_body(endpoint: Endpoint[S], request: Request) -> Any:
     model = endpoint.body
     if model is None:
@@ -391,21 +356,6 @@ async def readiness(checks: Mapping[str, Check]) -> dict[str, str]:
 
     results = await asyncio.gather(*(one(ping) for ping in checks.values()))
     return dict(zip(checks, results, strict=True))
-
-
-def request_id_of(request: Request) -> str:
-    """The client's X-Request-Id if it is a UUID, else a new one; the same for the whole request."""
-    known = getattr(request.ctx, "request_id", None)
-    if known is not None:
-        return str(known)
-    given = request.headers.get("x-request-id")
-    try:
-        # Most requests bring none: an exception for each of them would cost more than the id.
-        request_id = str(uuid4() if given is None else UUID(given))
-    except ValueError:
-        request_id = str(uuid4())
-    request.ctx.request_id = request_id
-    return request_id
 
 
 def _trace_id(request: Request) -> str:

@@ -10,9 +10,11 @@ from uuid import UUID
 import httpx
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
+from sanic import exceptions as sanic_errors
 
 from shared.config import Config
-from shared.errors import ConfigError, NotFound, StoreUnavailable
+from shared.errors import ConfigError, LoomaError, NotFound, StoreUnavailable
+from shared.http_edge import translate_sanic
 from shared.security import ANONYMOUS, InternalTokens, Principal
 from shared.service import BaseAIService, Call, Endpoint
 
@@ -369,3 +371,67 @@ async def test_work_ends_with_its_callers_deadline(tmp_path: Path) -> None:
         for wrong in ("soon", "", "-1", "1" * 20, "9" * 4301, "1.5", "٣"):
             assert await status(wrong) == 400
         assert await status("000000100") == 504
+
+
+async def test_work_may_take_as_long_as_its_deadline_allows(config) -> None:
+    # The longest deadline that the header can ask for.
+    assert service(config, State()).app.config.RESPONSE_TIMEOUT > 999_999_999 / 1000
+
+
+async def test_a_limit_of_the_server_itself_is_an_honest_504(config) -> None:
+    limited = service(config, State())
+    limited.app.config.RESPONSE_TIMEOUT = 0.1
+    async with limited.running(port=0) as url, httpx.AsyncClient() as client:
+        answer = await client.get(f"{url}/api/v1/slow", headers=token(ANONYMOUS))
+    assert (answer.status_code, answer.json()["error"]) == (504, "upstream_timeout")
+    assert answer.headers["Retry-After"] == "2"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /api/v1/echo HTTP/1.1\r\nhost: x\r\n",
+        b"POST /api/v1/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 20\r\n\r\n{",
+        b"POST /api/v1/echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ],
+)
+async def test_a_request_that_stops_coming_is_408_and_its_connection_closed(config, sent) -> None:
+    limited = service(config, State())
+    limited.app.config.REQUEST_TIMEOUT = 0.2
+    async with limited.running(port=0) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        writer.write(sent)
+        async with asyncio.timeout(20):
+            answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer.lower()
+    assert b'"request_timeout"' in answer
+
+
+async def test_a_body_that_keeps_coming_may_take_its_time(config) -> None:
+    async def pieces():
+        for piece in (b'{"te', b'xt":', b'"he', b'llo"}'):
+            await asyncio.sleep(0.5)
+            yield piece
+
+    limited = service(config, State())
+    limited.app.config.REQUEST_TIMEOUT = 1.5
+    headers = {**token(ADMIN), "Content-Type": "application/json"}
+    async with limited.running(port=0) as url, httpx.AsyncClient() as client:
+        answer = await client.post(f"{url}/api/v1/echo", content=pieces(), headers=headers)
+    assert answer.json()["data"]["text"] == "hello"
+
+
+def test_no_exception_of_the_http_server_is_taken_for_a_defect() -> None:
+    kinds = [
+        sanic_errors.NotFound, sanic_errors.BadRequest, sanic_errors.RequestTimeout,
+        sanic_errors.ServiceUnavailable, sanic_errors.PayloadTooLarge, sanic_errors.URITooLong,
+        sanic_errors.ExpectationFailed, sanic_errors.Forbidden, sanic_errors.RequestCancelled,
+        asyncio.CancelledError,
+    ]  # fmt: skip
+    for kind in kinds:
+        shown = translate_sanic(kind())
+        assert isinstance(shown, LoomaError), kind
+        assert getattr(kind, "status_code", 503) in (shown.status, 403, 503)
+        assert (shown.status >= 500) == ("Retry-After" in shown.headers())
