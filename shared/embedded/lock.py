@@ -7,7 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from shared.embedded.errors import EmbeddedStoreError
@@ -36,6 +36,34 @@ async def locked(
         yield
     finally:
         os.close(descriptor)
+
+
+class TogetherLocked:
+    """The lock file at `path`, held together by all of this object's callers that want it at once.
+
+    For work of which several parts may be under way in one process, but not in two.
+    """
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._entry = asyncio.Lock()
+        self._holders = 0
+        self._held = AsyncExitStack()
+
+    @asynccontextmanager
+    async def __call__(self, on_wait: Callable[[], None] | None = None) -> AsyncIterator[None]:
+        async with self._entry:
+            if not self._holders:
+                lock = locked(self._path, timeout_s=self._timeout_s, on_wait=on_wait)
+                await self._held.enter_async_context(lock)
+            self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if not self._holders:
+                await self._held.aclose()
 
 
 async def _acquire(

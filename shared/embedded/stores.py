@@ -15,7 +15,7 @@ from pathlib import Path
 from shared.embedded.arcadedb import ArcadeServer
 from shared.embedded.errors import EmbeddedStoreError
 from shared.embedded.layout import Layout
-from shared.embedded.lock import locked
+from shared.embedded.lock import TogetherLocked, locked
 from shared.embedded.postgres import PostgresServer
 from shared.embedded.process import command_line, is_alive, resident_bytes
 from shared.embedded.redis import RedisServer
@@ -61,6 +61,8 @@ class EmbeddedStores:
             raise EmbeddedStoreError(f"unknown store {unknown}: choose from graph, postgres, redis")
         self._layout = Layout.of(home, log_dir)
         self._which = which
+        self._starting = TogetherLocked(self._layout.lock, _LOCK_TIMEOUT_S)
+        self._turns = {name: asyncio.Lock() for name in STORES}
 
     async def start(
         self,
@@ -71,14 +73,13 @@ class EmbeddedStores:
         """Bring up every store (of `only`) that does not answer and return where all of them are.
 
         Idempotent. `on_progress` gets the store's name and what happens to it, in the event
-        loop's thread. If one fails the others stay up.
+        loop's thread. If one fails the others stay up. Starts of different stores don't wait for
+        each other.
         """
         tell = on_progress or (lambda _store, _message: None)
         self._layout.prepare()
-        async with locked(
-            self._layout.lock,
-            timeout_s=_LOCK_TIMEOUT_S,
-            on_wait=lambda: tell("stores", "waiting for another process that starts them"),
+        async with self._starting(
+            lambda: tell("stores", "waiting for another process that starts them")
         ):
             servers = self._servers(self._which & frozenset(only))
             ups = (self._bring_up(server, tell) for server in servers)
@@ -123,9 +124,10 @@ class EmbeddedStores:
         return [server for server in _all_servers(self._layout) if server.name in which]
 
     async def _bring_up(self, server: Server, tell: Callable[[str, str], None]) -> None:
-        record = read_state(self._layout.state).server(server.name)
-        fresh = await bring_up(server, record, lambda message: tell(server.name, message))
-        self._remember(server, fresh)
+        async with self._turns[server.name]:
+            record = read_state(self._layout.state).server(server.name)
+            fresh = await bring_up(server, record, lambda message: tell(server.name, message))
+            self._remember(server, fresh)
 
     async def _take_down(self, server: Server) -> None:
         record = read_state(self._layout.state).server(server.name)

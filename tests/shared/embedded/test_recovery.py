@@ -141,6 +141,18 @@ async def test_a_store_that_died_alone_does_not_disturb_the_others(running: Runn
     assert {store: await running.pid(store) for store in pids} == pids
 
 
+async def test_starts_of_one_store_share_it_and_need_not_wait_for_another(running: Running) -> None:
+    """The graph database takes seconds to come up; Redis does not wait for that."""
+    await kill(running, "graph")
+    await kill(running, "redis")
+    slow = asyncio.create_task(running.stores.start(only=["graph"]))
+    await asyncio.sleep(0)
+    await asyncio.gather(*(running.stores.start(only=["redis"]) for _ in range(3)))
+    assert not slow.done()
+    await slow
+    assert all(health.up for health in (await running.stores.health()).values())
+
+
 async def test_only_a_store_whose_process_is_gone_has_ended(running: Running) -> None:
     assert running.stores.ended() == []
     pid = await running.pid("redis")

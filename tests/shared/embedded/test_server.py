@@ -12,7 +12,7 @@ import pytest
 from shared.embedded.arcadedb import ArcadeServer
 from shared.embedded.errors import EmbeddedStoreError
 from shared.embedded.layout import Layout, free_port, is_free
-from shared.embedded.lock import locked
+from shared.embedded.lock import TogetherLocked, locked
 from shared.embedded.server import answers, bring_up, end
 from shared.embedded.state import ServerRecord, State, read_state, write_state
 from shared.embedded.stores import EmbeddedStores
@@ -79,6 +79,25 @@ async def test_a_lock_held_for_too_long_is_named(tmp_path: Path) -> None:
             async with locked(lock, timeout_s=1.2, on_wait=lambda: waits.append("told")):
                 pass
     assert waits == ["told"]
+
+
+async def test_one_process_may_do_several_things_under_its_lock_and_others_none(
+    tmp_path: Path,
+) -> None:
+    lock = tmp_path / "stores.lock"
+    ours, theirs = (TogetherLocked(lock, timeout_s=0.2) for _ in range(2))
+    async with ours():
+        async with ours():
+            pass
+        with pytest.raises(EmbeddedStoreError, match="starting or stopping the stores"):
+            async with theirs():
+                pass
+    async with theirs():
+        with pytest.raises(EmbeddedStoreError, match="starting or stopping the stores"):
+            async with ours():
+                pass
+    async with ours():
+        pass
 
 
 def test_a_preferred_port_is_kept_while_it_is_free() -> None:
