@@ -6,10 +6,11 @@ queued behind anybody's calls. Only if that isn't answered either is the store d
 refused at once with StoreUnavailable until a probe, every half second, is answered again.
 
 So no caller shuts a store to others: a query that is too expensive is the first half of the
-evidence at most, and the probe says that the store is well. While the first probe is under way
-other calls wait for what it says (it is answered within milliseconds, or not within two seconds):
-no longer than to find out for themselves. A call that takes more than a second is a reason to
-probe; once the store is down whatever is under way ends.
+evidence at most, and the probe says that the store is well. Nor does a store count as down whose
+probe isn't answered while calls are: a server that is busy may have no time for a new connection,
+and whatever is under way there goes on. A call that takes more than a second is a reason to probe
+as well, beside all others; after one that failed, others wait a quarter of a second for what the
+probe says, before they find out for themselves. Once the store is down whatever is under way ends.
 
 Each process has guards of its own.
 """
@@ -35,6 +36,7 @@ _EVERY_S: Final = 0.5
 _PATIENCE_S: Final = 2.0  # a server that is cold, or has much to do, needs a second at times
 _STALE_S: Final = 5.0
 _LONG_S: Final = 1.0
+_HELD_S: Final = 0.25  # most probes are answered within milliseconds
 _RETRY_AFTER_S: Final = 1.0
 _log = structlog.get_logger("looma.store")
 
@@ -54,6 +56,7 @@ class Guard:
         *,
         every: float = _EVERY_S,
         patience: float = _PATIENCE_S,
+        long: float = _LONG_S,
     ) -> None:
         self.store = translator.store
         self.refused = 0  # calls, since the process began
@@ -61,9 +64,12 @@ class Guard:
         self._probe = probe
         self._every = every
         self._patience = patience
+        self._long = long
         self._down_since: float | None = None
         self._asked_at = self._answered_at = -_STALE_S
-        self._verdict: asyncio.Future[None] | None = None  # of the first probe of a series
+        self._call_answered_at = -_STALE_S
+        self._closed = False
+        self._verdict: asyncio.Future[None] | None = None  # what callers wait for
         self._watch: asyncio.Task[None] | None = None
         self._limits: set[asyncio.Timeout] = set()  # of the calls under way
 
@@ -74,7 +80,7 @@ class Guard:
         StoreUnavailable at once while the store is down, and as soon as it is found to be.
         """
         await self.admit()
-        probe = asyncio.get_running_loop().call_later(_LONG_S, self.suspect)
+        probe = asyncio.get_running_loop().call_later(self._long, self._look)
         try:
             with self._translator:
                 async with asyncio.timeout(seconds) as limit:
@@ -86,6 +92,11 @@ class Guard:
         except StoreUnavailable:
             self.suspect()
             raise
+        except StoreError:  # a refusal is an answer
+            self._call_answered()
+            raise
+        else:
+            self._call_answered()
         finally:
             probe.cancel()
 
@@ -103,14 +114,15 @@ class Guard:
 
     def suspect(self) -> None:
         """Someone found the store unavailable: probe, and refuse calls if that fails too."""
-        if self._watch is None or self._watch.done():
-            self._verdict = asyncio.get_running_loop().create_future()
-            self._watch = asyncio.create_task(self._until_answered(), name=f"guard {self.store}")
+        if self._look():
+            loop = asyncio.get_running_loop()
+            self._verdict = verdict = loop.create_future()
+            loop.call_later(_HELD_S, _let_go, verdict)
 
     def condition(self) -> str:
         """'up', or what is wrong, without a wait; asks for itself where nobody has lately."""
         if time.monotonic() - self._asked_at > _STALE_S:
-            self.suspect()
+            self._look()
         return UP if self._down_since is None else self.unavailable().message
 
     async def ask(self) -> None:
@@ -125,6 +137,8 @@ class Guard:
             self._is_up()
 
     async def close(self) -> None:
+        """No probe is under way from now on."""
+        self._closed = True
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.cancel()
@@ -140,10 +154,22 @@ class Guard:
 
     # -- probing -----------------------------------------------------------------------------
 
+    def _look(self) -> bool:
+        """Begin to probe until that is answered; False if somebody has begun already."""
+        if self._closed or (self._watch is not None and not self._watch.done()):
+            return False
+        self._watch = asyncio.create_task(self._until_answered(), name=f"guard {self.store}")
+        return True
+
     async def _until_answered(self) -> None:
+        told = False
         try:
-            while not await self._answered_since(time.monotonic()):
-                self._is_down()
+            while not await self._answered_since(began := time.monotonic()):
+                if self._call_answered_at < began:
+                    self._is_down()
+                elif self.up and not told:
+                    told = True
+                    _log.warning("store_probe_unanswered_but_calls_are", store=self.store)
                 self._tell()
                 await asyncio.sleep(self._every * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             self._is_up()
@@ -183,13 +209,22 @@ class Guard:
             self._down_since = None
             _log.info("store_up_again", store=self.store, after_s=seconds)
 
+    def _call_answered(self) -> None:
+        self._call_answered_at = time.monotonic()
+        self._tell()
+
     def _tell(self) -> None:
-        """Let go whoever waits for what the first probe says."""
+        """Let go whoever waits for what the probe says."""
         verdict, self._verdict = self._verdict, None
-        if verdict is not None and not verdict.done():
-            verdict.set_result(None)
+        if verdict is not None:
+            _let_go(verdict)
 
     async def _told(self) -> None:
         verdict = self._verdict
-        if verdict is not None:
+        if verdict is not None and not verdict.done():
             await asyncio.wait((verdict,))
+
+
+def _let_go(verdict: asyncio.Future[None]) -> None:
+    if not verdict.done():
+        verdict.set_result(None)

@@ -123,6 +123,101 @@ async def test_calls_wait_for_the_first_probe_and_no_longer(store):
     assert await call == "answer"
 
 
+class Busy(Store):
+    """A store that answers calls, and no probe in time: it has no room for a new connection."""
+
+    async def probe(self) -> bool:
+        self.probes += 1
+        await asyncio.sleep(3600)
+        return True
+
+
+@pytest.fixture
+async def busy():
+    store = Busy()
+    store.guard = Guard(STORE, store.probe, every=0.02, patience=0.1, long=0.02)
+    yield store
+    await store.guard.close()
+
+
+async def test_a_probe_for_a_long_call_holds_nobody_up(busy):
+    busy.guard._patience = 3600
+    async with busy.guard.call(60):
+        await until(lambda: busy.probes)
+        async with asyncio.timeout(10):
+            assert await busy.call(seconds=5) == "answer"
+
+
+async def test_the_probe_after_a_failure_holds_others_up_for_a_moment_only(busy):
+    busy.guard._patience = 3600
+    with pytest.raises(StoreUnavailable):
+        await busy.call(hang=True)
+    await until(lambda: busy.probes)
+    async with asyncio.timeout(10):
+        assert await busy.call(seconds=5) == "answer"
+
+
+async def test_an_answered_call_lets_those_go_that_wait_for_the_probe(busy):
+    busy.guard._patience = 3600
+    answered = asyncio.Event()
+
+    async def long() -> None:
+        async with busy.guard.call(60):
+            await answered.wait()
+
+    under_way = asyncio.create_task(long())
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailable):
+        await busy.call(seconds=0.01, hang=True)
+    assert busy.guard._verdict is not None
+    late = asyncio.create_task(busy.call(seconds=5))
+    await asyncio.sleep(0)
+    answered.set()
+    await under_way
+    assert await late == "answer"
+    assert busy.guard._verdict is None
+
+
+async def test_a_store_that_answers_calls_is_up_whatever_its_probes_say(busy):
+    async def long() -> str:
+        async with busy.guard.call(60):
+            await until(lambda: busy.probes >= 4)
+        return "answer"
+
+    under_way = asyncio.create_task(long())
+    while not under_way.done():
+        assert await busy.call(seconds=60) == "answer"
+        with pytest.raises(StoreConflict):  # that is an answer too
+            async with busy.guard.call(60):
+                raise StoreConflict("there is one")
+        await asyncio.sleep(0.005)
+    assert await under_way == "answer"
+    assert busy.guard.up
+    assert busy.guard.refused == 0
+
+
+async def test_a_store_that_has_stopped_to_answer_calls_as_well_is_down(busy):
+    busy.guard.condition()  # which nobody has asked yet, so it asks
+    while busy.probes < 3:
+        assert await busy.call(seconds=60) == "answer"
+        await asyncio.sleep(0.005)
+    hanging = [asyncio.create_task(busy.call(seconds=60, hang=True)) for _ in range(3)]
+    async with asyncio.timeout(10):
+        ended = await asyncio.gather(*hanging, return_exceptions=True)
+    assert all(isinstance(error, StoreUnavailable) for error in ended)
+    assert not busy.guard.up
+
+
+async def test_after_its_end_a_guard_asks_nobody(store):
+    await store.guard.close()
+    store.guard._asked_at -= 60
+    store.guard.condition()
+    with pytest.raises(StoreUnavailable):
+        await store.call(hang=True)
+    assert store.guard._watch is None
+    assert store.probes == 0
+
+
 async def test_a_ping_that_is_answered_ends_an_outage(store):
     store.up = False
     store.guard._every = 3600
