@@ -33,6 +33,7 @@ _MARK: Final = "looma_"  # lets secret scanners recognise one
 _SCOPE: Final = "keys:admin"
 _ORGANISATION: Final = "organisation"
 MOST_UNATTENDED: Final[Role] = "analyst"  # what a key without a user behind it may be
+KEYS: Final = "keys"  # whose turns at the database the look-ups of everybody's keys take
 _SHOWN: Final = len(_MARK) + 6
 
 
@@ -152,7 +153,7 @@ class ApiKeys:
 
     async def find(self, secret_hash: bytes) -> ApiKey:
         """The living key with this SHA-256; NotFound if there is none, or it ended."""
-        async with self.relational.system() as tx:
+        async with self.relational.system(who=KEYS) as tx:
             key = await store.by_secret(tx, secret_hash)
         if key is None or not key.lives(self.clock()):
             raise NotFound("No living API key has this hash.")

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID, uuid4
 
 from ai_services.auth import audit
@@ -28,6 +29,11 @@ from ai_services.auth.user import User, require_grantable, user_id_of
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, TooManyRequests, Unauthenticated
 from shared.security import Principal, Role
+
+# Whose turns at the database the requests of people who aren't signed in take: as many of one kind
+# as there may be, they leave some to the other and to every organisation.
+SIGN_IN: Final = "sign-in"
+REFRESH: Final = "refresh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +62,14 @@ class Sessions:
         """
         known = normalise_email(email)
         charge = Charge.of(known or email, address)
-        async with self.relational.system() as tx:
+        async with self.relational.system(who=SIGN_IN) as tx:
             await self.limit.charge(tx, charge, self.clock())
             user = await users.by_email(tx, known) if known else None
         try:
             right = await self.passwords.verify(user.password_hash if user else None, password)
             renewed = await self._renewed(user, password) if right else None
         except TooManyRequests:
-            async with self.relational.system() as tx:
+            async with self.relational.system(who=SIGN_IN) as tx:
                 await self.limit.refund(tx, charge)
             raise
         signed_in = await self._open(user, charge, renewed, address) if user and right else None
@@ -76,7 +82,7 @@ class Sessions:
         """Swap a refresh token for a new pair; Unauthenticated unless it is alive and unused."""
         now = self.clock()
         fresh = secrets.token_urlsafe(32)
-        async with self.relational.system() as tx:
+        async with self.relational.system(who=REFRESH) as tx:
             user, known = await self._alive(tx, _hash(token), now)
             ended: Sequence[Revocation] = ()
             if known.used_at is None:
@@ -135,7 +141,7 @@ class Sessions:
     ) -> SignedIn | None:
         """A new session; None if the account changed while its password was checked."""
         now, family, fresh = self.clock(), uuid4(), secrets.token_urlsafe(32)
-        async with self.relational.system() as tx:
+        async with self.relational.system(who=SIGN_IN) as tx:
             locked = await users.lock(tx, user.org_id, user.user_id)
             if locked is None or locked.disabled or locked.password_hash != user.password_hash:
                 return None
@@ -151,7 +157,7 @@ class Sessions:
 
     async def _refuse(self, user: User | None, address: str) -> None:
         # An unknown account costs a transaction too; only an organisation has a log to write to.
-        async with self.relational.system() as tx:
+        async with self.relational.system(who=SIGN_IN) as tx:
             if user is None:
                 return
             await audit.record(

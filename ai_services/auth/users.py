@@ -192,18 +192,18 @@ class Users:
         user = await self.get(principal, user_id)
         wanted = require_password(new, email=user.email, field="new_password")
         charge = Charge.of(user.email, address)
-        async with self.relational.system() as tx:
+        async with self.relational.system(who=principal.org_id) as tx:
             await self.limit.charge(tx, charge, self.clock())
         try:
             right = await self.passwords.verify(user.password_hash, current)
             hashed = await self.passwords.hash(wanted) if right else ""
         except TooManyRequests:
-            async with self.relational.system() as tx:
+            async with self.relational.system(who=principal.org_id) as tx:
                 await self.limit.refund(tx, charge)
             raise
         if not right:
             raise _wrong_password()
-        async with self.relational.system() as tx:
+        async with self.relational.system(who=principal.org_id) as tx:
             await self.limit.succeed(tx, charge)
         return await self._replace_password(
             principal, user, hashed, "user.password_changed", user.password_hash,

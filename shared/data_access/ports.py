@@ -13,7 +13,7 @@ Both adapters of a port pass the same contract suite (tests/contract/). Common r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -63,8 +63,13 @@ class Relational(Protocol):
         """A transaction that sees and writes this organisation's rows only."""
         ...
 
-    def system(self) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction across organisations: sign-in look-ups, workers, audits."""
+    def system(self, *, who: Hashable | None = None) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction across organisations: sign-in look-ups, workers, audits.
+
+        `who` is whose turns it takes: the organisation that it is for, or the name of a class of
+        requests that anybody may send, which then leave turns to all others. None is the
+        platform's own work, which has no share: nothing that a request brings about.
+        """
         ...
 
     async def ping(self) -> None: ...

@@ -8,7 +8,7 @@ to the pool without the customary reset query, because everything that a transac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
@@ -79,8 +79,7 @@ class Postgres:
             yield transaction
 
     @asynccontextmanager
-    async def system(self, *, who: UUID | None = None) -> AsyncIterator[Transaction]:
-        """`who` is the organisation that it is for, where there is one: whose turn it takes."""
+    async def system(self, *, who: Hashable | None = None) -> AsyncIterator[Transaction]:
         begin = "BEGIN; SET LOCAL ROLE looma_system"
         async with self._transaction(begin, who=who) as transaction:
             yield transaction
@@ -121,7 +120,7 @@ class Postgres:
 
     @asynccontextmanager
     async def _transaction(
-        self, begin: str, *, who: UUID | None = None, readonly: bool = False
+        self, begin: str, *, who: Hashable | None = None, readonly: bool = False
     ) -> AsyncIterator[Transaction]:
         await self.guard.admit()
         async with AsyncExitStack() as stack:

@@ -1,6 +1,7 @@
 """What may arrive: hostile strings, huge bodies, and stores that go away."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import uuid4
 
@@ -8,11 +9,12 @@ import httpx
 import pytest
 
 from ai_services.auth.app import create_service
+from shared.config import Config
 from shared.data_access.cache_redis import RedisCache
 from shared.data_access.postgres import Postgres
 from shared.security import ANONYMOUS
 from tests.ai_services.auth.conftest import config_in
-from tests.ai_services.auth.harness import GATEWAY, PASSWORD, TOKENS, Gate, serve
+from tests.ai_services.auth.harness import GATEWAY, PASSWORD, TOKENS, Gate, Team, serve
 from tests.gateway.wire import until
 
 HOSTILE = [
@@ -174,3 +176,27 @@ async def test_the_composed_service_bootstraps_itself_and_is_ready(
         assert (await client.get("/ready")).status_code == 200
         document = (await client.get("/openapi.json")).json()
     assert document["paths"]["/.well-known/jwks.json"]["get"]["x-scope"] == "public"
+
+
+@pytest.mark.parametrize("crowd", ["sign-in", "refresh", "keys"])
+async def test_a_crowd_of_one_kind_leaves_connections_to_all_others(
+    config: Config, auth_database: str, cache: RedisCache, team: Team, crowd: str
+) -> None:
+    few = Postgres(auth_database, pool_size=5, acquire_timeout=0.5)
+    try:
+        async with serve(config, few, cache) as served, AsyncExitStack() as stack:
+            assert (await served.login(team.email)).status_code == 200  # all is cached by now
+            for _ in range(4):
+                await stack.enter_async_context(few.system(who=crowd))
+            no_key = {"hash": "0" * 64}
+            found = await served.call(GATEWAY, "POST", "/internal/v1/keys/verify", no_key)
+            statuses = {
+                "sign-in": (await served.login(team.email)).status_code,
+                "refresh": (await served.refresh("unknown")).status_code,
+                "keys": found.status_code,
+            }
+            expected = {"sign-in": 200, "refresh": 401, "keys": 404, crowd: 503}
+            assert statuses == expected
+            assert (await served.call(team.admin, "GET", "/api/v1/users")).status_code == 200
+    finally:
+        await few.close()
