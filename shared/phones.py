@@ -5,7 +5,7 @@ widened, with or without a country code, also inside of words, keys and JSON. Wh
 so that logs and rejected rows stay of use:
 
 - dates and times in digits, Unix times (10 digits that begin with 1; 13 likewise), IPv4 addresses,
-  UUIDs, decimal fractions;
+  UUIDs, decimal fractions (not 3.13812348000, which is a number in a list);
 - runs of less than 9 or more than 15 digits: amounts, durations, most ids. A local number of 7 or 8
   digits is masked where it is written as one (6888-8888), or stands where a number is expected.
 
@@ -26,6 +26,9 @@ _LONGEST: Final = 15  # ITU-T E.164
 _SEP: Final = (
     r"[ \-.()/\u00a0\u00ad\u00b7\u2000-\u2015\u202f\u2060\u2212\u3000\ufeff（）－．／・]{0,4}"
 )
+# In a mobile number, which no other number looks like, also marks that aren't meant to be read. Four
+# asterisks are a number masked already.
+_MARKS: Final = rf"(?:{_SEP.removesuffix('{0,4}')}|[_:~＿：～•]|(?<!\*)\*{{1,3}}(?!\*)|＊){{0,4}}"
 _SEPARATED: Final = _SEP.replace("{0,4}", "{1,4}")
 
 _AFTER_ESCAPE: Final = r"(?<=\\[bfnrt])"  # the end of a line in JSON is no letter before a number
@@ -39,6 +42,8 @@ _KEPT: Final = (
     # 14:20:00.123456+0800, 02.20.00.000000
     r"(?<!\d)\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:[+-]\d\d:?\d\d)?(?!\d)",
     r"(?<![\d.])[0-2]?\d\.[0-5]\d\.[0-5]\d(?:\.\d{1,9})?(?!\.?\d)",
+    # 0.13812348000; above one it can't be told from the number in a list: 3.13812348000
+    r"(?<![\d.])0\.\d{11,}(?!\.?\d)",
     # IPv4
     r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\.?\d)",
 )
@@ -46,7 +51,7 @@ _NUMBERS: Final = (
     # As spreadsheets write it: 1.3812345678E+10
     r"(?<![\d.])(?P<power>\d{1,15}\.\d{5,}[eE]\+?\d{1,2})(?!\d)",
     # Chinese mobiles, 11 digits from 13 to 19, with 86 or 0 before them or without
-    rf"(?<!\d)(?:(?:[+＋]|00)?{_SEP}86{_SEP})?(?:0{_SEP})?1{_SEP}[3-9](?:{_SEP}\d){{9}}(?!\d)",
+    rf"(?<!\d)(?:(?:[+＋]|00)?{_SEP}86{_MARKS})?(?:0{_MARKS})?1{_MARKS}[3-9](?:{_MARKS}\d){{9}}(?!\d)",
     # A country code with its mark
     rf"(?:[+＋]|(?<!\d)00(?=[-. (]?[1-9])){_SEP}\d(?:{_SEP}\d){{6,14}}(?!\d)",
     # China's country code without a mark, and an area code: 86 10 8765 4321
@@ -61,7 +66,7 @@ _NUMBERS: Final = (
 _CANDIDATE: Final = re.compile(f"(?P<kept>{'|'.join(_KEPT)})|{'|'.join(_NUMBERS)}")
 _NO_GROUPS: Final = re.compile(r"\d+\.\d+|(?:19|20)\d\d-\d+")  # decimals; 2024-000123
 _LOCAL: Final = re.compile(r"[2-9]\d{2,3}[-\u2010-\u2015]\d{4}")
-_MAYBE: Final = re.compile(rf"\d(?:{_SEP}\d){{6}}")
+_MAYBE: Final = re.compile(rf"\d(?:{_MARKS}\d){{6}}")
 _FOREIGN_DIGIT: Final = re.compile(r"(?![0-9])\d")  # wide, Arabic …
 _ESCAPED: Final = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}"

@@ -36,6 +36,10 @@ def test_a_mask_keeps_at_least_four_digits_hidden_of_long_numbers(phone: str) ->
     [
         ("我的电话是13812348000。", "我的电话是138****8000。"),
         ("call +49 170 1234567 now", "call 4917****4567 now"),
+        ("138_1234_8000, 138*1234*8000, 138:1234:8000", "138****8000, 138****8000, 138****8000"),
+        ("+86_138 - 1234*8000", "86138****8000"),
+        ("0.138.1234.8000", "0138****8000"),
+        ("1.13812348000 2.15912345678", "1.138****8000 2.159****5678"),
         ("座机010-12345678", "座机010****5678"),
         (
             "order 20241204093000 of 2024-12-04T09:30:00+08:00",
@@ -67,13 +71,15 @@ FOREIGN = st.sampled_from(
 )  # fmt: skip
 
 
+BLANKS = ["", " ", "-", ".", "\u00a0", "–", "\u200b"]
+MARKS = ["_", "*", "~", "＊", "_*", " ~ ", "**"]
+COLONS = [":", "：", ": "]
+
+
 @st.composite
-def spaced(draw: st.DrawFn, numbers: st.SearchStrategy[str]) -> str:
+def spaced(draw: st.DrawFn, numbers: st.SearchStrategy[str], separators: list[str]) -> str:
     """A number in groups of three or four, or digit by digit."""
-    number, separator = (
-        draw(numbers),
-        draw(st.sampled_from(["", " ", "-", ".", "\u00a0", "–", "\u200b"])),
-    )
+    number, separator = draw(numbers), draw(st.sampled_from(separators))
     sizes = draw(st.sampled_from([(3, 4, 4), (4, 4, 4), (4, 8), (1,) * 13, (5, 6)]))
     groups, at = [], 0
     for size in sizes:
@@ -82,8 +88,22 @@ def spaced(draw: st.DrawFn, numbers: st.SearchStrategy[str]) -> str:
     return separator.join(group for group in (*groups, number[at:]) if group)
 
 
+@st.composite
+def marked(draw: st.DrawFn) -> str:
+    """A mobile number with something else between any two of its digits, or nothing."""
+    number, blanks = draw(MOBILES), st.sampled_from([*BLANKS, *MARKS])
+    marks = draw(
+        st.tuples(*[blanks] * 2, *[blanks | st.sampled_from(COLONS)] * 8)
+    )  # 1:38 is a time
+    return number[0] + "".join(mark + digit for mark, digit in zip(marks, number[1:], strict=True))
+
+
 PHONES = st.one_of(
-    st.builds("{}{}".format, PREFIXES, spaced(MOBILES)), spaced(LANDLINES), FOREIGN
+    st.builds("{}{}".format, PREFIXES, spaced(MOBILES, BLANKS + MARKS)),
+    spaced(MOBILES, COLONS),
+    st.builds("{}{}".format, PREFIXES, marked()),
+    spaced(LANDLINES, BLANKS),
+    FOREIGN,
 ).flatmap(
     lambda phone: st.sampled_from(
         [phone, phone.translate(WIDE), phone.translate(ARABIC), phone.translate(MATHEMATICAL)]
@@ -118,6 +138,8 @@ def test_a_number_in_scientific_notation_is_masked(phone: str) -> None:
         "05-MAR-24 02.20.00.000000 PM", "1709619600", "1709619600123", "1709619600.123", "86400000",
         "192.168.100.200:8206", "3f2a7c1e-9d1b-4c58-8d1f-0a4a8c1f5b11", "0.6153846153846154",
         "call-2024-000123", "2024-000123", "12345678901234567", "65000,66000,2,1", "12.345678901 s",
+        "0.13812348000", "p=0.13812348000, 0.15912345678", "-0.13812348000.", "14:20:00 65000",
+        "138****8000 138****8000", "138****8000 2024", "13:45:12:34:56:78", "10.0.0.13:8200",
     ],
 )  # fmt: skip
 def test_what_is_no_number_stays(text: str) -> None:
