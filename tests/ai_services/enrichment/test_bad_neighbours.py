@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from ai_services.enrichment.store import start_import
 from gateway.request_path import normalise
+from shared.data_access.postgres import Postgres
 from tests.ai_services.enrichment.records import TURNS, record
 from tests.ai_services.enrichment.test_calls_api import Api, api, config  # noqa: F401 - fixtures
 
@@ -124,17 +127,42 @@ async def test_ranges_reach_to_the_ends_of_time(api: Api) -> None:  # noqa: F811
         assert len(answer.json()["data"]["calls"]) == 1
 
 
+async def walk(api: Api, limit: int) -> list[Any]:  # noqa: F811
+    """All imports, page by page."""
+    seen: list[Any] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = (await api.get("/api/v1/imports", limit=limit, **cursor)).json()["data"]
+        assert len(page["imports"]) <= limit
+        seen += page["imports"]
+        if page["next_cursor"] is None:
+            return seen
+        cursor = {"cursor": page["next_cursor"]}
+
+
+async def test_pages_part_imports_of_one_instant(api: Api, database_url: str) -> None:  # noqa: F811
+    """One transaction has one time: what began together differs by its id alone."""
+    expected: set[str] = set()
+    db = Postgres(database_url, pool_size=1)
+    try:
+        for together in (1, 5, 1, 3):
+            async with db.tenant(api.org_id) as tx:
+                made = [await start_import(tx, api.org_id, "api", "") for _ in range(together)]
+            expected |= {str(import_id) for import_id in made}
+    finally:
+        await db.close()
+    whole = (await api.get("/api/v1/imports")).json()["data"]["imports"]
+    assert sorted(Counter(one["started_at"] for one in whole).values()) == [1, 1, 3, 5]
+    assert {one["import_id"] for one in whole} == expected
+    for limit in range(1, len(whole) + 1):
+        assert await walk(api, limit) == whole
+
+
 async def test_pages_of_imports_and_rejects_are_complete(api: Api) -> None:  # noqa: F811
     for _ in range(3):
         await send(api, "{}", "{}", "{}")
     listed = (await api.get("/api/v1/imports")).json()["data"]["imports"]
-    seen, cursor = [], {}
-    while True:
-        page = (await api.get("/api/v1/imports", limit=1, **cursor)).json()["data"]
-        seen += [one["import_id"] for one in page["imports"]]
-        if page["next_cursor"] is None:
-            break
-        cursor = {"cursor": page["next_cursor"]}
+    seen = [one["import_id"] for one in await walk(api, 1)]
     assert seen == [one["import_id"] for one in listed]
     assert len(seen) == 3
     path = f"/api/v1/imports/{seen[0]}/rejects"
