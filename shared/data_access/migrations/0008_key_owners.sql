@@ -1,6 +1,7 @@
 -- Whose an API key is. A user's key never counts for more than that user does at the moment; it
 -- ends with them. The organisation's own keys stay when people go, and so administer nothing.
 ALTER TABLE api_key ADD COLUMN owner_id uuid;     -- a user; null: the organisation
+ALTER TABLE api_key ADD COLUMN made_by_key uuid;  -- it ends with that one; null: no key made it
 
 -- The owner of the tables is bound by row policies as well, and has none that lets rows through.
 SET LOCAL ROLE looma_system;
@@ -11,6 +12,9 @@ UPDATE api_key k SET owner_id = created_by
 WHERE EXISTS (SELECT FROM app_user u WHERE u.org_id = k.org_id AND u.user_id = k.created_by)
    OR EXISTS (SELECT FROM audit_log a WHERE a.org_id = k.org_id AND a.action = 'user.deleted'
                                         AND a.target = 'user:' || k.created_by);
+UPDATE api_key k SET made_by_key = maker.key_id
+FROM audit_log a JOIN api_key maker ON maker.org_id = a.org_id AND a.actor = 'key:' || maker.key_id
+WHERE a.org_id = k.org_id AND a.action = 'key.created' AND a.target = 'key:' || k.key_id;
 DO $$
 DECLARE
     org uuid;
@@ -67,4 +71,6 @@ RESET ROLE;
 
 ALTER TABLE api_key ADD CONSTRAINT api_key_of_nobody_administers
     CHECK (owner_id IS NOT NULL OR role <> 'admin');
+ALTER TABLE api_key ADD FOREIGN KEY (org_id, made_by_key) REFERENCES api_key;
+CREATE INDEX api_key_maker ON api_key (org_id, made_by_key) WHERE made_by_key IS NOT NULL;
 CREATE INDEX api_key_owner ON api_key (org_id, owner_id) WHERE revoked_at IS NULL;
