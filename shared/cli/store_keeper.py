@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from shared.cli.supervisor import crashes_in_a_row, restart_pause
 from shared.embedded.errors import EmbeddedStoreError
 from shared.embedded.stores import EmbeddedStores
+from shared.restarts import crashes_in_a_row, restart_pause
 
 # A store that died is an outage for everybody until this has been noticed; to look is to ask the
 # process table for three processes.
