@@ -30,9 +30,8 @@ from gateway.worker_place import WorkerPlace
 from shared.config import Config
 from shared.errors import ConfigError
 from shared.process import EXIT_CONFIG
+from shared.restarts import crashes_in_a_row, restart_pause
 
-_FIRST_S: Final = 0.5
-_LONGEST_S: Final = 30.0
 _SLACK_S: Final = 5.0
 log = structlog.get_logger()
 
@@ -77,8 +76,8 @@ class Workers:
         return self._code
 
     async def _keep(self, number: int, pairs: list[Pair], folder: Path) -> None:
-        """Run worker `number`, again and again, later each time when it ends soon."""
-        loop, delay, restarted = asyncio.get_running_loop(), _FIRST_S, False
+        """Run worker `number`, again and again: at once, later each time when it ends soon."""
+        loop, crashes, restarted = asyncio.get_running_loop(), 0, False
         inbox = pairs[number - 1][0]
         sockets = tuple(
             (pair[0] if place == number else pair[1]).fileno()
@@ -101,12 +100,13 @@ class Workers:
                 self._stopping.set()
                 return
             restarted = True
-            log.error("a gateway worker ended and is started again", worker=number, code=code)
-            if loop.time() - began > _LONGEST_S:
-                delay = _FIRST_S
+            crashes = crashes_in_a_row(crashes, loop.time() - began)
+            pause = restart_pause(crashes)
+            log.error(
+                "a gateway worker ended and is started again", worker=number, code=code, in_s=pause
+            )
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
-            delay = min(delay * 2, _LONGEST_S)
+                await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _begin(self, number: int, place: WorkerPlace) -> asyncio.subprocess.Process:
         # Held over its birth, a SIGHUP meets a worker that can take it; one at a time, as the mask

@@ -4,6 +4,9 @@ A key belongs to the user who made it, and a key that it makes belongs to that u
 counts for its own role as far as its owner's reaches at the moment, and ends when the owner is
 disabled or deleted, for good. An admin can hand a living key over to the organisation before
 that. The organisation's keys stay when people go, so they administer nothing.
+
+A key that a key made lives no longer than that one: it has its end at the latest, and is revoked
+with it, whoever owns it by then.
 """
 
 from __future__ import annotations
@@ -68,21 +71,21 @@ class ApiKeys:
         require_grantable(principal, role)
         org_id, now = principal.org_id, self.clock()
         if expires_at is not None and expires_at <= now:
-            problem = Detail("expires_at", "is in the past", "send a time to come, or leave it out")
-            raise InvalidInput(f"expires_at: {problem.problem}; {problem.fix}", details=[problem])
+            raise _wrong_end("is in the past", "send a time to come, or leave it out")
         secret = _MARK + secrets.token_urlsafe(32)
         async with self.relational.tenant(org_id) as tx:
             standing = await require_standing(tx, principal, _SCOPE, now)
             require_grantable(standing.principal, role)
-            owner_id = standing.user_id
+            owner_id, maker = standing.user_id, standing.key
             if owner_email is not None:
                 owner_id = await _owner(tx, standing.principal, owner_email, role)
             elif owner_id is None:
                 _require_unattended(role)
             key = await store.insert(
                 tx, org_id, name=name, role=role, secret_hash=_hash(secret), prefix=secret[:_SHOWN],
-                created_by=user_id_of(principal), owner_id=owner_id, at=now, expires_at=expires_at,
-                idempotency_key=idempotency_key,
+                created_by=user_id_of(principal), owner_id=owner_id, at=now,
+                made_by_key=maker.key_id if maker else None,
+                expires_at=_end(maker, expires_at), idempotency_key=idempotency_key,
             )  # fmt: skip
             if key is None:
                 raise Conflict(
@@ -136,18 +139,23 @@ class ApiKeys:
         return replace(key, owner_id=None, owner_role=None, role=role)
 
     async def revoke(self, principal: Principal, key_id: UUID) -> None:
-        """End a key; the gateways refuse it within 5 s. Revoking it again changes nothing."""
+        """End a key and all that it made; the gateways refuse them within 5 s. Where none of them
+        lives any more, nothing changes.
+        """
         org_id, now = principal.org_id, self.clock()
         async with self.relational.tenant(org_id) as tx:
             await require_standing(tx, principal, _SCOPE, now)
             key = _found(await store.lock(tx, org_id, key_id))
-            if key.revoked_at is not None:
+            made = await store.living_from(tx, org_id, key_id)
+            living = made if key.revoked_at is not None else [key, *made]
+            if not living:
                 return
-            await store.revoke(tx, org_id, [key], now)
-            ended = await self.revocations.recall_keys(tx, org_id, [key], now)
+            await store.revoke(tx, org_id, living, now)
+            ended = await self.revocations.recall_keys(tx, org_id, living, now)
+            also = {"keys_ended": [one.subject for one in made]} if made else {}
             await audit.record(
                 tx, org_id, at=now, actor=principal.subject, action="key.revoked",
-                target=key.subject, details={"name": key.name, "prefix": key.prefix},
+                target=key.subject, details={"name": key.name, "prefix": key.prefix, **also},
             )  # fmt: skip
         await self.revocations.publish(ended)
 
@@ -158,6 +166,22 @@ class ApiKeys:
         if key is None or not key.lives(self.clock()):
             raise NotFound("No living API key has this hash.")
         return key
+
+
+def _end(maker: ApiKey | None, wanted: datetime | None) -> datetime | None:
+    """When a new key ends: no later than the key that makes it."""
+    bound = maker.expires_at if maker else None
+    if bound is not None and wanted is not None and wanted > bound:
+        raise _wrong_end(
+            f"is later than {bound.isoformat()}, when the key that makes this one ends",
+            "send that time or an earlier one, or leave it out",
+        )
+    return wanted or bound
+
+
+def _wrong_end(problem: str, fix: str) -> InvalidInput:
+    detail = Detail("expires_at", problem, fix)
+    return InvalidInput(f"expires_at: {problem}; {fix}", details=[detail])
 
 
 async def _owner(tx: Transaction, principal: Principal, email: str, role: Role) -> UUID:

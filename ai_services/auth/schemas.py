@@ -149,7 +149,9 @@ class UserPage(_Out):
 class ApiKeyIn(_In):
     name: FilledName
     role: UserRole
-    expires_at: Instant | None = Field(None, description="null: until it is revoked")
+    expires_at: Instant | None = Field(
+        None, description="null: until it is revoked, or the key that makes it ends"
+    )
 
 
 class ApiKeyOut(_Out):
@@ -162,6 +164,9 @@ class ApiKeyOut(_Out):
     prefix: str = Field(description="the key's first characters, to recognise it")
     created_by: UUID | None
     owner_id: UUID | None = Field(description="the user it ends with; null: the organisation")
+    made_by_key: UUID | None = Field(
+        description="it is revoked with that key; null: no key made it"
+    )
     created_at: dt.datetime
     expires_at: dt.datetime | None
     revoked_at: dt.datetime | None

@@ -12,6 +12,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ai_services.auth.store import api_keys, organisations, revocations, users
+from ai_services.auth.store.api_keys import ApiKey
 from ai_services.auth.user import user_id_of
 from shared.data_access.ports import Transaction
 from shared.errors import Unauthenticated
@@ -21,11 +22,13 @@ from shared.security import Principal, lesser_role
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A caller with the role that counts now, and the user who stands behind them: None for the
-    operator, the organisation's keys and people of its own identity provider.
+    operator, the organisation's keys and people of its own identity provider. `key` is the key
+    that calls, if one does.
     """
 
     principal: Principal
     user_id: UUID | None
+    key: ApiKey | None = None
 
 
 async def require_standing(
@@ -62,7 +65,7 @@ async def _of_key(tx: Transaction, principal: Principal, now: datetime) -> Stand
     if key is None or not key.lives(now) or key.role_now is None:
         raise _ended()
     role = lesser_role(principal.role, key.role_now)
-    return Standing(replace(principal, role=role), key.owner_id)
+    return Standing(replace(principal, role=role), key.owner_id, key)
 
 
 def _ended() -> Unauthenticated:

@@ -96,7 +96,7 @@ def list_keys(org: Org = None, as_json: AsJson = False) -> None:
         {
             "key_id": str(key.key_id), "name": key.name, "role": key.role,
             "role_now": key.role_now, "owner_id": str(key.owner_id) if key.owner_id else None,
-            "prefix": key.prefix,
+            "made_by_key": str(key.made_by_key) if key.made_by_key else None, "prefix": key.prefix,
             "created_at": key.created_at, "expires_at": key.expires_at, "revoked_at": key.revoked_at,
         }
         for key in found
@@ -105,8 +105,8 @@ def list_keys(org: Org = None, as_json: AsJson = False) -> None:
         write_json(rows)
         return
     columns = (
-        "key_id", "name", "role", "role_now", "owner_id", "prefix", "created_at", "expires_at",
-        "revoked_at",
+        "key_id", "name", "role", "role_now", "owner_id", "made_by_key", "prefix", "created_at",
+        "expires_at", "revoked_at",
     )  # fmt: skip
     results().print(table(columns, ([row[name] for name in columns] for row in rows)))
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from shared.cli.supervisor import crashes_in_a_row, restart_pause
 from shared.embedded.errors import EmbeddedStoreError
+from shared.restarts import crashes_in_a_row, restart_pause
 
 # A store that died is an outage for everybody until this has been noticed; to look is to ask the
 # process table for three processes.

@@ -17,10 +17,8 @@ import httpx
 from shared.cli import exit_codes, ports
 from shared.cli.child import Child, Program
 from shared.errors import ConfigError, LoomaError
+from shared.restarts import FIRST_PAUSE_S, crashes_in_a_row, restart_pause
 
-_BACKOFF_S = 0.5
-_BACKOFF_MAX_S = 30.0
-_STEADY_S = 10.0  # a run of this length makes earlier crashes forgotten
 _SHOW_LOG_AT = 3  # crashes in a row
 _POLL_S = 0.1
 
@@ -64,7 +62,7 @@ class Supervisor:
         *,
         patience_s: float,
         listener: Listener,
-        backoff_s: float = _BACKOFF_S,
+        backoff_s: float = FIRST_PAUSE_S,
     ) -> None:
         self._groups = groups
         self._log_dir = log_dir
@@ -216,16 +214,6 @@ class Supervisor:
             for s in late
         )
         return LoomaError(f"Not ready within {timeout_s:g} s:" + "".join(lines))
-
-
-def crashes_in_a_row(before: int, ran_s: float) -> int:
-    """How many that makes: a run that was long enough begins the count anew."""
-    return 1 if ran_s > _STEADY_S else before + 1
-
-
-def restart_pause(crashes: int, first_s: float = _BACKOFF_S) -> float:
-    """Seconds to wait: none for what has just crashed once, then `first_s`, doubled each time."""
-    return 0.0 if crashes <= 1 else min(first_s * 2.0 ** (crashes - 2), _BACKOFF_MAX_S)
 
 
 def _claim(status: Status) -> socket.socket | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 
 from tests.chaos.site import Site
@@ -12,6 +13,7 @@ _PATHS = ("/api/v1/calls?user_id=first", "/api/v1/auth/me", "/api/v1/portrait/su
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
 _RETRY_AFTER = re.compile(rb"\r\nretry-after: (\d+)\r\n", re.IGNORECASE)
 _WAITS_S = 30.0
+_ANSWERED_WITHIN_S = 120.0
 
 
 async def crowd(site: Site, clients: int, fault: Callable[[Site], Awaitable[float]]) -> float:
@@ -29,15 +31,17 @@ async def crowd(site: Site, clients: int, fault: Callable[[Site], Awaitable[floa
 
 
 async def _until_answered(site: Site, path: str) -> None:
+    deadline = time.monotonic() + _ANSWERED_WITHIN_S
     while True:
-        wait = await _ask(site, path)
+        wait, said = await _ask(site, path)
         if wait is None:
             return
+        assert time.monotonic() < deadline, f"{path}: still {said} after {_ANSWERED_WITHIN_S:g} s"
         await asyncio.sleep(wait)
 
 
-async def _ask(site: Site, path: str) -> float | None:
-    """Seconds after which to ask again; None for a success. By hand, since a client that is kind to
+async def _ask(site: Site, path: str) -> tuple[float | None, str]:
+    """(seconds after which to ask again; None for a success, what was answered). By hand, since a client that is kind to
     its user would cost more than what is measured.
     """
     try:
@@ -49,10 +53,11 @@ async def _ask(site: Site, path: str) -> float | None:
             )
             answer = await reader.read()
             writer.close()
-    except OSError:
-        return 1.0
+    except OSError as error:
+        return 1.0, type(error).__name__
     status = _STATUS.match(answer)
     if status is not None and status[1] == b"200":
-        return None
+        return None, "200"
     told = _RETRY_AFTER.search(answer)
-    return float(told[1]) if told else 1.0
+    said = answer.partition(b"\r\n")[0].decode("latin-1") or "nothing"
+    return (float(told[1]) if told else 1.0), said

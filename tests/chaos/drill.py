@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from tests.chaos.aftermath import Aftermath, look
 from tests.chaos.faults import Fault
-from tests.chaos.load import KINDS, Load, Sample, outage, slowest
+from tests.chaos.load import KINDS, Load, Sample, outage, since, slowest
 from tests.chaos.records import Records
 from tests.chaos.site import Site
 
@@ -30,6 +30,7 @@ class Drill:
     fault: Fault
     cuts: bool = False  # the gateway itself ends: its connections may be cut
     unnoticed: bool = False  # no request may fail at all
+    forgets_keys: bool = False  # Redis loses answers kept for an Idempotency-Key, or can't keep any
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class Outcome:
     sent_again: float  # until the last failed write was taken; its client obeys Retry-After
     slowest: float  # success
     lag: float  # of the drill's own clocks: what a crowded machine adds to all figures
-    requests: int
-    failed: int
+    requests: int  # that the fault could touch: answered since it began
+    failed: int  # of those
     statuses: dict[int, int]  # of those that failed; 0 for no answer
     complaints: list[str]  # answers that failed in a way that is not allowed
     acknowledged: int  # requests that wrote
@@ -85,7 +86,7 @@ async def run(
     """Carry a drill out on a site that is well; it is well again afterwards, or this fails."""
     records = Records(f"d{uuid4().hex[:6]}")
     async with site.requests() as client:
-        load = Load(client, records)
+        load = Load(client, records, keys_hold=not drill.forgets_keys)
         load.begin()
         try:
             await _well(load, time.monotonic(), "before the fault")
@@ -100,17 +101,18 @@ async def run(
             await load.finish()
     say("reading everything back")
     after = await look(site, records, load.ledger)
+    struck = since(load.samples, began)
     return Outcome(
         drill,
         lasted,
         back,
-        {kind: outage(load.samples, kind, began) for kind in KINDS},
+        {kind: outage(struck, kind, began) for kind in KINDS},
         max((at - began for at in load.sent_again), default=0.0),
         slowest([sample for sample in load.samples if sample.sent >= began]),
         load.lag,
-        len(load.samples),
-        sum(sample.failed for sample in load.samples),
-        dict(Counter(sample.status for sample in load.samples if sample.failed)),
+        len(struck),
+        sum(sample.failed for sample in struck),
+        dict(Counter(sample.status for sample in struck if sample.failed)),
         sorted({s.kind + ": " + s.complaint for s in load.samples if not allowed(s, drill)}),
         load.ledger.acknowledgements,
         after,

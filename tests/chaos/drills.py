@@ -28,7 +28,7 @@ KILL_ENRICHMENT = Drill("enrichment killed", of(faults.kill_service, "enrichment
 KILL_PORTRAIT = Drill("portrait killed", of(faults.kill_service, "portrait"))
 KILL_GATEWAY = Drill("gateway killed", of(faults.kill_service, "gateway"), cuts=True)
 KILL_POSTGRES = Drill("PostgreSQL killed", of(faults.end_postgres, signal.SIGKILL))
-FLUSH_REDIS = Drill("Redis flushed", of(faults.flush_redis))
+FLUSH_REDIS = Drill("Redis flushed", of(faults.flush_redis), forgets_keys=True)
 
 SERVICES = (
     KILL_AUTH,
@@ -46,11 +46,11 @@ STORES = (
     Drill("PostgreSQL stopped 20 s", of(faults.stop_store, "postgres", 20.0)),
     Drill("a PostgreSQL backend killed", of(faults.kill_backend)),
     Drill("all pooled connections ended", of(faults.terminate_connections)),
-    Drill("Redis killed", of(faults.kill_store, "redis")),
-    Drill("Redis stopped 10 s", of(faults.stop_store, "redis", 10.0)),
+    Drill("Redis killed", of(faults.kill_store, "redis"), forgets_keys=True),
+    Drill("Redis stopped 10 s", of(faults.stop_store, "redis", 10.0), forgets_keys=True),
     FLUSH_REDIS,
-    Drill("Redis connections dropped", of(faults.drop_redis_clients)),
-    Drill("Redis read-only 10 s", of(faults.read_only_redis, 10.0)),
+    Drill("Redis connections dropped", of(faults.drop_redis_clients), forgets_keys=True),
+    Drill("Redis read-only 10 s", of(faults.read_only_redis, 10.0), forgets_keys=True),
     Drill("graph store killed", of(faults.kill_store, "graph")),
     Drill("graph store stopped 10 s", of(faults.stop_store, "graph", 10.0)),
 )

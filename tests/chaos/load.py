@@ -68,6 +68,7 @@ class Load:
 
     client: httpx.AsyncClient
     records: Records
+    keys_hold: bool = True  # what was acknowledged with a key is answered again, not carried out
     ledger: Ledger = field(default_factory=Ledger)
     samples: list[Sample] = field(default_factory=list)
     sent_again: list[float] = field(default_factory=list)  # when a write that had failed was taken
@@ -129,6 +130,20 @@ class Load:
         if again:
             self.sent_again.append(time.monotonic())
         self._note(records, answer, first=False)
+        if self.keys_hold and answer is not None and answer.is_success:
+            await self._replay(records, answer, headers)
+
+    async def _replay(
+        self, records: list[Record], answer: httpx.Response, headers: dict[str, str]
+    ) -> None:
+        """Send what was acknowledged once more: whatever became of the platform in between, its
+        key has the first answer, since carried out again the records would be unchanged.
+        """
+        again = await self._ask(
+            "keyed write", "POST", "/api/v1/calls", json={"records": records}, headers=headers
+        )
+        if again is not None and again.is_success:
+            self.ledger.note_replay(records, answer.json()["data"], again.json()["data"])
 
     async def _correct(self) -> None:
         free = [r for r in self.ledger.correctable() if r["callid"] not in self._in_correction]
@@ -163,9 +178,10 @@ class Load:
         self.ledger.note(records, Fate.ACKNOWLEDGED)
         results = answer.json()["data"]["results"]
         assert not any(r["status"] == "rejected" for r in results), answer.text
-        # A keyed write may have been carried out before its answer was lost; a plain one was not.
-        if first:
-            self.ledger.repeated += [r["callid"] for r in results if r["status"] != "inserted"]
+        # A keyed write may have been carried out before its answer was lost, which leaves it
+        # unchanged; a plain one was not.
+        right = ("inserted",) if first else ("inserted", "unchanged")
+        self.ledger.repeated += [r["callid"] for r in results if r["status"] not in right]
 
     async def _ask(self, kind: str, method: str, path: str, **more: Any) -> httpx.Response | None:
         sent, answer, complaint = time.monotonic(), None, ""
@@ -201,6 +217,11 @@ class Load:
         self._in_flight.discard(task)
         if not task.cancelled() and (defect := task.exception()) is not None:
             self.defects.append(defect)
+
+
+def since(samples: list[Sample], began: float) -> list[Sample]:
+    """Those that a fault that began then could touch, requests that were under way with them."""
+    return [sample for sample in samples if sample.answered >= began]
 
 
 def outage(samples: list[Sample], kind: str, began: float) -> float:

@@ -93,6 +93,11 @@ class Ledger:
             self.acknowledgements += 1
             self.acknowledged |= {record["callid"] for record in records}
 
+    def note_replay(self, records: Sequence[Record], first: object, again: object) -> None:
+        """What was acknowledged with an Idempotency-Key was sent again with it."""
+        if again != first:
+            self.repeated += [record["callid"] for record in records]
+
     def note_correction(self, record: Record, fate: Fate) -> None:
         """A request that changes a call has ended; after an unknown end the call is left alone."""
         if fate is Fate.ACKNOWLEDGED:

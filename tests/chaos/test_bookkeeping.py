@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.chaos import recompute
-from tests.chaos.load import Sample, complaint_about, outage
+from tests.chaos.load import Sample, complaint_about, outage, since
 from tests.chaos.records import Fate, Ledger, Records
 
 
@@ -66,6 +66,23 @@ def test_an_outage_ends_with_the_last_failed_answer() -> None:
     ]
     assert outage(samples, "me", began=10.0) == 2.5
     assert outage(samples, "call", began=10.0) == 0
+
+
+def test_only_requests_answered_since_a_fault_began_are_its_own() -> None:
+    before, under_way, after = (
+        Sample("me", sent, sent + 0.5, 503) for sent in (7.0, 9.8, 12.0)
+    )  # fmt: skip
+    assert since([before, under_way, after], began=10.0) == [under_way, after]
+
+
+def test_an_acknowledged_key_that_answers_otherwise_was_carried_out_twice() -> None:
+    ledger, sent = written(Fate.ACKNOWLEDGED)
+    found = [read_back(record) for record in sent]
+    first = {"inserted": 2, "unchanged": 0}
+    ledger.note_replay(sent, first, dict(first))
+    assert ledger.doubled(found) == []
+    ledger.note_replay(sent, first, {"inserted": 0, "unchanged": 2})
+    assert ledger.doubled(found) == [record["callid"] for record in sent]
 
 
 ENVELOPE = {"code": 1022, "error": "store_unavailable", "message": "later", "request_id": "r"}

@@ -164,6 +164,22 @@ async def test_a_standby_is_unavailable_for_writing(local_postgres_url: str):
         await db.close()
 
 
+async def until_running(url: str, statement: str, times: int) -> None:
+    """Wait until that many connections to this database carry out a statement like this."""
+    watcher = await asyncpg.connect(url)
+    try:
+        async with asyncio.timeout(30):
+            while times != await watcher.fetchval(  # noqa: ASYNC110 - nothing tells of it
+                """SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND state = 'active' AND query LIKE $1
+                     AND pid <> pg_backend_pid()""",
+                statement,
+            ):
+                await asyncio.sleep(0.01)
+    finally:
+        await watcher.close()
+
+
 async def test_queries_of_one_caller_that_hold_every_connection_shut_nobody_out(
     local_postgres_url: str,
 ):
@@ -173,10 +189,10 @@ async def test_queries_of_one_caller_that_hold_every_connection_shut_nobody_out(
 
         async def expensive() -> None:
             async with db.system() as tx:
-                await tx.fetchval("SELECT pg_sleep(1.5)")
+                await tx.fetchval("SELECT pg_sleep(3)")
 
         hostile = [asyncio.create_task(expensive()) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        await until_running(local_postgres_url, "SELECT pg_sleep(%", len(hostile))
         with pytest.raises(StoreUnavailable):  # there is no connection left
             await db.ping()
         await asyncio.gather(*hostile)  # a second is a reason to look, not to end them

@@ -62,6 +62,7 @@ class Port:
     circuit: Wire
     pool: list[Wire]
     run: Path
+    log: Path
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """Over a connection of its own: it reaches any worker."""
@@ -101,24 +102,28 @@ async def port(tmp_path_factory: pytest.TempPathFactory, redis_at: str) -> Async
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         number = int(probe.getsockname()[1])
-    parent = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway"),
-        env=process_environment(
-            LOOMA_HOME=str(home),
-            INTERNAL_TOKEN_SECRET=SECRET,
-            REDIS_URL=redis_at,
-            GATEWAY_PORT=str(number),
-            GATEWAY_WORKERS=str(WORKERS),
-            GATEWAY_ROUTES=str(home / "routes.toml"),
-            GATEWAY_UPSTREAMS=",".join(f"{name}={wire.url}" for name, wire in upstreams),
-            SHUTDOWN_SECONDS="2",
-            LOG_LEVEL="error",
-        ),
-    )
+    log = home / "log"
+    with log.open("wb") as written:
+        parent = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway"),
+            stdout=written,
+            stderr=written,
+            env=process_environment(
+                LOOMA_HOME=str(home),
+                INTERNAL_TOKEN_SECRET=SECRET,
+                REDIS_URL=redis_at,
+                GATEWAY_PORT=str(number),
+                GATEWAY_WORKERS=str(WORKERS),
+                GATEWAY_ROUTES=str(home / "routes.toml"),
+                GATEWAY_UPSTREAMS=",".join(f"{name}={wire.url}" for name, wire in upstreams),
+                SHUTDOWN_SECONDS="2",
+                LOG_LEVEL="error",
+            ),
+        )
     run = home / "run" / f"gateway-{number}"
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{number}", timeout=10, limits=limits)
-    running = Port(client, parent, auth, circuit, pool, run)
+    running = Port(client, parent, auth, circuit, pool, run, log)
 
     async def all_are_there() -> bool:
         try:
@@ -315,6 +320,9 @@ async def test_a_worker_that_is_killed_leaves_its_counts_and_its_successor_learn
 
     await until(again, 20)
     assert len(set(port.workers()) - set(before)) == 2
+    said = [line for line in port.log.read_text().splitlines() if "is started again" in line]
+    assert len(said) == 2
+    assert all(re.search(r"in_s\W+0\.0\b", line) for line in said)  # at once
     assert seen == sorted(seen)
     assert seen[-1] == seen[0] + 60
     port.circuit.behaviour = echo

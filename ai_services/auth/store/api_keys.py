@@ -23,6 +23,7 @@ class ApiKey:
 
     `owner_id` is the user whose key it is, None for the organisation's own. `owner_role` is what
     that user is now; None for one who is gone or disabled, and for the organisation.
+    `made_by_key` is the key that made this one, if one did.
     """
 
     org_id: UUID
@@ -33,6 +34,7 @@ class ApiKey:
     created_by: UUID | None
     owner_id: UUID | None
     owner_role: Role | None
+    made_by_key: UUID | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -66,6 +68,7 @@ async def insert(
     prefix: str,
     created_by: UUID | None,
     owner_id: UUID | None,
+    made_by_key: UUID | None,
     at: datetime,
     expires_at: datetime | None,
     idempotency_key: str | None,
@@ -74,8 +77,8 @@ async def insert(
     row = await tx.fetchrow(
         f"""WITH api_key AS (
                INSERT INTO api_key (org_id, name, role, secret_hash, prefix, created_by, created_at,
-                                    expires_at, idempotency_key, owner_id)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                                    expires_at, idempotency_key, owner_id, made_by_key)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
                ON CONFLICT (org_id, idempotency_key) DO NOTHING RETURNING *)
            SELECT {_COLUMNS} FROM api_key""",  # noqa: S608 - a constant
         org_id,
@@ -88,6 +91,7 @@ async def insert(
         expires_at,
         idempotency_key,
         owner_id,
+        made_by_key,
     )
     return None if row is None else ApiKey.of(row)
 
@@ -127,6 +131,23 @@ async def living_of(tx: Transaction, org_id: UUID, owner_id: UUID) -> list[ApiKe
            ORDER BY created_at, key_id""",  # noqa: S608 - a constant
         org_id,
         owner_id,
+    )
+    return [ApiKey.of(row) for row in rows]
+
+
+async def living_from(tx: Transaction, org_id: UUID, key_id: UUID) -> list[ApiKey]:
+    """The keys that this one made, that those made, and so on, that were not revoked."""
+    rows = await tx.fetch(
+        f"""WITH RECURSIVE made AS (
+               SELECT key_id FROM api_key WHERE org_id = $1 AND made_by_key = $2
+               UNION
+               SELECT k.key_id FROM api_key k JOIN made ON k.made_by_key = made.key_id
+                WHERE k.org_id = $1)
+           SELECT {_COLUMNS} FROM api_key
+            WHERE org_id = $1 AND key_id IN (SELECT key_id FROM made) AND revoked_at IS NULL
+            ORDER BY created_at, key_id""",  # noqa: S608 - a constant
+        org_id,
+        key_id,
     )
     return [ApiKey.of(row) for row in rows]
 

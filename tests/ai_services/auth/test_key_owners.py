@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
 
 from ai_services.auth.service import operator
-from shared.data_access.migrate import CORE, migrate, read_migrations
 from shared.errors import Forbidden, NotFound
 from shared.security import ROLE_SCOPES, USER_ROLES, Principal, lesser_role
 from tests.ai_services.auth.harness import PASSWORD, Served, Team
@@ -134,10 +133,71 @@ async def test_a_key_made_by_a_key_belongs_to_the_same_user(team, insider) -> No
     second = await insider.key(by=as_key(insider, first))
     third = await insider.key(by=as_key(insider, second))
     assert {second["owner_id"], third["owner_id"]} == {insider.user["user_id"]}
-    assert (await team.call("DELETE", f"{KEYS}/{first['key_id']}")).status_code == 200
-    assert await insider.counts_for(third) == "admin"  # its owner is as before
+    assert [key["made_by_key"] for key in (first, second, third)] == [
+        None, first["key_id"], second["key_id"],
+    ]  # fmt: skip
     assert (await insider.lose("disabled")).status_code == 200
     assert await insider.counts_for(second) is await insider.counts_for(third) is None
+
+
+async def test_a_key_is_revoked_with_the_key_that_made_it(served, team, insider) -> None:
+    """Whoever got hold of a key for a moment keeps nothing of it once it is revoked."""
+    first, stranger = await insider.key(), await insider.key("agent")
+    second = await insider.key(by=as_key(insider, first))
+    third, fourth = [await insider.key(by=as_key(insider, second)) for _ in range(2)]
+    given = await served.call(
+        as_key(insider, second), "POST", f"{KEYS}/{fourth['key_id']}/transfer", {"role": "analyst"}
+    )
+    assert given.status_code == 200
+    path = f"{KEYS}/{first['key_id']}"
+    for _ in range(2):
+        assert (await team.call("DELETE", path)).status_code == 200
+    ended = [first, second, third, fourth]
+    assert [await insider.counts_for(key) for key in ended] == [None] * 4
+    assert {f"key:{key['key_id']}" for key in ended} <= await served.revoked()
+    assert (await insider.new_admin(as_key(insider, third))).status_code == 401
+    [entry] = await team.audited("key.revoked")
+    assert set(entry["details"]["keys_ended"]) == {f"key:{key['key_id']}" for key in ended[1:]}
+    assert await insider.counts_for(stranger) == "agent"
+    listed = (await team.call("GET", KEYS)).json()["data"]["items"]
+    made_by = {key["key_id"]: key["made_by_key"] for key in listed}
+    assert made_by[third["key_id"]] == second["key_id"]
+
+
+async def test_a_key_handed_over_stays_when_its_owner_goes_and_ends_with_its_maker(
+    team, insider
+) -> None:
+    first = await insider.key()
+    second = await insider.key(by=as_key(insider, first))
+    path = f"{KEYS}/{second['key_id']}/transfer"
+    assert (await team.call("POST", path, {"role": "service"})).status_code == 200
+    assert (await insider.lose("deleted")).status_code == 200
+    assert await insider.counts_for(second) == "service"
+    assert (await team.call("DELETE", f"{KEYS}/{first['key_id']}")).status_code == 200
+    assert await insider.counts_for(second) is None
+
+
+async def test_a_key_makes_none_that_outlives_it(served, team, insider) -> None:
+    end = datetime.now(UTC) + timedelta(hours=1)
+
+    async def make(by: Principal, expires_at: datetime | None = None) -> httpx.Response:
+        stated = {} if expires_at is None else {"expires_at": expires_at.isoformat()}
+        return await served.call(by, "POST", KEYS, {"name": "k", "role": "admin"} | stated)
+
+    first = (await make(insider.principal, end)).json()["data"]
+    second = (await make(as_key(insider, first))).json()["data"]
+    assert datetime.fromisoformat(second["expires_at"]) == end
+    for maker in (first, second):
+        caller = as_key(insider, maker)
+        for late in (timedelta(microseconds=1), timedelta(days=900)):
+            answer = await make(caller, end + late)
+            assert (answer.status_code, answer.json()["details"][0]["field"]) == (422, "expires_at")
+        assert (await make(caller, end)).status_code == 201
+        sooner = (await make(caller, end - timedelta(minutes=1))).json()["data"]
+        assert datetime.fromisoformat(sooner["expires_at"]) < end
+    endless = (await make(insider.principal)).json()["data"]
+    assert (await make(as_key(insider, endless), end)).status_code == 201
+    assert (await make(as_key(insider, endless))).json()["data"]["expires_at"] is None
 
 
 async def test_a_revoked_key_makes_no_other(served, team, insider) -> None:
@@ -274,44 +334,3 @@ async def test_a_new_password_ends_keys_where_that_is_asked_for(served, team, in
 def test_the_lesser_role_may_what_both_may(held, bound) -> None:
     assert ROLE_SCOPES[lesser_role(held, bound)] == ROLE_SCOPES[held] & ROLE_SCOPES[bound]
     assert lesser_role(held, held) == held
-
-
-async def test_keys_from_before_get_their_makers_as_owners(database_url: str, tmp_path) -> None:
-    for migration in read_migrations():
-        if migration.part == CORE and migration.version < 8:
-            (tmp_path / f"{migration.version:04}_{migration.name}.sql").write_text(migration.sql)
-    connection = await asyncpg.connect(database_url)
-    try:
-        await migrate(connection, folder=tmp_path)
-        org = await connection.fetchval(
-            "INSERT INTO organisation (slug, name) VALUES ('a', 'A') RETURNING org_id"
-        )
-        users = {
-            name: await connection.fetchval(
-                """INSERT INTO app_user (org_id, email, role, password_hash, disabled)
-                   VALUES ($1, $2 || '@a.test', 'admin', '', $3) RETURNING user_id""",
-                org, name, name == "disabled",
-            )
-            for name in ("there", "disabled")
-        } | {"gone": uuid4(), "nobody": None}  # fmt: skip
-        for number, (name, user_id) in enumerate(users.items()):
-            await connection.execute(
-                """INSERT INTO api_key (org_id, name, role, secret_hash, prefix, created_by)
-                   VALUES ($1, $2, 'admin', $3, '', $4)""",
-                org, name, bytes([number]), user_id,
-            )  # fmt: skip
-        await migrate(connection)
-        rows = await connection.fetch("SELECT name, role, owner_id, revoked_at FROM api_key")
-        assert {
-            row["name"]: (row["role"], row["owner_id"], row["revoked_at"] is None) for row in rows
-        } == {
-            "there": ("admin", users["there"], True),
-            "disabled": ("admin", users["disabled"], False),
-            "gone": ("admin", users["gone"], False),
-            "nobody": ("analyst", None, True),
-        }
-        assert await connection.fetchval("SELECT count(*) FROM revocation") == 3
-        with pytest.raises(asyncpg.CheckViolationError):
-            await connection.execute("UPDATE api_key SET owner_id = NULL")
-    finally:
-        await connection.close()

@@ -20,7 +20,7 @@ import pytest
 from shared.cli import exit_codes
 from shared.cli.child import Program
 from shared.cli.ports import Address, claim
-from shared.cli.supervisor import Phase, Supervisor, crashes_in_a_row, restart_pause
+from shared.cli.supervisor import Phase, Supervisor
 from shared.errors import ConfigError, LoomaError
 from shared.process import EXIT_CONFIG
 from shared.server import handed_over
@@ -143,12 +143,6 @@ async def test_a_crashed_program_is_started_again_with_a_line(tiny: Tiny) -> Non
     assert await until(lambda: status.pid not in (None, first) and status.phase is Phase.READY)
     assert status.restarts == 1
     assert tiny.lines == ["tiny ended (signal 9), starting it again"]
-
-
-def test_the_first_restart_is_at_once_and_later_ones_wait_longer() -> None:
-    assert [restart_pause(crashes) for crashes in range(1, 10)] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert crashes_in_a_row(6, ran_s=9) == 7
-    assert crashes_in_a_row(6, ran_s=11) == 1
 
 
 async def test_the_grandchildren_of_a_crashed_program_go_with_it(tiny: Tiny) -> None:
