@@ -28,7 +28,7 @@ import structlog
 from shared.data_access.errors import Translator
 from shared.errors import StoreError, StoreUnavailable
 
-Probe = Callable[[], Awaitable[bool]]
+Probe = Callable[[], Awaitable[bool | str]]
 
 UP: Final = "up"
 _EVERY_S: Final = 0.5
@@ -36,6 +36,7 @@ _PATIENCE_S: Final = 2.0  # a server that is cold, or has much to do, needs a se
 _STALE_S: Final = 5.0
 _LONG_S: Final = 1.0
 _RETRY_AFTER_S: Final = 1.0
+_REFUSES: Final = "The {store} answers, but refuses to serve. The log has the details."
 _log = structlog.get_logger("looma.store")
 
 
@@ -43,8 +44,9 @@ class Guard:
     """Of one adapter, all of whose calls are made within `call`.
 
     `translator` is the adapter's. `probe` asks the store over no connection that calls use, and
-    returns whether it answers: a refusal (of credentials, for want of connections) is an answer,
-    for callers to meet and to be told about. It may raise OSError.
+    returns whether it answers: a refusal (of credentials, of writes, for want of connections) is an
+    answer, for callers to meet and to be told about. A probe that is refused returns why, for the
+    log; `condition` tells that it was. It may raise OSError.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Guard:
         self._every = every
         self._patience = patience
         self._down_since: float | None = None
+        self._refusal = ""  # what the last probe was answered instead of being served
         self._asked_at = self._answered_at = -_STALE_S
         self._verdict: asyncio.Future[None] | None = None  # of the first probe of a series
         self._watch: asyncio.Task[None] | None = None
@@ -111,7 +114,9 @@ class Guard:
         """'up', or what is wrong, without a wait; asks for itself where nobody has lately."""
         if time.monotonic() - self._asked_at > _STALE_S:
             self.suspect()
-        return UP if self._down_since is None else self.unavailable().message
+        if self._down_since is not None:
+            return self.unavailable().message
+        return _REFUSES.format(store=self.store) if self._refusal else UP
 
     async def ask(self) -> None:
         """Probe a store that is thought to be down; StoreUnavailable unless it answers.
@@ -157,16 +162,22 @@ class Guard:
     async def _answers(self) -> bool:
         try:
             async with asyncio.timeout(self._patience):
-                answered = await self._probe()
+                answer = await self._probe()
         except (OSError, StoreError):  # TimeoutError is an OSError
-            answered = False
+            answer = False
         except Exception:  # noqa: BLE001 - logged; a defect of the probe must not keep callers away
             _log.exception("store_probe_failed", store=self.store)
-            answered = True
+            answer = True
+        self._note_refusal(answer if isinstance(answer, str) else "")
         self._asked_at = time.monotonic()
-        if answered:
+        if answer is not False:
             self._answered_at = self._asked_at
-        return answered
+        return answer is not False
+
+    def _note_refusal(self, why: str) -> None:
+        if why and why != self._refusal:
+            _log.warning("store_refuses", store=self.store, text=why[:500])
+        self._refusal = why
 
     def _is_down(self) -> None:
         if self._down_since is None:

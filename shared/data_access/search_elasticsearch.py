@@ -31,6 +31,7 @@ from elasticsearch import AsyncElasticsearch
 from shared.data_access.elasticsearch_errors import (
     DRIVER_ERRORS,
     ELASTICSEARCH,
+    describe,
     is_answer,
     kind_of,
     once_started,
@@ -215,13 +216,13 @@ class ElasticsearchSearch:
                 kind = kind_of(outcome["status"], error["type"])
                 raise ELASTICSEARCH.error(StoreError(f"{outcome['status']} {error['type']}"), kind)
 
-    async def _probe(self) -> bool:
+    async def _probe(self) -> bool | str:
         """Over a client of its own: the other's connections may all be waited for."""
         async with _client(self._url) as client:
             try:
                 await client.info()
             except DRIVER_ERRORS as error:
-                return is_answer(error)
+                return is_answer(error) and describe(error)
             return True
 
 
