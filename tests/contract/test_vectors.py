@@ -284,8 +284,9 @@ async def found(vectors: Vectors, org_id: UUID) -> bool:
     return False
 
 
-@pytest.mark.parametrize("setup", ["protocol", "weaviate"], indirect=True)
-@pytest.mark.parametrize("away", ["hangs", "is gone"])
+@pytest.mark.parametrize(
+    ("setup", "away"), [("protocol", "is gone"), ("weaviate", "hangs")], indirect=["setup"]
+)
 async def test_weaviate_is_down_if_only_its_grpc_is(setup, vectors, away):
     """As behind a firewall that lets HTTP through: nobody waits for it twice."""
     org_id = uuid4()
