@@ -11,7 +11,8 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
@@ -21,11 +22,16 @@ from uuid import UUID
 import httpx
 import pytest
 
+from shared.errors import StoreUnavailable
 from tests.chaos.real_servers import Blow, RealServers, opened
 from tests.e2e.platform import Platform, until
 from tests.e2e.test_real_servers import real_servers, waiting
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # Neo4j's driver leaves a socket to the garbage collector where connecting is given up.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 AWAY_S = 6
 SOON_S = 5  # a first hang of 2 s and what the gateway adds, on a machine that has other work
 CATCHES_UP_WITHIN_S = 90
@@ -53,6 +59,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             yield built
             built.interrupt()
         finally:
+            print(built.err.read_text())  # who ended and was started again, if a test failed
             for process in built.left_over():
                 process.kill()
 
@@ -212,5 +219,12 @@ def has_caught_up(
         "status"
     )["outbox"]
     assert until(lambda: searched(client, word) == want, CATCHES_UP_WITHIN_S)
-    assert asyncio.run(in_graph(org_id, acknowledged)) == want
-    assert asyncio.run(with_vectors(org_id, acknowledged)) == want
+    for read in (in_graph, with_vectors):
+        assert until(lambda read=read: answered(read(org_id, acknowledged)) == want, 30), read
+
+
+def answered(reading: Coroutine[Any, Any, Counter[str]]) -> Counter[str]:
+    """What was read; nothing if it took too long, on a machine that has other work."""
+    with suppress(StoreUnavailable):
+        return asyncio.run(reading)
+    return Counter()
