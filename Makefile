@@ -53,10 +53,12 @@ test: setup ## the fast tests
 test-all: setup ## all tests, the slow ones too
 	@$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
-# Named by the parameters of the contract tests, and by the tests that need nothing else.
+# Named by the parameters of the contract tests, and by the tests that need nothing else; not those
+# of the stand-ins (protocol, Refusals), which `make test` runs.
 test-servers: setup ## what the tests say of Neo4j, Weaviate and Elasticsearch, at TEST_*_URL
-	@$(BIN)/python -m pytest -m "slow or not slow" -k "neo4j or weaviate or elasticsearch or real_servers" \
-	  tests/contract tests/e2e/test_real_servers.py $(ARGS)
+	@$(BIN)/python -m pytest -m "slow or not slow" \
+	  -k "(neo4j or weaviate or elasticsearch or real_servers) and not protocol and not Refusals" \
+	  tests/contract tests/e2e/test_real_servers.py tests/chaos/test_real_servers.py $(ARGS)
 
 lint: setup ## ruff check, ruff format --check, mypy --strict
 	@$(BIN)/ruff check $(SOURCES)

@@ -18,7 +18,13 @@ from shared.data_access.bolt_driver import (
     NotificationMinimumSeverity,
     exceptions,
 )
-from shared.data_access.bolt_errors import ALREADY_THERE, BOLT, DRIVER_ERRORS, is_answer
+from shared.data_access.bolt_errors import (
+    ALREADY_THERE,
+    BOLT,
+    DRIVER_ERRORS,
+    describe,
+    is_answer,
+)
 from shared.data_access.graph_upsert import run
 from shared.data_access.guard import Guard
 from shared.errors import StoreConflict
@@ -112,7 +118,7 @@ class BoltSessions:
             self._driver = _driver(self._url, self._pool_size)
         return self._driver
 
-    async def _probe(self) -> bool:
+    async def _probe(self) -> bool | str:
         """Over a driver of its own: the pool may be full of queries that take long."""
         async with (
             _driver(self._url, 1) as driver,
@@ -121,7 +127,7 @@ class BoltSessions:
             try:
                 await (await session.run(_ONE)).consume()
             except exceptions.GqlError as error:
-                return is_answer(error)
+                return is_answer(error) and describe(error)
             return True
 
 

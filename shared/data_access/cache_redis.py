@@ -186,13 +186,13 @@ class RedisCache:
     def _bounded(self) -> AbstractAsyncContextManager[None]:
         return self.guard.call(self._timeout + 0.5)
 
-    async def _probe(self) -> bool:
+    async def _probe(self) -> bool | str:
         """Over a connection of its own: those of the pool may all be waited for."""
         client: Any = aioredis.Redis.from_url(self._url)
         try:
-            await client.ping()
+            await client.set(_PING_KEY, b"", px=1000)
         except DRIVER_ERRORS as error:
-            return is_answer(error)
+            return is_answer(error) and str(error)
         else:
             return True
         finally:

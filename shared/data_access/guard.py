@@ -29,7 +29,7 @@ import structlog
 from shared.data_access.errors import Translator
 from shared.errors import StoreError, StoreUnavailable
 
-Probe = Callable[[], Awaitable[bool]]
+Probe = Callable[[], Awaitable[bool | str]]
 
 UP: Final = "up"
 _EVERY_S: Final = 0.5
@@ -38,6 +38,7 @@ _STALE_S: Final = 5.0
 _LONG_S: Final = 1.0
 _HELD_S: Final = 0.25  # most probes are answered within milliseconds
 _RETRY_AFTER_S: Final = 1.0
+_REFUSES: Final = "The {store} answers, but refuses to serve. The log has the details."
 _log = structlog.get_logger("looma.store")
 
 
@@ -45,8 +46,9 @@ class Guard:
     """Of one adapter, all of whose calls are made within `call`.
 
     `translator` is the adapter's. `probe` asks the store over no connection that calls use, and
-    returns whether it answers: a refusal (of credentials, for want of connections) is an answer,
-    for callers to meet and to be told about. It may raise OSError.
+    returns whether it answers: a refusal (of credentials, of writes, for want of connections) is an
+    answer, for callers to meet and to be told about. A probe that is refused returns why, for the
+    log; `condition` tells that it was. It may raise OSError.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Guard:
         self._patience = patience
         self._long = long
         self._down_since: float | None = None
+        self._refusal = ""  # what the last probe was answered instead of being served
         self._asked_at = self._answered_at = -_STALE_S
         self._call_answered_at = -_STALE_S
         self._closed = False
@@ -123,7 +126,9 @@ class Guard:
         """'up', or what is wrong, without a wait; asks for itself where nobody has lately."""
         if time.monotonic() - self._asked_at > _STALE_S:
             self._look()
-        return UP if self._down_since is None else self.unavailable().message
+        if self._down_since is not None:
+            return self.unavailable().message
+        return _REFUSES.format(store=self.store) if self._refusal else UP
 
     async def ask(self) -> None:
         """Probe a store that is thought to be down; StoreUnavailable unless it answers.
@@ -183,16 +188,22 @@ class Guard:
     async def _answers(self) -> bool:
         try:
             async with asyncio.timeout(self._patience):
-                answered = await self._probe()
+                answer = await self._probe()
         except (OSError, StoreError):  # TimeoutError is an OSError
-            answered = False
+            answer = False
         except Exception:  # noqa: BLE001 - logged; a defect of the probe must not keep callers away
             _log.exception("store_probe_failed", store=self.store)
-            answered = True
+            answer = True
+        self._note_refusal(answer if isinstance(answer, str) else "")
         self._asked_at = time.monotonic()
-        if answered:
+        if answer is not False:
             self._answered_at = self._asked_at
-        return answered
+        return answer is not False
+
+    def _note_refusal(self, why: str) -> None:
+        if why and why != self._refusal:
+            _log.warning("store_refuses", store=self.store, text=why[:500])
+        self._refusal = why
 
     def _is_down(self) -> None:
         if self._down_since is None:

@@ -5,6 +5,10 @@ organisation as a filter and as its routing, so it asks one shard. The text arri
 same terms as in PostgreSQL (terms.py) and is indexed by the whitespace analyzer: Elasticsearch
 needs no language plugin, and both adapters find the same documents.
 
+Writes go through an alias of the index, `….written`, and require that it is one. Written to by its
+name, an index that somebody has deleted would be made again by Elasticsearch, with types that it
+guesses and none of our mapping.
+
 The URL is `http(s)://[user:password@]host:port[?fingerprint=…]`; a password without a user is an
 API key, the fingerprint is the server's certificate's SHA-256.
 """
@@ -27,6 +31,7 @@ from elasticsearch import AsyncElasticsearch
 from shared.data_access.elasticsearch_errors import (
     DRIVER_ERRORS,
     ELASTICSEARCH,
+    describe,
     is_answer,
     kind_of,
     once_started,
@@ -48,6 +53,8 @@ _READ_SECONDS = 2.0
 _WRITE_SECONDS = 30.0
 _CLEAR_SECONDS = 600.0
 _BATCH = 500
+_WRITTEN = ".written"  # no collection's name has a dot
+_NO_INDEX = "index_not_found_exception"
 _COLLECTION = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _MAPPINGS: Mapping[str, Any] = MappingProxyType(
     {
@@ -80,12 +87,11 @@ class ElasticsearchSearch:
     async def index(self, org_id: UUID, collection: str, documents: Sequence[Document]) -> None:
         if not documents:
             return
-        index = await self._made(collection)
         latest = list({document.id: document for document in documents}.values())
         for start in range(0, len(latest), _BATCH):
             batch = latest[start : start + _BATCH]
             operations = await asyncio.to_thread(_index_operations, org_id, batch)
-            await self._bulk(index, org_id, operations)
+            await self._bulk(collection, org_id, operations)
 
     async def search(
         self,
@@ -123,13 +129,12 @@ class ElasticsearchSearch:
         return SearchPage(hits, _cursor(found[limit - 1]) if len(found) > limit else None)
 
     async def delete(self, org_id: UUID, collection: str, ids: Sequence[str]) -> None:
-        index = await self._made(collection)
         for start in range(0, len(ids), _BATCH):
             operations = [
                 {"delete": {"_id": _document_id(org_id, item), "routing": str(org_id)}}
                 for item in ids[start : start + _BATCH]
             ]
-            await self._bulk(index, org_id, operations)
+            await self._bulk(collection, org_id, operations)
 
     async def count(self, org_id: UUID, collection: str) -> int:
         async with self.guard.call(_READ_SECONDS):
@@ -147,13 +152,14 @@ class ElasticsearchSearch:
             await self._client.indices.refresh(index="looma-*", ignore_unavailable=True)
 
     async def clear(self, org_id: UUID, collection: str) -> None:
-        index = await self._made(collection)
+        index = _index(collection)
         async with self.guard.call(_CLEAR_SECONDS):
             # What was indexed a moment ago is only found, and so deleted, after a refresh.
-            await self._client.indices.refresh(index=index)
+            await self._client.indices.refresh(index=index, ignore_unavailable=True)
             await self._client.options(request_timeout=_CLEAR_SECONDS).delete_by_query(
                 index=index,
                 routing=str(org_id),
+                ignore_unavailable=True,
                 query={"term": {"org_id": str(org_id)}},
                 conflicts="proceed",
                 refresh=True,
@@ -170,30 +176,36 @@ class ElasticsearchSearch:
             await self._client.close()
 
     async def _made(self, collection: str) -> str:
-        """The name of the collection's index, which exists afterwards."""
+        """The alias that the collection's index is written through; both exist afterwards."""
         index = _index(collection)
-        if index not in self._known:
+        alias = f"{index}{_WRITTEN}"
+        if alias not in self._known:
             async with self.guard.call(_WRITE_SECONDS):
                 client = self._client.options(request_timeout=_WRITE_SECONDS)
-                if not await client.indices.exists(index=index):
-                    try:
-                        await client.indices.create(index=index, mappings=dict(_MAPPINGS))
-                    except elasticsearch.BadRequestError as error:
-                        # Another process was first.
-                        if error.error != "resource_already_exists_exception":
-                            raise
-            self._known.add(index)
-        return index
+                if not await client.indices.exists_alias(name=alias):
+                    await _make(client, index, alias)
+            self._known.add(alias)
+        return alias
 
     async def _bulk(
-        self, index: str, org_id: UUID, operations: Sequence[Mapping[str, Any]]
+        self, collection: str, org_id: UUID, operations: Sequence[Mapping[str, Any]]
     ) -> None:
-        async with self.guard.call(_WRITE_SECONDS):
-            answer = await self._client.options(request_timeout=_WRITE_SECONDS).bulk(
-                index=index, routing=str(org_id), operations=operations
-            )
+        """Write to the collection's index, made where it is missing: never, or no more, there."""
+        answer = await self._written(collection, org_id, operations)
+        if answer["errors"] and _is_gone(answer["items"]):
+            self._known.clear()
+            answer = await self._written(collection, org_id, operations)
         if answer["errors"]:
             self._raise_first(answer["items"])
+
+    async def _written(
+        self, collection: str, org_id: UUID, operations: Sequence[Mapping[str, Any]]
+    ) -> Any:
+        alias = await self._made(collection)
+        async with self.guard.call(_WRITE_SECONDS):
+            return await self._client.options(request_timeout=_WRITE_SECONDS).bulk(
+                index=alias, require_alias=True, routing=str(org_id), operations=operations
+            )
 
     def _raise_first(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Raise for what was refused; that a document to delete isn't there is fine."""
@@ -204,13 +216,13 @@ class ElasticsearchSearch:
                 kind = kind_of(outcome["status"], error["type"])
                 raise ELASTICSEARCH.error(StoreError(f"{outcome['status']} {error['type']}"), kind)
 
-    async def _probe(self) -> bool:
+    async def _probe(self) -> bool | str:
         """Over a client of its own: the other's connections may all be waited for."""
         async with _client(self._url) as client:
             try:
                 await client.info()
             except DRIVER_ERRORS as error:
-                return is_answer(error)
+                return is_answer(error) and describe(error)
             return True
 
 
@@ -235,6 +247,21 @@ def _client(url: str) -> AsyncElasticsearch:
         retry_on_status=(),
         **options,
     )
+
+
+async def _make(client: AsyncElasticsearch, index: str, alias: str) -> None:
+    try:
+        await client.indices.create(index=index, mappings=dict(_MAPPINGS), aliases={alias: {}})
+    except elasticsearch.BadRequestError as error:
+        # Another process was first, or the index is of before it had an alias.
+        if error.error != "resource_already_exists_exception":
+            raise
+        await client.indices.put_alias(index=index, name=alias)
+
+
+def _is_gone(items: Sequence[Mapping[str, Any]]) -> bool:
+    outcomes = [next(iter(item.values())) for item in items]
+    return any(one.get("error", {}).get("type") == _NO_INDEX for one in outcomes)
 
 
 def _index(collection: str) -> str:

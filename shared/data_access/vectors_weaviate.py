@@ -5,8 +5,7 @@ different dimensions and may not be compared; one tenant per organisation in eac
 organisation has an index of its own: nothing of another can be found in it, and filters don't have
 to search past other organisations' vectors.
 
-The URL is `http(s)://[:api-key@]host:port[?grpc=host:port]`; gRPC is on port 50051 of the same host
-unless it says otherwise.
+For the URL see weaviate_server.py.
 """
 
 from __future__ import annotations
@@ -17,10 +16,8 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID, uuid5
 
-import httpx
 import orjson
 import weaviate
 from weaviate import exceptions
@@ -32,13 +29,13 @@ from weaviate.classes.config import (
     VectorDistances,
 )
 from weaviate.classes.data import DataObject
-from weaviate.classes.init import AdditionalConfig, Auth, Timeout
 from weaviate.classes.query import Filter, MetadataQuery
 
 from shared.data_access.guard import Guard
 from shared.data_access.ports import VectorHit, VectorItem
 from shared.data_access.vector_input import check_vector
 from shared.data_access.weaviate_errors import DRIVER_ERRORS, WEAVIATE
+from shared.data_access.weaviate_server import WeaviateServer
 
 _READ_SECONDS = 2.0
 _WRITE_SECONDS = 30.0
@@ -54,7 +51,7 @@ class WeaviateVectors:
     """Vectors over one lazily connected client."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._server = WeaviateServer(url)
         self._client: weaviate.WeaviateAsyncClient | None = None
         self._connecting = asyncio.Lock()
         self.guard = Guard(WEAVIATE, self._probe)
@@ -155,6 +152,8 @@ class WeaviateVectors:
         client = await self._connected()
         async with self.guard.call(_READ_SECONDS):
             await client.get_meta()
+            if not await self._server.grpc_answers():
+                raise WEAVIATE.unavailable("HTTP is answered, gRPC isn't")
 
     async def close(self) -> None:
         await self.guard.close()
@@ -211,7 +210,7 @@ class WeaviateVectors:
     async def _all_versions(self, org_id: UUID, collection: str) -> list[Any]:
         """The organisation's parts of the Weaviate collections of every model version."""
         async with self.guard.call(_READ_SECONDS):
-            names = await _class_names(self._url)
+            names = await self._server.collections()
         ours = [name for name in names if name.startswith(_prefix(collection))]
         parts = [await self._existing(name, org_id) for name in ours]
         return [part for part in parts if part is not None]
@@ -223,7 +222,7 @@ class WeaviateVectors:
             return self._client
         async with self.guard.call(_READ_SECONDS), self._connecting:
             if self._client is None:
-                client = _client(self._url)
+                client = self._server.client(read=_READ_SECONDS, write=_WRITE_SECONDS)
                 try:
                     await client.connect()
                 except BaseException:
@@ -233,56 +232,8 @@ class WeaviateVectors:
             return self._client
 
     async def _probe(self) -> bool:
-        """Whether the server is ready, asked over a connection of its own."""
-        try:
-            async with httpx.AsyncClient(trust_env=False) as client:
-                answer = await client.get(_base(self._url) + "/v1/.well-known/ready")
-        except httpx.HTTPError:
-            return False
-        return answer.status_code < 502
-
-
-def _client(url: str) -> weaviate.WeaviateAsyncClient:
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    grpc = parse_qs(parts.query).get("grpc", [""])[0]
-    grpc_host, _, grpc_port = grpc.rpartition(":")
-    host = parts.hostname or "127.0.0.1"
-    return weaviate.use_async_with_custom(
-        http_host=host,
-        http_port=parts.port or (443 if secure else 8080),
-        http_secure=secure,
-        grpc_host=grpc_host or host,
-        grpc_port=int(grpc_port or 50051),
-        grpc_secure=secure,
-        auth_credentials=Auth.api_key(unquote(parts.password)) if parts.password else None,
-        additional_config=AdditionalConfig(
-            timeout=Timeout(init=2, query=_READ_SECONDS, insert=_WRITE_SECONDS)
-        ),
-        # It would ask a package index for newer versions of the client.
-        skip_init_checks=True,
-    )
-
-
-async def _class_names(url: str) -> list[str]:
-    """The names of all Weaviate collections.
-
-    The client would read every collection's settings for them, and fail on one that it doesn't
-    know all of: another program's, or a newer server's.
-    """
-    parts = urlsplit(url)
-    token = {"Authorization": f"Bearer {unquote(parts.password)}"} if parts.password else {}
-    async with httpx.AsyncClient(headers=token, timeout=_READ_SECONDS) as client:
-        answer = await client.get(_base(url) + "/v1/schema")
-        answer.raise_for_status()
-        return [str(entry["class"]) for entry in answer.json()["classes"]]
-
-
-def _base(url: str) -> str:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 8080)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}:{port}"
+        """Over connections of its own: the client's may all be waited for."""
+        return await self._server.answers()
 
 
 def _schema() -> list[Property]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+OPERATIONS = {"index", "delete"}
 HEADERS = {
     "X-Elastic-Product": "Elasticsearch",
     "Content-Type": "application/vnd.elasticsearch+json;compatible-with=8",
@@ -31,6 +32,7 @@ class ElasticsearchServer:
 
     def __init__(self) -> None:
         self.indices: dict[str, dict[str, dict[str, Any]]] = {}
+        self.aliases: dict[str, str] = {}
         self.fail_with: tuple[str, int] | None = None
         self.url = ""
         app = web.Application(client_max_size=2**28)
@@ -55,27 +57,47 @@ class ElasticsearchServer:
         parts = [part for part in request.path.split("/") if part]
         if not parts:
             return answer({"version": {"number": "8.19.0"}, "tagline": "You Know, for Search"})
+        if parts[0] == "_alias":
+            return answer(None, 200 if parts[1] in self.aliases else 404)
         index, action = parts[0], parts[1] if len(parts) > 1 else f"index_{request.method.lower()}"
         handler = getattr(self, f"_{action.lstrip('_')}")
         return await handler(request, index)
 
-    async def _index_head(self, _request: web.Request, index: str) -> web.Response:
-        return answer(None, 200 if index in self.indices else 404)
-
     async def _index_put(self, request: web.Request, index: str) -> web.Response:
         if index in self.indices:
             return refusal("resource_already_exists_exception", 400)
-        mappings = (await request.json())["mappings"]
-        assert mappings["dynamic"] == "strict"
+        body = await request.json()
+        assert body["mappings"]["dynamic"] == "strict"
         self.indices[index] = {}
+        self.aliases |= dict.fromkeys(body["aliases"], index)
         return answer({"acknowledged": True})
+
+    async def _alias(self, request: web.Request, index: str) -> web.Response:
+        assert request.method == "PUT"
+        self.aliases[request.path.rpartition("/")[2]] = index
+        return answer({"acknowledged": True})
+
+    def remove(self, index: str) -> None:
+        """As an operator does, at any time."""
+        del self.indices[index]
+        self.aliases = {alias: of for alias, of in self.aliases.items() if of != index}
 
     async def _refresh(self, _request: web.Request, _index: str) -> web.Response:
         return answer({"_shards": {}})
 
-    async def _bulk(self, request: web.Request, index: str) -> web.Response:
+    async def _bulk(self, request: web.Request, alias: str) -> web.Response:
+        assert request.query["require_alias"] == "true"
         lines = [json.loads(line) for line in (await request.text()).splitlines()]
-        items = []
+        items: list[dict[str, Any]] = []
+        index = self.aliases.get(alias)
+        if index is None:
+            gone = {"status": 404, "error": {"type": "index_not_found_exception"}}
+            return answer(
+                {
+                    "errors": True,
+                    "items": [{"index": gone} for line in lines if line.keys() < OPERATIONS],
+                }
+            )
         while lines:
             ((kind, target),) = lines.pop(0).items()
             assert target["routing"] == request.query["routing"]

@@ -67,6 +67,19 @@ class Proxy:
 
 
 @asynccontextmanager
+async def proxied_grpc(url: str) -> AsyncIterator[tuple[str, Proxy]]:
+    """(Weaviate's URL with its gRPC, and nothing else, through a proxy; the proxy)."""
+    base, _, grpc = url.partition("?grpc=")
+    host, _, port = grpc.rpartition(":")
+    proxy = Proxy(host, int(port), None)
+    await proxy.start()
+    try:
+        yield f"{base}?grpc=127.0.0.1:{proxy.port}", proxy
+    finally:
+        await proxy.cut()
+
+
+@asynccontextmanager
 async def proxied(url: str) -> AsyncIterator[tuple[str, Proxy]]:
     """(the same URL through a proxy, the proxy)."""
     parts = urlsplit(url)

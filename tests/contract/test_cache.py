@@ -176,6 +176,12 @@ async def own_redis() -> AsyncIterator[str]:
             await stores.stop()
 
 
+async def condition(cache: RedisCache, expected: str) -> None:
+    async with asyncio.timeout(10):
+        while not cache.guard.condition().startswith(expected):  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize(
     ("spoil", "mend"),
     [
@@ -193,8 +199,11 @@ async def test_a_redis_that_refuses_writes_is_not_up(own_redis, spoil, mend):
             with pytest.raises(StoreUnavailable):
                 await call
         assert await cache.get("key") is None  # what can be read is
+        await condition(cache, "The cache answers, but refuses")
         await admin.execute_command(*mend.split())
         await cache.ping()
+        cache.guard.suspect()
+        await condition(cache, "up")
     finally:
         await admin.aclose()
         await cache.close()

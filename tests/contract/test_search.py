@@ -494,6 +494,20 @@ class TestElasticsearchRefusals:
         assert "secret" not in capsys.readouterr().out
 
 
+async def test_an_elasticsearch_index_that_was_deleted_is_made_again(elasticsearch_server):
+    org_id, search = uuid4(), Setup("elasticsearch", elasticsearch_server.url).open()[0]
+    try:
+        await search.index(org_id, C, [Document("c1", "refund")])
+        elasticsearch_server.remove(f"looma-{C}")
+        await search.delete(org_id, C, ["c1"])
+        elasticsearch_server.remove(f"looma-{C}")
+        await search.clear(org_id, C)
+        await search.index(org_id, C, [Document("c2", "refund")])
+        assert await ids(search, org_id, "refund") == ["c2"]
+    finally:
+        await search.close()
+
+
 class TestRowPolicies:
     """What only the PostgreSQL adapter has to prove."""
 

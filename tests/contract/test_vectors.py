@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,7 +19,7 @@ from shared.data_access.ports import VectorItem, Vectors
 from shared.data_access.postgres import Postgres
 from shared.data_access.vectors_pgvector import PgVectors
 from shared.errors import ConfigError, InvalidInput, StoreError, StoreUnavailable
-from tests.contract.proxy import proxied
+from tests.contract.proxy import proxied, proxied_grpc
 from tests.contract.texts import NASTY
 
 C, V = "users", "hgt-1"
@@ -275,6 +276,52 @@ async def test_down_at_the_start_and_back_later(setup, vectors):
         finally:
             for resource in resources:
                 await resource.close()
+
+
+async def found(vectors: Vectors, org_id: UUID) -> bool:
+    with suppress(StoreUnavailable):
+        return bool(await vectors.search(org_id, C, V, unit(1.0)))
+    return False
+
+
+@pytest.mark.parametrize(
+    ("setup", "away"), [("protocol", "is gone"), ("weaviate", "hangs")], indirect=["setup"]
+)
+async def test_weaviate_is_down_if_only_its_grpc_is(setup, vectors, away):
+    """As behind a firewall that lets HTTP through: nobody waits for it twice."""
+    org_id = uuid4()
+    await vectors.upsert(org_id, C, V, [VectorItem("a", unit(1.0))])
+    async with proxied_grpc(setup.url) as (through, proxy):
+        adapter, resources = setup.open(through)
+        try:
+            assert await found(adapter, org_id)
+            if away == "hangs":
+                proxy.freeze()
+            else:
+                await proxy.cut()
+            with pytest.raises(StoreUnavailable):
+                await adapter.search(org_id, C, V, unit(1.0))
+            async with asyncio.timeout(10):
+                while adapter.guard.up:  # noqa: ASYNC110 - it has no event
+                    await asyncio.sleep(0.05)
+            refused = adapter.guard.refused
+            for call in (adapter.search(org_id, C, V, unit(1.0)), adapter.ping()):
+                with pytest.raises(StoreUnavailable):
+                    await call
+            assert adapter.guard.refused > refused, "it is not asked again"
+            if away == "hangs":
+                proxy.thaw()
+            else:
+                await proxy.start()
+            async with asyncio.timeout(20):
+                while not await found(adapter, org_id):  # noqa: ASYNC110 - it has no event
+                    await asyncio.sleep(0.05)
+            await adapter.ping()
+            assert adapter.guard.up
+        finally:
+            for resource in resources:
+                await resource.close()
+    await vectors.clear(org_id, C)
 
 
 async def test_cancellation_in_the_middle_leaves_a_working_adapter(vectors, org):

@@ -20,12 +20,13 @@ class Store:
     def __init__(self) -> None:
         self.up = True
         self.probes = 0
+        self.refusal = ""
         self.back = asyncio.Event()
         self.guard = Guard(STORE, self.probe, every=0.02, patience=0.1)
 
-    async def probe(self) -> bool:
+    async def probe(self) -> bool | str:
         self.probes += 1
-        return self.up
+        return self.up and (self.refusal or True)
 
     async def call(self, *, seconds: float = 0.05, hang: bool = False) -> str:
         async with self.guard.call(seconds):
@@ -216,6 +217,21 @@ async def test_after_its_end_a_guard_asks_nobody(store):
         await store.call(hang=True)
     assert store.guard._watch is None
     assert store.probes == 0
+
+
+async def test_a_store_that_refuses_is_up_for_calls_and_its_condition_says_so(store, capsys):
+    store.refusal = "READONLY"
+    store.guard.condition()
+    await until(lambda: store.guard.condition() != "up")
+    assert store.guard.condition() == (
+        "The test store answers, but refuses to serve. The log has the details."
+    )
+    assert "READONLY" in capsys.readouterr().out
+    assert store.guard.up
+    assert await store.call() == "answer"
+    store.refusal = ""
+    store.guard.suspect()
+    await until(lambda: store.guard.condition() == "up")
 
 
 async def test_a_ping_that_is_answered_ends_an_outage(store):
