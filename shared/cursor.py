@@ -74,9 +74,10 @@ class Listing(Generic[K]):
     def page(self, rows: Sequence[T], limit: int, key: Callable[[T], Sequence[Any]]) -> Page[T]:
         """The first `limit` of `rows`, of which one more was asked for; `key` is a row's key."""
         shown = rows[:limit]
-        return Page(shown, self._after(key(shown[-1])) if len(rows) > limit else None)
+        return Page(shown, self.after(key(shown[-1])) if len(rows) > limit else None)
 
-    def _after(self, key: Sequence[Any]) -> str:
+    def after(self, key: Sequence[Any]) -> str:
+        """The cursor of the page that begins after `key`."""
         raw = orjson.dumps([_VERSION, self._mark(), *key])
         return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 

@@ -39,13 +39,7 @@ from shared.data_access.elasticsearch_errors import (
 from shared.data_access.guard import Guard
 from shared.data_access.highlight import highlights
 from shared.data_access.ports import Document, SearchHit, SearchPage
-from shared.data_access.search_query import (
-    Position,
-    check_query,
-    decode_cursor,
-    encode_cursor,
-    microseconds,
-)
+from shared.data_access.search_query import check_query, listing, microseconds
 from shared.data_access.terms import Word, terms, words
 from shared.errors import Detail, InvalidInput, StoreError
 
@@ -104,7 +98,8 @@ class ElasticsearchSearch:
         cursor: str | None = None,
     ) -> SearchPage:
         check_query(query)
-        position = decode_cursor(cursor)
+        pages = listing(org_id, collection, query, filters or {})
+        position = pages.position(cursor)
         wanted = words(query)
         if not wanted:
             return SearchPage((), None)
@@ -126,7 +121,8 @@ class ElasticsearchSearch:
             )
         found = answer["hits"]["hits"]
         hits = await asyncio.to_thread(_hits, found[:limit], wanted)
-        return SearchPage(hits, _cursor(found[limit - 1]) if len(found) > limit else None)
+        end = found[limit - 1]["sort"] if len(found) > limit else None
+        return SearchPage(hits, pages.after(end) if end else None)
 
     async def delete(self, org_id: UUID, collection: str, ids: Sequence[str]) -> None:
         for start in range(0, len(ids), _BATCH):
@@ -311,11 +307,6 @@ def _hits(found: Sequence[Mapping[str, Any]], wanted: Sequence[Word]) -> list[Se
         )
         for hit in found
     ]
-
-
-def _cursor(hit: Mapping[str, Any]) -> str:
-    at, item = hit["sort"]
-    return encode_cursor(Position(int(at), item))
 
 
 def _document_id(org_id: UUID, item: str) -> str:

@@ -15,13 +15,7 @@ from shared.data_access import search_walk
 from shared.data_access.highlight import highlights
 from shared.data_access.ports import Document, Row, SearchHit, SearchPage, Transaction
 from shared.data_access.postgres import Postgres
-from shared.data_access.search_query import (
-    Position,
-    check_query,
-    decode_cursor,
-    encode_cursor,
-    microseconds,
-)
+from shared.data_access.search_query import Position, check_query, listing, microseconds
 from shared.data_access.search_vector import Place
 from shared.data_access.search_walk import Near, Span
 from shared.data_access.terms import Word, words
@@ -107,7 +101,8 @@ class PostgresSearch:
         cursor: str | None = None,
     ) -> SearchPage:
         check_query(query)
-        position = decode_cursor(cursor)
+        pages = listing(org_id, collection, query, filters or {})
+        position = pages.position(cursor)
         wanted = words(query)
         if not wanted:
             return SearchPage((), None)
@@ -121,7 +116,7 @@ class PostgresSearch:
         # What was deleted a moment ago is left out.
         texts = [shown[place.id] for place in found if place.id in shown]
         hits = await asyncio.to_thread(_hits, texts, wanted)
-        return SearchPage(hits, encode_cursor(end) if end else None)
+        return SearchPage(hits, pages.after(end.key) if end else None)
 
     async def delete(self, org_id: UUID, collection: str, ids: Sequence[str]) -> None:
         await self._postgres.require(PART)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from uuid import UUID
 
-import orjson
-
-from shared.errors import Detail, InvalidInput, MalformedRequest
+from shared.cursor import Listing, word
+from shared.errors import Detail, InvalidInput
 
 MAX_QUERY = 500
 NEVER = -(2**56)  # sorts after every time
@@ -30,6 +28,10 @@ class Position:
 
     at: int
     id: str
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.at, self.id
 
     @property
     def order(self) -> tuple[int, str]:
@@ -62,28 +64,15 @@ def microseconds(text: str | None) -> int:
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
-def encode_cursor(position: Position) -> str:
-    raw = orjson.dumps([position.at, position.id])
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+def listing(
+    org_id: UUID, collection: str, query: str, filters: Mapping[str, str]
+) -> Listing[Position]:
+    """The list of what a search finds: the cursor of another search doesn't fit it."""
+    asked = [text for filtered in sorted(filters.items()) for text in filtered]
+    return Listing("search", (str(org_id), collection, query, *asked), _position)
 
 
-def decode_cursor(cursor: str | None) -> Position | None:
-    """Raises InvalidInput for what is no cursor, MalformedRequest for one that no longer holds."""
-    if cursor is None:
-        return None
-    try:
-        value: Any = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if [type(part) for part in value] == [float, int, str]:  # by relevance, until 2026
-            raise MalformedRequest(
-                "cursor: is of an earlier version; start again without a cursor",
-                details=[Detail("cursor", "is of an earlier version", "start again without one")],
-            )
-        at, item = value
-        if [type(at), type(item)] != [int, str] or "\0" in item or abs(at) >= _MOMENTS:
-            raise ValueError("not a position")
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise InvalidInput(
-            "The cursor is not one of ours.",
-            details=[Detail("cursor", "unreadable", "use next_cursor of the page before, or none")],
-        ) from error
-    return Position(at, item)
+def _position(at: object, item: object) -> Position:
+    if type(at) is not int or abs(at) >= _MOMENTS:
+        raise ValueError("no moment")
+    return Position(at, word(item))

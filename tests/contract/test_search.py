@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +17,13 @@ from hypothesis import strategies as st
 from shared.data_access.ports import Document, Search
 from shared.data_access.postgres import Postgres
 from shared.data_access.search_postgres import PostgresSearch
-from shared.errors import InvalidInput, StoreConflict, StoreError, StoreUnavailable
+from shared.errors import (
+    InvalidInput,
+    MalformedRequest,
+    StoreConflict,
+    StoreError,
+    StoreUnavailable,
+)
 from tests.contract.elasticsearch_server import ElasticsearchServer
 from tests.contract.proxy import proxied
 from tests.contract.texts import NASTY
@@ -328,6 +335,48 @@ def text_at(drawn: tuple[str, str]) -> tuple[str, dict[str, str], str]:
 async def test_a_cursor_that_is_none_of_ours_is_refused(search, org, cursor):
     with pytest.raises(InvalidInput, match="cursor"):
         await search.search(org, C, "refund", cursor=cursor)
+
+
+async def test_a_cursor_is_good_for_its_search_only(search, org):
+    documents = [Document(f"c{n}", "refund please", {"user_id": "u"}) for n in range(3)]
+    await index(search, org, *documents)
+    mine = {"user_id": "u"}
+    cursor = (await search.search(org, C, "refund", filters=mine, limit=1)).next_cursor
+    again = await search.search(org, C, "refund", filters=mine, limit=2, cursor=cursor)
+    assert [hit.id for hit in again.hits] == ["c1", "c2"]
+    for whose, collection, query, filters in (
+        (uuid4(), C, "refund", mine),
+        (org, "chats", "refund", mine),
+        (org, C, "please", mine),
+        (org, C, "refund", {"user_id": "v"}),
+        (org, C, "refund", {"customer_id": "u"}),
+        (org, C, "refund", None),
+    ):
+        with pytest.raises(MalformedRequest, match="start again"):
+            await search.search(whose, collection, query, filters=filters, cursor=cursor)
+
+
+async def test_a_cursor_of_before_says_start_again(search, org):
+    for before in (b'[1733275800000000, "b"]', b'[1.5, 1, "b"]'):
+        cursor = base64.urlsafe_b64encode(before).decode().rstrip("=")
+        with pytest.raises(MalformedRequest, match="start again"):
+            await search.search(org, C, "refund", cursor=cursor)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        [], [1], [1, "b", 2], ["1", "b"], [True, "b"], [1.5, "b"], [None, "b"], [1, None],
+        [1, 2], [1, "b\0"], [2**61, "b"], [-(2**61), "b"], [2**64, "b"],
+    ],
+)  # fmt: skip
+async def test_a_cursor_with_a_place_that_is_none_is_refused(search, org, key):
+    await index(search, org, Document("c1", "refund"), Document("c2", "refund"))
+    cursor = (await search.search(org, C, "refund", limit=1)).next_cursor
+    version, mark, *_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    forged = base64.urlsafe_b64encode(json.dumps([version, mark, *key]).encode()).decode()
+    with pytest.raises(InvalidInput, match="cursor"):
+        await search.search(org, C, "refund", cursor=forged)
 
 
 async def test_a_query_may_be_long_but_not_endless(search, org):

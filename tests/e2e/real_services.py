@@ -22,6 +22,7 @@ from gateway.timeouts import Timeouts
 from shared.config import Config
 from shared.embedded.stores import Endpoints
 from shared.security import Principal
+from shared.service import BaseAIService
 from tests.conftest import redis_database
 from tests.gateway.wire import until
 
@@ -44,17 +45,24 @@ _CALLS = [
 
 @dataclass(frozen=True, slots=True)
 class RealServices:
-    """Where the gateway listens, and an admin's API key, which no request of a test can end."""
+    """Where the gateway listens, and admins' API keys, which no request of a test can end."""
 
     url: str
     key: str
+    key_of_others: str  # of another organisation, which has nothing but its admin
 
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
 
     def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=30)
+        return self._client(self.headers)
+
+    def client_of_others(self) -> httpx.AsyncClient:
+        return self._client({"Authorization": f"Bearer {self.key_of_others}"})
+
+    def _client(self, headers: dict[str, str]) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30)
 
 
 @asynccontextmanager
@@ -85,22 +93,24 @@ async def real_services(
             Config.from_env({**settings, "GATEWAY_UPSTREAMS": written}), Timeouts(connect=30.0)
         )
         url = await stack.enter_async_context(gateway.running(port=0))
-        organisation = await auth.state.organisations.create(
-            "tested", "织", "Asia/Shanghai", actor="test"
-        )
-        user = await auth.state.users.create(
-            operator(organisation.org_id),
-            email="admin@tested.test",
-            name="Admin",
-            role="admin",
-            password="correct horse battery",
-        )
-        admin = Principal(organisation.org_id, user.subject, "admin", "user", str(uuid4()))
-        made = await auth.state.api_keys.create(admin, name="tests", role="admin")
-        services = RealServices(url, made.secret)
+        services = RealServices(url, await _admin(auth, "tested"), await _admin(auth, "others"))
         async with services.client() as client:
             await _fill(client)
         yield services
+
+
+async def _admin(auth: BaseAIService[Any], name: str) -> str:
+    """A new organisation's API key."""
+    organisation = await auth.state.organisations.create(name, "织", "Asia/Shanghai", actor="test")
+    user = await auth.state.users.create(
+        operator(organisation.org_id),
+        email=f"admin@{name}.test",
+        name="Admin",
+        role="admin",
+        password="correct horse battery",
+    )
+    admin = Principal(organisation.org_id, user.subject, "admin", "user", str(uuid4()))
+    return (await auth.state.api_keys.create(admin, name="tests", role="admin")).secret
 
 
 async def _fill(client: httpx.AsyncClient) -> None:
