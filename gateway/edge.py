@@ -13,7 +13,8 @@ import orjson
 import structlog
 
 from gateway.admission import Admission, Gates
-from gateway.batch import SubRequest, run_batch
+from gateway.batch import run_batch
+from gateway.batch_items import SubRequest
 from gateway.headers import own_answer_lines
 from gateway.http1_answer import Answer
 from gateway.inner_request import inner_request

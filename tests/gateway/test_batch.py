@@ -11,8 +11,11 @@ from uuid import UUID
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gateway.batch import ITEM_LIMIT, SubRequest, run_batch
+from gateway.batch import ITEM_LIMIT, run_batch
+from gateway.batch_items import SubRequest, read_items
 from gateway.batch_schemas import BatchIn, BatchItem, BatchItemOut, BatchOut
 from gateway.kept_answer import KeptAnswer
 from shared.errors import (
@@ -150,11 +153,12 @@ async def test_a_wrong_item_is_answered_in_its_place(item: Any, field: str, stat
 @pytest.mark.parametrize(
     ("item", "field"),
     [
-        ('{"method":"POST","path":"/x","body":{"n":18446744073709551616}}', "body.n"),
-        ('{"method":"POST","path":"/x","body":{"n":1e400}}', "body.n"),
-        ('{"method":"POST","path":"/x","body":[NaN]}', "body.0"),
-        ('{"method":"POST","path":"/x","body":{"n":1,"n":2}}', "body.n"),
-        ('{"method":"POST","path":"/x","body":"\\ud83d"}', "body"),
+        ('{"method":"GET","path":"/x","body":1,"body":2}', "body"),
+        ('{"method":"GET","path":"/x","bo\\u0064y":1,"body":2}', "body"),
+        ('{"method":"GET","path":"\\udc00"}', "path"),
+        ('{"method":"GET","path":"/x","headers":{"\\udc00":"a"}}', "headers.?"),
+        ('{"method":"GET","path":1e400}', "path"),
+        ('{"method":"GET","path":"/x","\\ud83d":1}', "?"),
         ('{"method":"POST","path":"/x","path":"/y"}', "path"),
         ("1e400", "item"),
         ('"\\udc00"', "item"),
@@ -171,6 +175,39 @@ async def test_an_item_that_nobody_could_write_is_answered_in_its_place(
     assert answers[1]["body"]["details"][0]["field"] == field
 
 
+ODD = (
+    '{"a":1e400}', '{"a":NaN}', '{"a":18446744073709551616}', "9" * 5000, '{"a":1,"a":2}',
+    '{"a": 1.0, "b":[ 0.10 ]}', '"\\ud83d"', '{"\\ud800":1}', '"\xff"', '"\x01"', '"张\\u5f20"',
+    "[" * 300 + "]" * 300, "[" + "1e400," * 60 + "0]", "-0", '"]}{[,\\"\\\\"', "true",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(ODD), min_size=1, max_size=6), st.sampled_from(["", "\n\t "]))
+@settings(max_examples=50, deadline=None)
+def test_a_body_is_passed_on_as_it_is_written(bodies: list[str], space: str) -> None:
+    """Whatever stands in it, and in the others: its service says what can't be taken."""
+    sent = [one.encode("latin-1" if one == '"\xff"' else "utf-8") for one in bodies]
+    gap = space.encode()
+    items = [
+        b'{"body":%b%b%b,"method":"POST",%b"path":"/x?%d"}' % (gap, one, gap, gap, number)
+        for number, one in enumerate(sent)
+    ]
+    read = read_items(b'{"requests":%b[%b]}%b' % (gap, (b"," + gap).join(items), gap))
+    requests = [one for one in read if isinstance(one, SubRequest)]
+    assert [one.body for one in requests] == sent
+    assert [one.target for one in requests] == [f"/x?{number}" for number in range(len(sent))]
+
+
+async def test_a_wrong_item_harms_no_other_however_much_is_wrong_with_it() -> None:
+    platform = Platform()
+    bad = "{" + ",".join(f'"k{number}":1e400' for number in range(60)) + "}"
+    wrong = '{"method":"GET","path":"/1","headers":' + bad + "}"
+    late = '{"method":"GET","path":"/2","headers":{"accept":1e400,"accept":"\\ud800"}}'
+    body = f'{{"requests":[{wrong},{late},{{"method":"GET","path":"/3"}}]}}'.encode()
+    answers = (await run_batch(body, platform.execute))["responses"]
+    assert [answer["status"] for answer in answers] == [422, 422, 200]
+
+
 async def test_a_large_batch_is_read_beside_the_others() -> None:
     platform = Platform()
     items = [{"method": "POST", "path": "/x", "body": "语" * 3000} for _ in range(50)]
@@ -185,6 +222,16 @@ async def test_a_large_batch_is_read_beside_the_others() -> None:
         (b'{"requests":[], "a":1e400}', InvalidInput),
         ('{"requests":[]}'.encode("utf-16"), UnsupportedMediaType),
         (b"[", MalformedRequest),
+        (b"[" * 100_000, MalformedRequest),
+        (b'{"requests":[' + b"[" * 100_000, MalformedRequest),
+        (b'{"requests":[{"method":"GET","path":"/x"}]', MalformedRequest),
+        (b'{"requests":[{"method":"GET","path":"/x"},]}', MalformedRequest),
+        (b'{"requests":[{"method":"GET","path":"/x"}]}]', MalformedRequest),
+        (b'{"requests":[{"method":"GET" "path":"/x"}]}', MalformedRequest),
+        (b'{"requests":[{"method":"GET","path":"/x","body":tru}]}', MalformedRequest),
+        (b'{"requests":[{method:"GET"}]}', MalformedRequest),
+        (b'{"\xff":1}', InvalidInput),
+        (b"1e400", InvalidInput),
         (b"[]", InvalidInput),
         (b"{}", InvalidInput),
         (b'{"requests":[]}', InvalidInput),
