@@ -27,6 +27,7 @@ from shared.validation import validate
 
 BATCH_PATH: Final = "/api/v1/batch"
 BATCH_LIMIT: Final = 512 << 10  # bytes of its body
+_API: Final = "/api/"
 _FIELDS: Final = frozenset(BatchItem.model_fields)
 _SENT: Final = frozenset(
     {"accept", "accept-language", "idempotency-key", "if-match", "if-none-match"}
@@ -124,7 +125,7 @@ def _sub_request(parts: dict[str, bytes]) -> SubRequest:
     body = parts.pop("body", b"null")
     head = b",".join(b'"%b":%b' % (name.encode(), value) for name, value in parts.items())
     parsed: BatchItem = validate(BatchItem, read_json(b"{%b}" % head), "item")
-    _require_own_path(parsed.path)
+    _require_api(parsed.path)
     headers = {name.lower(): value for name, value in parsed.headers.items()}
     for name in headers:
         if name not in _SENT:
@@ -139,10 +140,14 @@ def _sub_request(parts: dict[str, bytes]) -> SubRequest:
     return SubRequest(parsed.method, parsed.path, tuple(headers.items()), body, str(uuid4()))
 
 
-def _require_own_path(path: str) -> None:
+def _require_api(path: str) -> None:
     if "#" in path:
         raise _wrong("path", "holds a '#'", "leave the fragment out")
-    if normalise(path.partition("?")[0].encode()) == BATCH_PATH:
+    asked = normalise(path.partition("?")[0].encode())
+    if not asked.startswith(_API):
+        # The gateway's own pages go by where a request comes from, and an item comes from nowhere.
+        raise _wrong("path", f"is not below {_API}", "ask for it with a request of its own")
+    if asked == BATCH_PATH:
         raise _wrong("path", "is a batch in a batch", "put its items into this one")
 
 
