@@ -43,6 +43,7 @@ from shared.security import InternalTokens
 
 _REPLAYED_LINE: Final = b"%b: %b\r\n" % REPLAYED
 _SPARE_S: Final = 1.0  # what is done about an answer that is late takes time, too
+_SAYS_NOTHING: Final = Outcome.CANCELLED  # members of an enumeration are dear to look up
 _NO_FAILURE: Final[BaseException | None] = None
 log = structlog.get_logger()
 
@@ -186,7 +187,7 @@ class Proxy:
         """
         with _place(call) as slot:
             done = await self._kept_once(call, key, slot)
-            slot.outcome = Outcome.CANCELLED  # no service was asked, or it has told its own slot
+            slot.outcome = _SAYS_NOTHING  # no service was asked, or it has told its own slot
         answer = done.answer.answering(call.request.id)
         await answering.whole(answer, _REPLAYED_LINE if done.replayed else b"")
         return answer.status

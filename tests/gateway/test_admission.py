@@ -166,7 +166,19 @@ async def test_a_refused_address_does_not_lock_its_callers_out(running: Platform
     assert got.status_code == 200
 
 
-async def test_a_preflight_is_free(running: Platform) -> None:
+async def test_a_preflight_counts_as_any_question_of_nobody(running: Platform) -> None:
     asks = {"Origin": "https://crm.example.com", "Access-Control-Request-Method": "GET"}
     got = await six(running, "/api/things/1", "OPTIONS", **asks)
-    assert statuses(got) == [204] * 6
+    assert statuses(got) == [204] * 5 + [429]
+    assert got[-1].headers["access-control-allow-origin"] == asks["Origin"]
+    foreign = {**asks, "Origin": "https://elsewhere.example.com"}
+    assert statuses(await six(running, "/open", "OPTIONS", **foreign)) == [204] * 5 + [429]
+
+
+async def test_a_preflight_tells_of_paths_that_there_are(running: Platform) -> None:
+    asks = {"Origin": "https://crm.example.com", "Access-Control-Request-Method": "POST"}
+    for path in ("/nowhere", "/api/things", "/api/things/1/more"):
+        assert statuses(await six(running, path, "OPTIONS", **asks)) == [404] * 5 + [429]
+    for path in ("/api/v1/batch", "/health"):
+        got = await six(running, path, "OPTIONS", **asks)
+        assert statuses(got)[:5] == [204] * 5
