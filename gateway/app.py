@@ -18,7 +18,7 @@ from gateway.admin import Admin
 from gateway.admission import Gates
 from gateway.authentication import Authentication, open_authentication
 from gateway.balancing import Balancer
-from gateway.batch import BATCH_PATH
+from gateway.batch_items import BATCH_LIMIT, BATCH_PATH
 from gateway.batch_schemas import BatchIn, BatchOut
 from gateway.busy_poll import BusyPoll
 from gateway.checks import Checks
@@ -292,7 +292,7 @@ def _batch_route(edge: Edge) -> OwnRoute:
         SELF,
         "Many requests in one",
         edge.batch,
-        body_limit=DEFAULT_BODY_LIMIT,
+        body_limit=BATCH_LIMIT,
         body=BatchIn,
         returns=BatchOut,
     )

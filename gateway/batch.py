@@ -9,30 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
 import orjson
 import structlog
 
-from gateway.batch_schemas import BatchIn, BatchItem
+from gateway.batch_items import SubRequest, read_items
 from gateway.kept_answer import KeptAnswer
-from gateway.request_path import normalise
-from shared.errors import Detail, InvalidInput, MalformedRequest, UpstreamTimeout, render
-from shared.json_document import Finding, parse_json, refused
-from shared.validation import validate
+from shared.errors import LoomaError, UpstreamTimeout, render
 
-BATCH_PATH: Final = "/api/v1/batch"
 CONCURRENCY: Final = 10
 DEADLINE_S: Final = 30.0
 ITEM_LIMIT: Final = 1 << 20  # bytes of an item's answer that are passed on
 TOTAL_LIMIT: Final = 8 << 20  # the same for all items together
 _LARGE: Final = 64 << 10  # bytes of a batch that are read off the event loop
-_ITEM_DEPTH: Final = 2  # an item stands at ("requests", number)
-_SENT: Final = frozenset(
-    {"accept", "accept-language", "idempotency-key", "if-match", "if-none-match"}
-)
 _RETURNED: Final = frozenset(
     {
         b"content-type", b"location", b"etag", b"cache-control", b"age", b"vary", b"allow",
@@ -42,17 +33,6 @@ _RETURNED: Final = frozenset(
     }
 )  # fmt: skip
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class SubRequest:
-    """One item as `execute` gets it. `target`: path and query as the client wrote them, ASCII."""
-
-    method: str
-    target: str
-    headers: tuple[tuple[str, str], ...]  # names in lower case
-    body: bytes | None  # JSON
-    request_id: str
 
 
 # Answers, or raises a LoomaError. May be cancelled at any time; should read no more of an answer
@@ -69,10 +49,11 @@ async def run_batch(
 ) -> dict[str, Any]:
     """The `data` of the answer (BatchOut), for orjson. `body`: that of the request.
 
-    Raises MalformedRequest or InvalidInput if the batch as a whole is wrong; a wrong item is
-    answered in its place.
+    Raises as `read_items` does if the batch as a whole is wrong; a wrong item is answered in its
+    place.
     """
-    items = await _items(body)
+    large = len(body) > _LARGE
+    items = await asyncio.to_thread(read_items, body) if large else read_items(body)
     batch = _Batch(items, execute, deadline)
     try:
         async with asyncio.timeout(deadline), asyncio.TaskGroup() as group:
@@ -84,41 +65,17 @@ async def run_batch(
     return {"responses": batch.answers()}
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """An item as JSON says it, and what of it can't be taken."""
-
-    value: Any
-    findings: Sequence[Finding]
-
-
-async def _items(body: bytes) -> list[_Item]:
-    if not body:
-        raise MalformedRequest("The body is empty. Send a JSON object.")
-    large = len(body) > _LARGE
-    document = await asyncio.to_thread(parse_json, body) if large else parse_json(body)
-    # What stands in an item is that item's answer: see BatchIn.
-    outside = [one for one in document.findings if not _is_inside(one)]
-    if outside:
-        raise refused([finding.detail() for finding in outside])
-    requests = validate(BatchIn, document.value, "body").requests
-    return [
-        _Item(value, [one for one in document.findings if one.path[1] == number])
-        for number, value in enumerate(requests)
-    ]
-
-
-def _is_inside(finding: Finding) -> bool:
-    return len(finding.path) >= _ITEM_DEPTH and finding.path[0] == "requests"
-
-
 class _Batch:
-    def __init__(self, items: Sequence[_Item], execute: Execute, deadline: float) -> None:
+    def __init__(
+        self, items: Sequence[SubRequest | LoomaError], execute: Execute, deadline: float
+    ) -> None:
         self._items = items
         self._execute = execute
         self._deadline = deadline
         self._answers: list[dict[str, Any] | None] = [None] * len(items)
-        self._ids = [str(uuid4()) for _ in items]
+        self._ids = [
+            str(uuid4()) if isinstance(item, LoomaError) else item.request_id for item in items
+        ]
         self._begun: set[int] = set()
         self._room = TOTAL_LIMIT
 
@@ -135,11 +92,12 @@ class _Batch:
         return [answer or self._late(number) for number, answer in enumerate(self._answers)]
 
     async def _answer(self, number: int) -> dict[str, Any]:
-        request_id = self._ids[number]
+        item, request_id = self._items[number], self._ids[number]
+        if isinstance(item, LoomaError):
+            return _failure(item, request_id)
+        self._begun.add(number)
         try:
-            request = _sub_request(self._items[number], request_id)
-            self._begun.add(number)
-            answer = await self._execute(request)
+            answer = await self._execute(item)
         except Exception as error:  # an edge: one item's failure is that item's answer
             rendered = _failure(error, request_id)
             if rendered["status"] == 500:
@@ -178,30 +136,6 @@ class _Batch:
         return _failure(error, self._ids[number])
 
 
-def _sub_request(item: _Item, request_id: str) -> SubRequest:
-    """A checked item; InvalidInput or MalformedRequest for what it can't be."""
-    if item.findings:
-        raise refused([finding.detail("item", below=_ITEM_DEPTH) for finding in item.findings])
-    parsed: BatchItem = validate(BatchItem, item.value, "item")
-    if "#" in parsed.path:
-        raise _wrong("path", "holds a '#'", "leave the fragment out")
-    if normalise(parsed.path.partition("?")[0].encode()) == BATCH_PATH:
-        raise _wrong("path", "is a batch in a batch", "put its items into this one")
-    headers = {name.lower(): value for name, value in parsed.headers.items()}
-    for name in headers:
-        if name not in _SENT:
-            raise _wrong(
-                f"headers.{name[:50]}",
-                "can't be set for one item",
-                f"leave it out; {', '.join(sorted(_SENT))} can",
-            )
-    body = None
-    if parsed.body is not None:
-        body = orjson.dumps(parsed.body)
-        headers["content-type"] = "application/json"
-    return SubRequest(parsed.method, parsed.path, tuple(headers.items()), body, request_id)
-
-
 def _readable(answer: KeptAnswer) -> Any:
     """JSON as it came (checked: a service may say JSON and send something else), or text."""
     if "json" in answer.header(b"content-type"):
@@ -221,7 +155,3 @@ def _failure(error: Exception, request_id: str) -> dict[str, Any]:
         "headers": {"content-type": "application/json", **lower},
         "body": body,
     }
-
-
-def _wrong(field: str, problem: str, fix: str) -> InvalidInput:
-    return InvalidInput(f"{field} {problem}; {fix}.", details=[Detail(field, problem, fix)])

@@ -41,6 +41,10 @@ class ClientAddress:
             nearest = address
         return nearest
 
+    def is_proxy(self, address: str) -> bool:
+        """Whether it is one that is trusted."""
+        return bool(self._trusted) and self._is_proxy(address)
+
     def scheme(self, peer: str, forwarded: Sequence[str]) -> str:
         """What a trusted proxy says of the client's connection: 'http', 'https', or '' for nothing.
 
@@ -62,6 +66,11 @@ class ClientAddress:
             known = any(plain in network for network in self._trusted)
             self._known.put(address, known, float("inf"))
         return known
+
+
+def is_readable(forwarded: Sequence[str]) -> bool:
+    """Whether X-Forwarded-For with these values is addresses and nothing else."""
+    return bool(forwarded) and all(_plain(item) for item in ",".join(forwarded).split(","))
 
 
 def _plain(item: str) -> str | None:

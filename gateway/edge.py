@@ -13,7 +13,8 @@ import orjson
 import structlog
 
 from gateway.admission import Admission, Gates
-from gateway.batch import SubRequest, run_batch
+from gateway.batch import run_batch
+from gateway.batch_items import SubRequest
 from gateway.headers import own_answer_lines
 from gateway.http1_answer import Answer
 from gateway.inner_request import inner_request
@@ -169,12 +170,12 @@ class Edge:
         """Which methods a path takes: to a page of another origin, or to anybody."""
         client, admission = request.client, self._admission
         assert client is not None
+        await admission.stranger(self._plans.current.own, admission.address(request))
+        taken = self._taken(path)
         if admission.is_preflight(request):
-            lines = self._cors.preflight(request.headers["origin"])
-            answer = Answer(204, lines)
+            answer = Answer(204, self._cors.preflight(request.headers["origin"]))
         else:
-            await admission.stranger(self._plans.current.own, admission.address(request))
-            lines = own_answer_lines("", request.id, (("Allow", ", ".join(self._taken(path))),))
+            lines = own_answer_lines("", request.id, (("Allow", ", ".join(taken)),))
             answer = Answer(204, lines[1:], None, admission.origin_lines(request.headers))
         client.skip_body()
         client.begin(answer)

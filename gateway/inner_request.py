@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.batch import ITEM_LIMIT, SubRequest
+from gateway.batch import ITEM_LIMIT
+from gateway.batch_items import SubRequest
 from gateway.fields import Fields
 from gateway.http1_answer import Answer
 from gateway.kept_answer import KeptAnswer

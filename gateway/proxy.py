@@ -22,8 +22,10 @@ from gateway.idempotency import (
     fingerprint,
     idempotency_key,
 )
+from gateway.idempotency import Answered as Once
 from gateway.kept_answer import KeptAnswer
 from gateway.meters import Meters
+from gateway.outcome import Outcome
 from gateway.plan import RoutePlan
 from gateway.request import GatewayRequest
 from gateway.request_body import body_of, whole_body
@@ -31,6 +33,7 @@ from gateway.response_cache import Question, ResponseCache
 from gateway.retries import Repeat
 from gateway.route import KEYED_METHODS, REQUIRED
 from gateway.service_calls import WholeBody
+from gateway.shedding import Slot
 from gateway.timeouts import Timeouts
 from gateway.tracing import Trace, Traces
 from gateway.tries import Answered, Patience, ask
@@ -40,6 +43,7 @@ from shared.security import InternalTokens
 
 _REPLAYED_LINE: Final = b"%b: %b\r\n" % REPLAYED
 _SPARE_S: Final = 1.0  # what is done about an answer that is late takes time, too
+_SAYS_NOTHING: Final = Outcome.CANCELLED  # members of an enumeration are dear to look up
 _NO_FAILURE: Final[BaseException | None] = None
 log = structlog.get_logger()
 
@@ -131,16 +135,17 @@ class Proxy:
         delivery: Delivery,
         body: BodySource | None = None,
         lines: str = "",
+        place: Slot | None = None,
     ) -> int:
         """The one way to a service, whatever becomes of its answer: shed, ask, deliver, measure,
         and tell the slot how it ended. The status.
 
-        `body` takes the place of what is to be read of the client's; `lines` ask to leave HTTP.
+        `body` takes the place of what is to be read of the client's, `place` that of being shed;
+        `lines` ask to leave HTTP.
         """
-        plan, client = call.plan, call.request.client
-        route = plan.route
+        route, client = call.plan.route, call.request.client
         # Shed before the body is read: refusing has to be cheap.
-        with plan.shedder.admit(plan.priority, call.principal.org_id) as slot:
+        with _place(call) if place is None else place.moved() as slot:
             if body is None and client is not None and not client.body_done:
                 reading = time.perf_counter()
                 coming = body_of(call.request, route.body_limit, self._timeouts.stall)
@@ -148,13 +153,17 @@ class Proxy:
                     await coming.start()
                 body = coming
                 call.reading += time.perf_counter() - reading
-            status = await self._exchange(call, body, delivery, lines)
+            status = 0
+            try:
+                status = await self._exchange(call, body, delivery, lines)
+            finally:
+                # Who refuses has changed nothing. Whoever fails, or is heard of no more, may have.
+                if route.method != "GET" and not 400 <= status < 500:
+                    self._kept.cache.changed(call.principal.org_id, route.service)
             if status >= 502:
                 slot.outcome = delivery.outcome
             if delivery.taken:
                 delivery.slot = slot.moved()
-        if route.method != "GET" and status < 400:
-            self._kept.cache.changed(call.principal.org_id, route.service)
         return status
 
     def _known(self, call: Admitted) -> tuple[Question, KeptAnswer | None]:
@@ -172,12 +181,22 @@ class Proxy:
         return question, found
 
     async def _once(self, call: Admitted, answering: Answering, key: str) -> int:
-        """A request with an Idempotency-Key: carried out once, whatever becomes of its client."""
+        """A request with an Idempotency-Key: carried out once, whatever becomes of its client.
+
+        It has its place before its body is read, and keeps it for as long as it is carried out.
+        """
+        with _place(call) as slot:
+            done = await self._kept_once(call, key, slot)
+            slot.outcome = _SAYS_NOTHING  # no service was asked, or it has told its own slot
+        answer = done.answer.answering(call.request.id)
+        await answering.whole(answer, _REPLAYED_LINE if done.replayed else b"")
+        return answer.status
+
+    async def _kept_once(self, call: Admitted, key: str, slot: Slot) -> Once:
         route, request = call.plan.route, call.request
         reading = time.perf_counter()
         content = await whole_body(request, route.body_limit, self._timeouts.stall)
         call.reading += time.perf_counter() - reading
-        body = WholeBody(content) if content else None
         operation = Operation(
             call.principal.org_id,
             call.principal.subject,
@@ -189,15 +208,14 @@ class Proxy:
         )
 
         async def execute() -> KeptAnswer:
+            # It begins before its caller can be told to end: the place is still there to be taken.
             collecting = Collecting(request.id, self._timeouts.idle)
-            await self.carry_out(call, collecting, body)
+            body = WholeBody(content) if content else None
+            await self.carry_out(call, collecting, body, place=slot)
             assert collecting.kept is not None
             return collecting.kept
 
-        done = await self._kept.idempotency.once(operation, execute)
-        answer = done.answer.answering(request.id)
-        await answering.whole(answer, _REPLAYED_LINE if done.replayed else b"")
-        return answer.status
+        return await self._kept.idempotency.once(operation, execute)
 
     def _outgoing(
         self, call: Admitted, body: BodySource | None, upgrade: str
@@ -295,6 +313,11 @@ class Proxy:
                 reason=error.message,
                 request_id=call.request.id,
             )
+
+
+def _place(call: Admitted) -> Slot:
+    """Among what its service is given at once; see `Shedder.admit`."""
+    return call.plan.shedder.admit(call.plan.priority, call.principal.org_id)
 
 
 def _idempotency_key(call: Admitted) -> str | None:

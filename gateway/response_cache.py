@@ -146,7 +146,9 @@ class ResponseCache:
         return _not_modified(headers) if matches(if_none_match, tag) else kept
 
     def changed(self, org_id: UUID, service: str) -> None:
-        """The organisation has changed something: call after any success that is not a GET's."""
+        """The organisation may have changed something: call after whatever is not a GET, unless it was
+        refused.
+        """
         at = (org_id, service)
         self._changed[at] = self._clock()
         self._changed.move_to_end(at)

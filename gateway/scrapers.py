@@ -1,8 +1,10 @@
 """Who may read the gateway's own /metrics: they tell of every service, route and limit.
 
-This machine itself, the networks in METRICS_NETWORKS, and callers with the scope gateway:admin.
-A request that came through a proxy is its client's, never this machine's, whatever the proxy says
-or leaves out; a proxy that isn't trusted can't speak for a listed network either.
+The networks in METRICS_NETWORKS, this machine itself where there are none, and callers with the
+scope gateway:admin. A request that came through a proxy is its client's, never this machine's,
+whatever the proxy says or leaves out; only a trusted one can speak for a listed network, and a
+trusted one that says nothing speaks for nobody. A proxy on this machine that is neither trusted nor
+says anything can't be told from this machine: then METRICS_NETWORKS has to leave it out.
 """
 
 from __future__ import annotations
@@ -11,13 +13,20 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.client_address import ClientAddress, Network
+from gateway.client_address import ClientAddress, Network, is_readable
 from gateway.identity import Identity
 from gateway.request import GatewayRequest
 from shared.errors import Forbidden, LoomaError, Unauthenticated
 
 SCOPE: Final = "gateway:admin"
-_FORWARDED: Final = ("x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-host", "via")
+# What proxies, tunnels and content networks add, whichever of it.
+_FORWARDED: Final = frozenset(
+    {
+        "forwarded", "via", "x-real-ip", "true-client-ip", "x-client-ip", "x-cluster-client-ip",
+        "fastly-client-ip", "cdn-loop",
+    }
+)  # fmt: skip
+_FORWARDED_BEGIN: Final = ("x-forwarded-", "x-original-", "x-envoy-", "cf-")
 
 
 class Scrapers:
@@ -40,22 +49,32 @@ class Scrapers:
         except (Forbidden, Unauthenticated) as error:
             return error
         return Forbidden(
-            "Metrics are for this machine, the networks in METRICS_NETWORKS, and callers with the "
-            f"scope {SCOPE!r}. Add the network of your scraper, or send a credential."
+            "Metrics are for the networks in METRICS_NETWORKS (without any: this machine itself) and "
+            f"callers with the scope {SCOPE!r}. Add the network of your scraper, or send a credential."
         )
 
     def _is_near(self, request: GatewayRequest) -> bool:
         client, headers = request.client, request.headers
         if client is None:
             return False
+        forwarded = headers.getall("x-forwarded-for") if "x-forwarded-for" in headers else ()
+        if self._addresses.is_proxy(client.address):
+            if not is_readable(forwarded):
+                return False
+            return self._is_listed(_parsed(self._addresses.of(client.address, forwarded)))
+        if any(_is_of_proxies(name) for name, _ in headers.items()):
+            return False
         peer = _parsed(client.address)
-        if any(name in headers for name in _FORWARDED):
-            told = self._addresses.of(client.address, headers.getall("x-forwarded-for"))
-            return told != client.address and self._is_listed(_parsed(told))
-        return peer is not None and (peer.is_loopback or self._is_listed(peer))
+        if peer is not None and peer.is_loopback and not self._networks:
+            return True
+        return self._is_listed(peer)
 
     def _is_listed(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
         return address is not None and any(address in network for network in self._networks)
+
+
+def _is_of_proxies(name: str) -> bool:
+    return name in _FORWARDED or name.startswith(_FORWARDED_BEGIN)
 
 
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -295,7 +295,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "METRICS_NETWORKS",
         "",
-        "networks of the scrapers that may read the gateway's /metrics, by comma, beside this machine itself",
+        "networks of the scrapers that may read the gateway's /metrics, by comma; none: this machine itself, unless it is a proxy in front",
         "10.0.3.0/24",
         _networks,
     ),

@@ -25,6 +25,7 @@ ROUTES = """
 [chat]
 routes = [
   { method = "GET", path = "/open/{id}", scope = "public", websocket = true },
+  { method = "GET", path = "/api/open", scope = "public", websocket = true },
   { method = "GET", path = "/talk/{id}", scope = "calls:read", websocket = true },
   { method = "GET", path = "/quick", scope = "public", websocket = true, timeout = 0.2 },
   { method = "GET", path = "/limited", scope = "public", websocket = true, limits = ["address 2/m burst 2"] },

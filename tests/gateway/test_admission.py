@@ -22,8 +22,8 @@ analyst = ["analysts: principal 5/h"]
 [enrichment]
 routes = [
   { method = "GET", path = "/open", scope = "public" },
-  { method = "GET", path = "/things/{id}", scope = "calls:read" },
-  { method = "GET", path = "/audit", scope = "audit:read" },
+  { method = "GET", path = "/api/things/{id}", scope = "calls:read" },
+  { method = "GET", path = "/api/audit", scope = "audit:read" },
   { method = "GET", path = "/socket", scope = "calls:read", websocket = true },
 ]
 """
@@ -67,14 +67,14 @@ def statuses(got: list[httpx.Response]) -> list[int]:
 @pytest.mark.parametrize(
     ("path", "method", "refusal"),
     [
-        ("/things/1", "GET", 401),
-        ("/things/1", "HEAD", 401),
+        ("/api/things/1", "GET", 401),
+        ("/api/things/1", "HEAD", 401),
         ("/api/v1/gateway/routes", "GET", 401),
         ("/api/v1/batch", "POST", 401),
         ("/nowhere", "GET", 404),
         ("/nowhere", "OPTIONS", 404),
-        ("/things/1", "OPTIONS", 204),
-        ("/things/1", "PATCH", 405),
+        ("/api/things/1", "OPTIONS", 204),
+        ("/api/things/1", "PATCH", 405),
         ("/health", "POST", 405),
         ("/api/v1/gateway/routes", "DELETE", 405),
         ("/socket", "GET", 426),
@@ -103,7 +103,7 @@ async def test_a_refused_handshake_counts_like_any_refusal(running: Platform) ->
 
 async def test_they_share_one_count(running: Platform) -> None:
     address = {"X-Forwarded-For": next(addresses)}
-    asked = ["/nowhere", "/api/v1/gateway/routes", "/things/1", "/open", "/docs", "/open"]
+    asked = ["/nowhere", "/api/v1/gateway/routes", "/api/things/1", "/open", "/docs", "/open"]
     got = [await running.client.get(path, headers=address) for path in asked]
     assert statuses(got) == [404, 401, 401, 200, 200, 429]
 
@@ -122,8 +122,8 @@ async def test_probes_are_never_refused(running: Platform, path: str) -> None:
     [
         ("/api/v1/gateway/routes", "admin", 200),
         ("/api/v1/gateway/routes", "analyst", 403),
-        ("/audit", "analyst", 403),
-        ("/things/1", "analyst", 200),
+        ("/api/audit", "analyst", 403),
+        ("/api/things/1", "analyst", 200),
     ],
 )
 async def test_callers_are_counted_by_their_role_allowed_or_not(
@@ -137,7 +137,7 @@ async def test_callers_are_counted_by_their_role_allowed_or_not(
 
 async def test_own_routes_say_what_is_left(running: Platform) -> None:
     mine = running.auth.bearer("admin", sub=f"user:{uuid4()}")
-    left = [one.headers["ratelimit-remaining"] for one in await six(running, "/audit", **mine)]
+    left = [one.headers["ratelimit-remaining"] for one in await six(running, "/api/audit", **mine)]
     assert left == ["4", "3", "2", "1", "0", "0"]
     mine = running.auth.bearer("admin", sub=f"user:{uuid4()}")
     got = await six(running, "/api/v1/gateway/limits", **mine)
@@ -146,7 +146,10 @@ async def test_own_routes_say_what_is_left(running: Platform) -> None:
 
 async def test_a_batch_counts_with_its_items(running: Platform) -> None:
     mine = running.auth.bearer(sub=f"user:{uuid4()}")
-    items = [{"method": "GET", "path": "/things/1"}, {"method": "GET", "path": "/audit"}] * 3
+    items = [
+        {"method": "GET", "path": "/api/things/1"},
+        {"method": "GET", "path": "/api/audit"},
+    ] * 3
     got = await running.client.post("/api/v1/batch", json={"requests": items}, headers=mine)
     said = sorted(one["status"] for one in got.json()["data"]["responses"])
     assert said.count(429) == 2  # one of five went for the batch itself
@@ -159,11 +162,23 @@ async def test_a_refused_address_does_not_lock_its_callers_out(running: Platform
     for _ in range(6):
         await running.client.get("/nowhere", headers=address)
     mine = running.auth.bearer(sub=f"user:{uuid4()}")
-    got = await running.client.get("/things/1", headers={**address, **mine})
+    got = await running.client.get("/api/things/1", headers={**address, **mine})
     assert got.status_code == 200
 
 
-async def test_a_preflight_is_free(running: Platform) -> None:
+async def test_a_preflight_counts_as_any_question_of_nobody(running: Platform) -> None:
     asks = {"Origin": "https://crm.example.com", "Access-Control-Request-Method": "GET"}
-    got = await six(running, "/things/1", "OPTIONS", **asks)
-    assert statuses(got) == [204] * 6
+    got = await six(running, "/api/things/1", "OPTIONS", **asks)
+    assert statuses(got) == [204] * 5 + [429]
+    assert got[-1].headers["access-control-allow-origin"] == asks["Origin"]
+    foreign = {**asks, "Origin": "https://elsewhere.example.com"}
+    assert statuses(await six(running, "/open", "OPTIONS", **foreign)) == [204] * 5 + [429]
+
+
+async def test_a_preflight_tells_of_paths_that_there_are(running: Platform) -> None:
+    asks = {"Origin": "https://crm.example.com", "Access-Control-Request-Method": "POST"}
+    for path in ("/nowhere", "/api/things", "/api/things/1/more"):
+        assert statuses(await six(running, path, "OPTIONS", **asks)) == [404] * 5 + [429]
+    for path in ("/api/v1/batch", "/health"):
+        got = await six(running, path, "OPTIONS", **asks)
+        assert statuses(got)[:5] == [204] * 5

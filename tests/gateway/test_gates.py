@@ -26,10 +26,10 @@ analyst = ["analysts: principal 1000/s burst 5000"]
 [enrichment]
 routes = [
   { method = "GET", path = "/open", scope = "public" },
-  { method = "GET", path = "/things/{id}", scope = "calls:read" },
+  { method = "GET", path = "/api/things/{id}", scope = "calls:read" },
   { method = "GET", path = "/kept/{id}", scope = "calls:read", cache = "5s" },
-  { method = "GET", path = "/tight", scope = "calls:read", limits = ["principal 3/m"] },
-  { method = "POST", path = "/things", scope = "calls:write" },
+  { method = "GET", path = "/api/tight", scope = "calls:read", limits = ["principal 3/m"] },
+  { method = "POST", path = "/api/things", scope = "calls:write" },
 ]
 """
 
@@ -54,14 +54,14 @@ async def gated(tmp_path: Path, redis_at: str) -> AsyncIterator[Platform]:
 async def test_a_limit_counts_its_caller_and_says_what_is_left(gated: Platform) -> None:
     mine, other = gated.auth.bearer(sub=f"user:{uuid4()}"), gated.auth.bearer(sub=f"user:{uuid4()}")
     for left in (2, 1, 0):
-        got = await gated.client.get("/tight", headers=mine)
+        got = await gated.client.get("/api/tight", headers=mine)
         assert (got.status_code, got.headers["ratelimit-remaining"]) == (200, str(left))
-    got = await gated.client.get("/tight", headers=mine)
+    got = await gated.client.get("/api/tight", headers=mine)
     assert (got.status_code, got.json()["error"]) == (429, "too_many_requests")
     assert int(got.headers["retry-after"]) >= 1
-    assert (await gated.client.get("/tight", headers=other)).status_code == 200
-    page = (await gated.client.get("/metrics")).text
-    assert 'rate_limited_total{route="/tight",scope="principal"} 1.0' in page
+    assert (await gated.client.get("/api/tight", headers=other)).status_code == 200
+    page = (await gated.client.get("/metrics", headers=gated.auth.bearer("admin"))).text
+    assert 'rate_limited_total{route="/api/tight",scope="principal"} 1.0' in page
 
 
 async def test_addresses_are_those_that_trusted_proxies_tell(gated: Platform) -> None:
@@ -99,7 +99,7 @@ def test_the_first_untrusted_address_from_the_right(
 async def test_refused_credentials_are_counted_by_address(gated: Platform) -> None:
     headers = {"X-Forwarded-For": "203.0.113.77", "Authorization": "Bearer nonsense"}
     statuses = [
-        (await gated.client.get("/things/1", headers=headers)).status_code for _ in range(7)
+        (await gated.client.get("/api/things/1", headers=headers)).status_code for _ in range(7)
     ]
     assert statuses == [401] * 5 + [429] * 2
 
@@ -107,13 +107,13 @@ async def test_refused_credentials_are_counted_by_address(gated: Platform) -> No
 async def test_a_request_with_a_key_is_carried_out_once(gated: Platform) -> None:
     bearer = gated.auth.bearer()
     headers = {**bearer, "Idempotency-Key": str(uuid4())}
-    first = await gated.client.post("/things", json={"a": 1}, headers=headers)
-    again = await gated.client.post("/things", json={"a": 1}, headers=headers)
+    first = await gated.client.post("/api/things", json={"a": 1}, headers=headers)
+    again = await gated.client.post("/api/things", json={"a": 1}, headers=headers)
     assert (first.status_code, first.content) == (again.status_code, again.content)
     assert "idempotent-replayed" not in first.headers
     assert again.headers["idempotent-replayed"] == "true"
     assert len(gated.enrichment.requests) == 1
-    other = await gated.client.post("/things", json={"a": 2}, headers=headers)
+    other = await gated.client.post("/api/things", json={"a": 2}, headers=headers)
     assert other.status_code == 409
 
     async def slowly(received: Received, writer: asyncio.StreamWriter) -> None:
@@ -123,7 +123,7 @@ async def test_a_request_with_a_key_is_carried_out_once(gated: Platform) -> None
     gated.behave(slowly)
     headers = {**bearer, "Idempotency-Key": str(uuid4())}
     both = await asyncio.gather(
-        *(gated.client.post("/things", json={"a": 1}, headers=headers) for _ in range(5))
+        *(gated.client.post("/api/things", json={"a": 1}, headers=headers) for _ in range(5))
     )
     assert sorted(one.status_code for one in both) == [200, 409, 409, 409, 409]
     assert len(gated.enrichment.requests) == 1
@@ -140,7 +140,7 @@ async def test_kept_answers_serve_their_caller_until_something_changes(gated: Pl
     assert (got.status_code, got.content) == (304, b"")
     await gated.client.get("/kept/1", headers=other)
     assert len(gated.enrichment.requests) == 2
-    await gated.client.post("/things", json={}, headers=mine)
+    await gated.client.post("/api/things", json={}, headers=mine)
     await gated.client.get("/kept/1", headers=mine)
     assert len(gated.enrichment.requests) == 4
 
@@ -150,14 +150,16 @@ async def test_texts_are_compressed_for_those_who_accept_it(gated: Platform) -> 
     gated.behave(always(answer(200, text)))
     bearer = gated.auth.bearer()
     request = gated.client.build_request(
-        "GET", "/things/1", headers={**bearer, "Accept-Encoding": "gzip"}
+        "GET", "/api/things/1", headers={**bearer, "Accept-Encoding": "gzip"}
     )
     got = await gated.client.send(request, stream=True)
     raw = b"".join([part async for part in got.aiter_raw()])
     assert got.headers["content-encoding"] == "gzip"
     assert len(raw) < len(text) / 10
     assert gzip.decompress(raw) == text
-    plain = await gated.client.get("/things/1", headers={**bearer, "Accept-Encoding": "identity"})
+    plain = await gated.client.get(
+        "/api/things/1", headers={**bearer, "Accept-Encoding": "identity"}
+    )
     assert "content-encoding" not in plain.headers
     assert plain.content == text
 
@@ -165,15 +167,15 @@ async def test_texts_are_compressed_for_those_who_accept_it(gated: Platform) -> 
 async def test_pages_of_allowed_origins_may_read(gated: Platform) -> None:
     ask = {"Access-Control-Request-Method": "POST"}
     good, bad = {"Origin": "https://crm.example.com"}, {"Origin": "https://evil.example"}
-    got = await gated.client.options("/things", headers={**good, **ask})
+    got = await gated.client.options("/api/things", headers={**good, **ask})
     assert got.status_code == 204
     assert got.headers["access-control-allow-origin"] == "https://crm.example.com"
     assert "Authorization" in got.headers["access-control-allow-headers"]
-    got = await gated.client.options("/things", headers={**bad, **ask})
+    got = await gated.client.options("/api/things", headers={**bad, **ask})
     assert "access-control-allow-origin" not in got.headers
-    got = await gated.client.get("/things/1", headers={**gated.auth.bearer(), **good})
+    got = await gated.client.get("/api/things/1", headers={**gated.auth.bearer(), **good})
     assert got.headers["access-control-allow-origin"] == "https://crm.example.com"
-    got = await gated.client.get("/things/1", headers=good)
+    got = await gated.client.get("/api/things/1", headers=good)
     assert got.status_code == 401
     assert got.headers["access-control-allow-origin"] == "https://crm.example.com"
 
@@ -181,9 +183,9 @@ async def test_pages_of_allowed_origins_may_read(gated: Platform) -> None:
 async def test_a_batch_is_its_requests_one_by_one(gated: Platform) -> None:
     bearer = gated.auth.bearer()
     items = [
-        {"method": "GET", "path": "/things/7?x=1"},
-        {"method": "POST", "path": "/things", "body": {"a": 1}},
-        {"method": "GET", "path": "/nowhere"},
+        {"method": "GET", "path": "/api/things/7?x=1"},
+        {"method": "POST", "path": "/api/things", "body": {"a": 1}},
+        {"method": "GET", "path": "/api/nowhere"},
         {"method": "GET", "path": "/api/v1/gateway/routes"},
         {"method": "POST", "path": "/api/v1/batch", "body": {"requests": []}},
     ]
@@ -191,15 +193,15 @@ async def test_a_batch_is_its_requests_one_by_one(gated: Platform) -> None:
     assert got.status_code == 200, got.text
     said = got.json()["data"]["responses"]
     assert [one["status"] for one in said] == [200, 200, 404, 403, 422]
-    assert said[0]["body"]["data"]["target"] == "/things/7?x=1"
+    assert said[0]["body"]["data"]["target"] == "/api/things/7?x=1"
     assert said[1]["body"]["data"]["size"] == len(b'{"a":1}')
     for item, one in zip(items[:3], said, strict=False):
         alone = await gated.client.request(
             item["method"], item["path"], json=item.get("body"), headers=bearer
         )
         assert alone.status_code == one["status"]
-    page = (await gated.client.get("/metrics")).text
-    labels = 'method="GET",route="/things/{id}",service="gateway",status="200"'
+    page = (await gated.client.get("/metrics", headers=gated.auth.bearer("admin"))).text
+    labels = 'method="GET",route="/api/things/{id}",service="gateway",status="200"'
     assert f"http_requests_total{{{labels}}} 2.0" in page
     assert (await gated.client.post("/api/v1/batch", json={"requests": items})).status_code == 401
 
@@ -224,7 +226,7 @@ async def test_a_batch_is_json_in_utf_8_as_it_is(
 
 async def test_the_items_of_a_batch_count_for_limits(gated: Platform) -> None:
     bearer = gated.auth.bearer(sub=f"user:{uuid4()}")
-    items = [{"method": "GET", "path": "/tight"}] * 5
+    items = [{"method": "GET", "path": "/api/tight"}] * 5
     got = await gated.client.post("/api/v1/batch", json={"requests": items}, headers=bearer)
     statuses = sorted(one["status"] for one in got.json()["data"]["responses"])
     assert statuses == [200, 200, 200, 429, 429]
@@ -233,7 +235,7 @@ async def test_the_items_of_a_batch_count_for_limits(gated: Platform) -> None:
 async def test_operators_see_routes_pools_and_limits(gated: Platform) -> None:
     admin = gated.auth.bearer("admin")
     routes = (await gated.client.get("/api/v1/gateway/routes", headers=admin)).json()["data"]
-    assert {one["path"] for one in routes["routes"]} >= {"/open", "/tight"}
+    assert {one["path"] for one in routes["routes"]} >= {"/open", "/api/tight"}
     pools = (await gated.client.get("/api/v1/gateway/upstreams", headers=admin)).json()["data"]
     (pool,) = pools["services"]
     assert pool["instances"][0]["circuit"]["state"] == "closed"
@@ -289,7 +291,7 @@ async def test_without_redis_limits_are_counted_alone_and_together_again_after(
     ):
 
         async def degraded() -> bool:
-            await own.client.get("/tight", headers=own.auth.bearer(sub=f"user:{uuid4()}"))
+            await own.client.get("/api/tight", headers=own.auth.bearer(sub=f"user:{uuid4()}"))
             return "rate_limit_degraded 1.0" in (await own.client.get("/metrics")).text
 
         async def together() -> bool:
@@ -299,7 +301,9 @@ async def test_without_redis_limits_are_counted_alone_and_together_again_after(
         await proxy.cut()
         await until(degraded, 10)
         mine = own.auth.bearer(sub=f"user:{uuid4()}")
-        statuses = [(await own.client.get("/tight", headers=mine)).status_code for _ in range(5)]
+        statuses = [
+            (await own.client.get("/api/tight", headers=mine)).status_code for _ in range(5)
+        ]
         assert statuses == [200, 200, 200, 429, 429]
         await proxy.start()
         await until(together, 15)
@@ -313,6 +317,6 @@ async def test_a_failing_answer_is_no_kept_one(gated: Platform) -> None:
     assert (await gated.client.get("/kept/9", headers=mine)).status_code == 200
     headers = {**mine, "Idempotency-Key": str(uuid4())}
     gated.behave(always(json_answer({"error": "x"}, 500)))
-    assert (await gated.client.post("/things", json={}, headers=headers)).status_code == 500
+    assert (await gated.client.post("/api/things", json={}, headers=headers)).status_code == 500
     gated.behave(echo)
-    assert (await gated.client.post("/things", json={}, headers=headers)).status_code == 200
+    assert (await gated.client.post("/api/things", json={}, headers=headers)).status_code == 200

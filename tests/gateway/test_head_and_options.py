@@ -226,7 +226,7 @@ async def test_scopes_hold_for_head(gate: Platform) -> None:
 
 
 async def test_the_items_of_a_batch_can_be_no_head(gate: Platform) -> None:
-    item = {"method": "HEAD", "path": "/things/1"}
+    item = {"method": "HEAD", "path": "/api/things/1"}
     got = await gate.client.post(
         "/api/v1/batch", json={"requests": [item]}, headers=gate.auth.bearer()
     )

@@ -14,7 +14,7 @@ from gateway.retries import RetryPolicy
 from gateway.service_policy import ServicePolicy
 from tests.gateway.conftest import LENIENT, Platform, platform_in
 from tests.gateway.sockets import KEY, switching
-from tests.gateway.wire import Received, always, echo, exchange, json_answer, until
+from tests.gateway.wire import Behaviour, Received, always, echo, exchange, json_answer, until
 
 ROUTES = """
 [services.enrichment]
@@ -26,6 +26,7 @@ routes = [
   { method = "GET", path = "/plain", scope = "calls:read" },
   { method = "GET", path = "/kept", scope = "calls:read", cache = "60s" },
   { method = "POST", path = "/keyed", scope = "calls:write", timeout = 5 },
+  { method = "POST", path = "/written", scope = "calls:write", timeout = 0.3 },
   { method = "GET", path = "/socket", scope = "calls:read", websocket = true },
 ]
 """
@@ -245,3 +246,117 @@ async def test_one_organisation_leaves_room_to_the_others(
         await until(other_begun, 5)
         may_end.set()
         assert {await one for one in (*held, other)} == {200}
+
+
+async def uploading(gate: Platform, way: str) -> asyncio.StreamWriter:
+    """A request whose body is announced, begun, and does not end."""
+    host, port = gate.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    key = f"Idempotency-Key: {uuid4()}\r\n" if way == "keyed" else ""
+    writer.write(
+        f"POST /{way} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n{key}"
+        f"Authorization: {gate.auth.bearer()['Authorization']}\r\n\r\nbegun".encode()
+    )
+    return writer
+
+
+@pytest.mark.parametrize("way", ["keyed", "written"])
+async def test_a_body_is_not_read_without_a_place(gate: Platform, way: str) -> None:
+    gate.behave(echo)
+    writers = [await uploading(gate, way) for _ in range(5)]
+
+    async def counted() -> bool:
+        return await limit(gate, "in_flight") == 5
+
+    await until(counted, 10)
+    for writer in writers:
+        writer.close()
+
+    async def given_back() -> bool:
+        return await limit(gate, "in_flight") == 0
+
+    await until(given_back, 10)
+
+
+async def test_an_operation_holds_its_place_after_its_client_has_gone(gate: Platform) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_received: Received, writer: asyncio.StreamWriter) -> None:
+        begun.set()
+        await may_end.wait()
+        writer.write(json_answer({"code": 0}))
+        await writer.drain()
+
+    gate.behave(slowly, stream=True)
+    asking = asyncio.create_task(ask(gate, "keyed"))
+    await begun.wait()
+    asking.cancel()
+    await asyncio.wait([asking])
+    for _ in range(5):
+        assert await limit(gate, "in_flight") == 1
+    may_end.set()
+
+    async def given_back() -> bool:
+        return await limit(gate, "in_flight") == 0
+
+    await until(given_back, 10)
+
+
+async def test_what_is_answered_from_what_is_kept_says_nothing_of_the_service(
+    gate: Platform,
+) -> None:
+    gate.behave(always(json_answer({"code": 0})))
+    headers = {**gate.auth.bearer(), "Idempotency-Key": str(uuid4())}
+    for body, status in ((b"1", 200), (b"1", 200), (b"2", 409)):
+        got = await gate.client.post("/keyed", content=body, headers=headers)
+        assert got.status_code == status
+        assert (await limit(gate, "limit"), await limit(gate, "in_flight")) == (100, 0)
+
+
+async def failing(_received: Received, writer: asyncio.StreamWriter) -> None:
+    writer.write(json_answer({"error": "x"}, 500))
+    await writer.drain()
+
+
+async def breaking_off(_received: Received, writer: asyncio.StreamWriter) -> None:
+    writer.write(json_answer({"code": 0}, 201)[:-1])
+    await writer.drain()
+    writer.close()
+
+
+async def saying_nothing(_received: Received, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def late(_received: Received, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(5)
+    writer.close()
+
+
+async def refusing(_received: Received, writer: asyncio.StreamWriter) -> None:
+    writer.write(json_answer({"error": "x"}, 409))
+    await writer.drain()
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize(
+    ("behaviour", "asked"),
+    [(failing, 2), (breaking_off, 2), (saying_nothing, 2), (late, 2), (refusing, 1)],
+)
+async def test_what_may_have_been_changed_is_asked_for_again(
+    gate: Platform, behaviour: Behaviour, asked: int, keyed: bool
+) -> None:
+    async def behave(received: Received, writer: asyncio.StreamWriter) -> None:
+        await (echo if received.method == "GET" else behaviour)(received, writer)
+
+    gate.behave(behave)
+    mine = gate.auth.bearer(sub=f"user:{uuid4()}")
+    key = {"Idempotency-Key": str(uuid4())} if keyed else {}
+    assert (await gate.client.get("/kept", headers=mine)).status_code == 200
+    try:
+        got = await gate.client.post("/written", json={}, headers={**mine, **key})
+        assert got.status_code >= 400
+    except httpx.RemoteProtocolError:
+        assert behaviour is breaking_off
+    assert (await gate.client.get("/kept", headers=mine)).status_code == 200
+    assert sum(one.method == "GET" for one in gate.enrichment.requests) == asked

@@ -64,7 +64,12 @@ async def test_this_and_nothing_else_is_open_to_anybody(behind_proxy: Platform) 
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({}, 200),  # this machine itself
+        ({}, 403),  # this machine is a proxy here, and says nothing
+        ({"X-Forwarded-Proto": "https"}, 403),
+        ({"X-Real-Ip": "192.0.2.7"}, 403),
+        ({"X-Forwarded-For": "nonsense, 192.0.2.7"}, 403),
+        ({"X-Forwarded-For": "nonsense, 10.0.3.4"}, 403),
+        ({"X-Forwarded-For": "10.0.3.4,"}, 403),
         (FAR, 403),
         ({"X-Forwarded-For": "127.0.0.1"}, 403),  # of a proxy, however it is called
         ({"X-Forwarded-For": "::1"}, 403),
@@ -91,10 +96,38 @@ async def test_metrics_are_for_this_machine_and_listed_networks(
     assert (await behind_proxy.client.head("/metrics", headers=headers)).status_code == status
 
 
+async def test_networks_take_the_place_of_this_machine(tmp_path: Path, redis_at: str) -> None:
+    """A proxy on it that tells nothing of its clients: whoever knows of one can leave it out."""
+    for networks, status in (("10.0.3.0/24", 403), ("10.0.3.0/24,127.0.0.0/8", 200)):
+        async with platform_in(tmp_path, REDIS_URL=redis_at, METRICS_NETWORKS=networks) as running:
+            assert (await running.client.get("/metrics")).status_code == status
+            via = await running.client.get("/metrics", headers={"Via": "1.1 x"})
+            assert via.status_code == 403
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_no_item_of_a_batch_reads_them(
+    platform: Platform, behind_proxy: Platform, named: bool
+) -> None:
+    gate = behind_proxy if named else platform
+    items = [
+        {"method": "GET", "path": path} for path in ("/metrics", "/%6detrics", "/api/../metrics")
+    ]
+    for more in ({}, FAR, {"Via": "1.1 x"}, {"X-Real-Ip": "192.0.2.7"}):
+        got = await gate.client.post(
+            "/api/v1/batch", json={"requests": items}, headers={**gate.auth.bearer("agent"), **more}
+        )
+        assert [one["status"] for one in got.json()["data"]["responses"]] == [422] * 3
+
+
 async def test_a_proxy_that_nobody_named_is_not_this_machine(platform: Platform) -> None:
     """A tunnel or a proxy on the same host: its clients come from the network all the same."""
     assert (await platform.client.get("/metrics")).status_code == 200
-    for headers in (FAR, {"X-Forwarded-For": "127.0.0.1"}, {"Via": "1.1 x"}):
+    for headers in (
+        FAR, {"X-Forwarded-For": "127.0.0.1"}, {"Via": "1.1 x"}, {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Anything": ""}, {"Forwarded": ""}, {"X-Real-IP": "127.0.0.1"},
+        {"CF-Connecting-IP": "127.0.0.1"}, {"CF-Ray": "1"}, {"True-Client-IP": "127.0.0.1"},
+    ):  # fmt: skip
         assert (await platform.client.get("/metrics", headers=headers)).status_code == 403
 
 

@@ -23,9 +23,9 @@ from tests.gateway.wire import Behaviour, Received, answer, json_answer
 ROUTES = """
 [enrichment]
 routes = [
-  { method = "GET", path = "/kept", scope = "calls:read", cache = "60s" },
+  { method = "GET", path = "/api/kept", scope = "calls:read", cache = "60s" },
   { method = "GET", path = "/brief", scope = "calls:read", cache = "1s" },
-  { method = "GET", path = "/plain", scope = "calls:read" },
+  { method = "GET", path = "/api/plain", scope = "calls:read" },
   { method = "POST", path = "/things", scope = "calls:write" },
   { method = "POST", path = "/others", scope = "calls:write" },
 ]
@@ -73,16 +73,16 @@ def gate(running: Platform) -> Platform:
     return running
 
 
-@pytest.mark.parametrize("path", ["/kept", "/plain"])
+@pytest.mark.parametrize("path", ["/api/kept", "/api/plain"])
 async def test_every_answer_names_its_own_request(gate: Platform, path: str) -> None:
     mine = gate.auth.bearer(sub=f"user:{uuid4()}")
     for request_id in IDS[:4]:
         got = await gate.client.get(path, headers={**mine, "X-Request-Id": request_id})
         assert got.headers["x-request-id"] == got.json()["request_id"] == request_id
-    assert len(gate.enrichment.requests) == (1 if path == "/kept" else 4)
+    assert len(gate.enrichment.requests) == (1 if path == "/api/kept" else 4)
 
 
-@pytest.mark.parametrize("path", ["/brief", "/plain"])
+@pytest.mark.parametrize("path", ["/brief", "/api/plain"])
 async def test_what_has_not_changed_is_304_also_when_it_is_kept_no_more(
     gate: Platform, path: str
 ) -> None:
@@ -105,10 +105,10 @@ async def test_what_has_not_changed_is_304_also_when_it_is_kept_no_more(
 
 async def test_a_tagged_question_fills_what_is_kept(gate: Platform) -> None:
     mine = gate.auth.bearer(sub=f"user:{uuid4()}")
-    tag = (await gate.client.get("/plain", headers=mine)).headers["etag"]
+    tag = (await gate.client.get("/api/plain", headers=mine)).headers["etag"]
     gate.enrichment.requests.clear()
     for _ in range(3):
-        got = await gate.client.get("/kept", headers={**mine, "If-None-Match": tag})
+        got = await gate.client.get("/api/kept", headers={**mine, "If-None-Match": tag})
         assert got.status_code == 304
     (asked,) = gate.enrichment.requests
     assert asked.header("if-none-match") is None
@@ -116,7 +116,7 @@ async def test_a_tagged_question_fills_what_is_kept(gate: Platform) -> None:
 
 async def test_nobody_is_told_that_another_has_the_same(gate: Platform) -> None:
     """A tag of somebody else's answer is no proof of anything, kept or not."""
-    for path in ("/kept", "/plain"):
+    for path in ("/api/kept", "/api/plain"):
         one = await gate.client.get(path, headers=gate.auth.bearer(sub=f"user:{uuid4()}"))
         tag = {"If-None-Match": one.headers["etag"]}
         other = await gate.client.get(path, headers={**gate.auth.bearer(), **tag})
@@ -163,8 +163,8 @@ async def test_an_answer_of_another_form_is_kept_as_it_is(gate: Platform) -> Non
 
     gate.behave(other)
     mine = gate.auth.bearer(sub=f"user:{uuid4()}")
-    first = await gate.client.get("/kept", headers={**mine, "X-Request-Id": IDS[1]})
-    again = await gate.client.get("/kept", headers={**mine, "X-Request-Id": IDS[2]})
+    first = await gate.client.get("/api/kept", headers={**mine, "X-Request-Id": IDS[1]})
+    again = await gate.client.get("/api/kept", headers={**mine, "X-Request-Id": IDS[2]})
     assert first.content == again.content == orjson.dumps({"request_id": IDS[0], "data": IDS[1]})
 
 
@@ -182,10 +182,10 @@ async def test_own_routes_have_validators_too(gate: Platform) -> None:
 
 async def test_items_of_a_batch_may_be_conditional(gate: Platform) -> None:
     mine = gate.auth.bearer()
-    tag = (await gate.client.get("/plain", headers=mine)).headers["etag"]
+    tag = (await gate.client.get("/api/plain", headers=mine)).headers["etag"]
     items = [
         {"method": "GET", "path": path, "headers": {"if-none-match": asked}}
-        for path, asked in product(("/plain", "/kept"), (tag, '"x"'))
+        for path, asked in product(("/api/plain", "/api/kept"), (tag, '"x"'))
     ]
     got = await gate.client.post("/api/v1/batch", json={"requests": items}, headers=mine)
     said = got.json()["data"]["responses"]

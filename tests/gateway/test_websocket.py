@@ -250,7 +250,7 @@ async def test_a_plain_request_is_told_to_upgrade(sockets: Sockets) -> None:
 async def test_an_item_of_a_batch_is_told_to_upgrade(sockets: Sockets) -> None:
     got = await sockets.http.post(
         "/api/v1/batch",
-        json={"requests": [{"method": "GET", "path": "/open/1"}]},
+        json={"requests": [{"method": "GET", "path": "/api/open"}]},
         headers=sockets.auth.bearer(),
     )
     assert [one["status"] for one in got.json()["data"]["responses"]] == [426]

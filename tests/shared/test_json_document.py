@@ -120,3 +120,33 @@ def test_findings_are_bounded_and_found_fast_however_a_body_is_made() -> None:
     nested = b'{"a":1,"a":' * 190 + b"1" * 18 + b"}" * 190
     with pytest.raises(InvalidInput, match="given twice"):
         read_json(nested)
+
+
+def test_nothing_writes_a_value_that_cant_be_taken() -> None:
+    document = parse_json(b'{"a":1e400,"b":[100000000000000000000]}')
+    assert len(document.findings) == 2
+    with pytest.raises(TypeError):
+        orjson.dumps(document.value)
+
+
+@given(VALUES, VALUES)
+def test_a_key_given_twice_is_one_if_its_values_are(one: Any, other: Any) -> None:
+    text = f'{{"a":{json.dumps(one)},"a":{json.dumps(other)}}}'
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (not parse_json(text.encode()).findings) == same
+
+
+@given(VALUES, st.data())
+def test_findings_stand_where_the_values_do(value: Any, data: st.DataObject) -> None:
+    """Whatever lies beside the way to them."""
+    path: list[str | int] = []
+    written = "1e400"
+    for step in data.draw(st.lists(NAMES.filter(lambda name: name != "z") | st.none(), max_size=4)):
+        if step is None:
+            written = f"[{json.dumps(value)},{written}]"
+            path.insert(0, 1)
+        else:
+            written = f'{{"z":{json.dumps(value)},{json.dumps(step)}:{written}}}'
+            path.insert(0, step)
+    (finding,) = parse_json(written.encode()).findings
+    assert finding.path == tuple(path)
