@@ -11,7 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from ai_services.enrichment import store
-from ai_services.enrichment.importing import open_import, stage, store_batch
+from ai_services.enrichment.importing import merge_batch, open_import, stage
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.projections import COLLECTION
 from ai_services.enrichment.read_file import Batch, read_records
@@ -63,14 +63,12 @@ async def add_calls(
     timezone = await open_import(relational, org_id)
     batch, staged = await asyncio.to_thread(_read_and_stage, records, PhoneCipher(data_key, org_id))
     import_id = None
-    if batch.rejects:
-        async with relational.tenant(org_id) as tx:
+    # One transaction: an import that can be seen is whole.
+    async with relational.tenant(org_id) as tx:
+        if batch.rejects:
             import_id = await store.start_import(tx, org_id, "POST /api/v1/calls", "calls")
-    result = await store_batch(
-        relational, org_id, timezone, import_id or UUID(int=0), batch, staged
-    )
-    if import_id is not None:
-        async with relational.tenant(org_id) as tx:
+        result = await merge_batch(tx, org_id, timezone, import_id or UUID(int=0), batch, staged)
+        if import_id is not None:
             await store.finish_import(tx, org_id, import_id)
     return Received(_outcomes(batch, result.merged), import_id, batch.warnings)
 

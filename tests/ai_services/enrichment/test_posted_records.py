@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 
+from shared.config import Config
 from tests.ai_services.enrichment.records import TURNS, record
 from tests.ai_services.enrichment.test_calls_api import Api, api, config
 
@@ -68,3 +72,31 @@ async def test_the_loop_goes_on_while_a_large_bad_record_is_read(api: Api) -> No
     running.cancel()
     assert [one["status"] for one in data["results"]] == ["rejected", "inserted"]
     assert ticker.longest < 1.0  # 2 s and more where it was read on the loop
+
+
+async def test_an_import_whose_rejects_can_not_be_kept_is_none(api: Api, config: Config) -> None:
+    async with failing_rejects(config):
+        records = [record("a"), record("b", call_status="odd")]
+        answer = await api.request("POST", "/api/v1/calls", json={"records": records})
+        assert answer.status_code >= 500
+    assert (await api.get("/api/v1/imports")).json()["data"]["imports"] == []
+    assert (await api.get("/api/v1/calls/a")).status_code == 404
+    data = await post(api, *map(json.dumps, records))
+    assert [one["status"] for one in data["results"]] == ["inserted", "rejected"]
+    (kept,) = (await api.get("/api/v1/imports")).json()["data"]["imports"]
+    assert kept["finished_at"] is not None
+
+
+@asynccontextmanager
+async def failing_rejects(config: Config) -> AsyncIterator[None]:
+    """The database takes no rejected row for as long."""
+    assert config.database_url
+    owner = await asyncpg.connect(config.database_url)
+    await owner.execute(
+        "ALTER TABLE import_reject ADD CONSTRAINT full_disk CHECK (false) NOT VALID"
+    )
+    try:
+        yield
+    finally:
+        await owner.execute("ALTER TABLE import_reject DROP CONSTRAINT full_disk")
+        await owner.close()
