@@ -77,7 +77,8 @@ def cells_from_values(rows: Iterable[tuple[int, Mapping[str, Any]]], shape: Turn
         row = _scalars(values)
         if isinstance(row, Problem):
             phone = values.get("phone")
-            failures.append(Failure(line, row, None if phone is None else str(phone)))
+            number = None if phone is None else str(phone)
+            failures.append(Failure(line, row, number, values.get("callid")))
             continue
         lines.append(line)
         for column, text in zip(columns.values(), row, strict=True):

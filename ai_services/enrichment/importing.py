@@ -104,28 +104,35 @@ async def store_batch(
 ) -> BatchResult:
     """One transaction: calls, transcripts, events, counts and rejects of a batch."""
     async with relational.tenant(org_id) as tx:
-        merged = store.Merged()
-        if staged:
-            has_turns = batch.frame["turns"].null_count() < batch.frame.height
-            merged = await store.merge_calls(tx, org_id, timezone, staged, transcripts=has_turns)
-            await _emit_changes(tx, org_id, merged)
-        await store.keep_rejects(
-            tx,
-            org_id,
-            import_id,
-            [(r.line, r.field, r.value, r.problem, r.fix, r.raw) for r in batch.rejects],
-        )
-        changed = len(merged.inserted) + len(merged.updated)
-        await store.count_import(
-            tx,
-            org_id,
-            import_id,
-            inserted=len(merged.inserted),
-            updated=len(merged.updated),
-            unchanged=batch.frame.height - changed,
-            duplicates=batch.duplicates,
-            rejected=len(batch.rejects),
-        )
+        return await merge_batch(tx, org_id, timezone, import_id, batch, staged)
+
+
+async def merge_batch(
+    tx: Transaction, org_id: UUID, timezone: str, import_id: UUID, batch: Batch, staged: bytes
+) -> BatchResult:
+    """The same in a transaction of the caller's."""
+    merged = store.Merged()
+    if staged:
+        has_turns = batch.frame["turns"].null_count() < batch.frame.height
+        merged = await store.merge_calls(tx, org_id, timezone, staged, transcripts=has_turns)
+        await _emit_changes(tx, org_id, merged)
+    await store.keep_rejects(
+        tx,
+        org_id,
+        import_id,
+        [(r.line, r.field, r.value, r.problem, r.fix, r.raw) for r in batch.rejects],
+    )
+    changed = len(merged.inserted) + len(merged.updated)
+    await store.count_import(
+        tx,
+        org_id,
+        import_id,
+        inserted=len(merged.inserted),
+        updated=len(merged.updated),
+        unchanged=batch.frame.height - changed,
+        duplicates=batch.duplicates,
+        rejected=len(batch.rejects),
+    )
     return BatchResult(merged)
 
 

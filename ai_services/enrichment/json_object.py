@@ -9,14 +9,18 @@ from typing import Any, Final, Self
 
 from ai_services.enrichment.piece import not_text
 from ai_services.enrichment.reject import Problem
-from shared.ids import MAX_ID_CHARS, one_spelling
 
 _SAFE_DIGITS: Final = 400  # Python refuses to read numbers of more than 4,300
+# A transcript of the most turns, each with all its keys, has a quarter of these.
+MAX_VALUES: Final = 100_000
+_TEXT: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _WHOLE: Final = re.compile(r"-?[0-9]+")
 
 
 class WrittenNumber(float):
     """A number that remembers how it was written: 1e3 is not a whole number here."""
+
+    __slots__ = ("text",)
 
     text: str
 
@@ -42,8 +46,19 @@ class Doubled(dict[str, Any]):
     key: str
 
 
+class TooManyValues(ValueError):
+    """A text of more than MAX_VALUES values, which would take a hundred times its size in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(f"has more than {MAX_VALUES:,} values")
+
+
 def load_json(text: str) -> Any:
-    """The value of a JSON text; ValueError or RecursionError for what is none."""
+    """The value of a JSON text; ValueError or RecursionError for what is none, TooManyValues before
+    anything is decoded.
+    """
+    if len(text) > MAX_VALUES and _count_values(text) > MAX_VALUES:
+        raise TooManyValues
     return json.loads(
         text,
         parse_float=WrittenNumber,
@@ -69,6 +84,8 @@ def parse_object(line: bytes) -> dict[str, Any] | Problem:
             f"is not valid JSON: {error.msg} at character {error.pos + 1}",
             "write one complete JSON object per line",
         )
+    except TooManyValues as error:
+        return Problem("", text[:40], str(error), "leave out what is no call record")
     except RecursionError:
         return Problem("", text[:40], "is nested too deeply", "leave out what is no call record")
     if not isinstance(row, dict):
@@ -79,14 +96,10 @@ def parse_object(line: bytes) -> dict[str, Any] | Problem:
     return row
 
 
-def callid_of(record: bytes) -> str | None:
-    """The callid in a record that was not taken, if it has one that can be shown."""
-    row = parse_object(record)
-    callid = row.get("callid") if isinstance(row, dict) else None
-    if isinstance(callid, bool) or not isinstance(callid, str | int):
-        return None
-    shown = one_spelling(str(callid).strip())
-    return shown if shown.isprintable() and 0 < len(shown) <= MAX_ID_CHARS else None
+def _count_values(text: str) -> int:
+    """At least as many as there are: each one but the first follows a comma or a bracket."""
+    bare = _TEXT.sub("", text)
+    return bare.count(",") + bare.count("[") + bare.count("{")
 
 
 def _whole_number(text: str) -> int | WrittenNumber:

@@ -36,6 +36,7 @@ from ai_services.enrichment.validate import Failure
 
 _MAX_UNKNOWN: Final = 1_000  # keys that differ from row to row are no columns
 _HEAD: Final = 1_000
+_BLANK: Final = b" \t\r\n"  # what JSON passes over; a vertical tab is no blank there
 # A NUL, or a letter that is written as an escape: a key in which one is might stand twice unseen.
 _ODD_ESCAPE: Final = re.compile(rb"\\u00(?:00|[2-7])")
 # Names that no typed decoder takes.
@@ -171,7 +172,7 @@ class JsonReader:
             rows = [row for at, row in enumerate(rows) if at not in doubtful]
             taken = [item for at, item in enumerate(taken) if at not in doubtful]
         numbers = [number for number, _ in taken]
-        return self._typed_cells(numbers, rows), [item for item in odd if item[1].strip()]
+        return self._typed_cells(numbers, rows), [item for item in odd if item[1].strip(_BLANK)]
 
     def _doubtful(self, lines: list[bytes], rows: list[Any]) -> set[int]:
         """Which rows the typed decoder took too easily: a key may stand twice, of which it takes

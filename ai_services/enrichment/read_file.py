@@ -31,7 +31,7 @@ from ai_services.enrichment.file_format import (
     refuse,
 )
 from ai_services.enrichment.json_rows import JsonReader, JsonRows
-from ai_services.enrichment.lines import Block, Event, read_blocks
+from ai_services.enrichment.lines import Block, Event, LongLine, read_blocks
 from ai_services.enrichment.piece import Piece, piece_of_event
 from ai_services.enrichment.presets import Preset, load_preset
 from ai_services.enrichment.record import FRAME_SCHEMA
@@ -54,7 +54,7 @@ class Batch:
 
     frame: columns and types of FRAME_SCHEMA, in file order, callid unique.
     rejects: in file order; one per row, naming its first problem.
-    duplicates: rows left out because a later row of this batch has the same callid.
+    replaced: line → callid of the rows left out because a later row of this batch has the same.
     bytes_read: of the file as it is on disk, from its start (for a progress bar).
     warnings: about the file as a whole; each is told once, in the batch where it arose.
     cut: the compressed file ended too soon or was damaged; set on the last batch, whose
@@ -63,10 +63,14 @@ class Batch:
 
     frame: pl.DataFrame
     rejects: list[Reject]
-    duplicates: int
+    replaced: Mapping[int, str]
     bytes_read: int
     warnings: list[str] = field(default_factory=list)
     cut: bool = False
+
+    @property
+    def duplicates(self) -> int:
+        return len(self.replaced)
 
 
 def read_calls(
@@ -111,11 +115,17 @@ def read_calls(
 def read_records(records: Sequence[bytes], *, now: datetime | None = None) -> Batch:
     """JSON records that did not come in a file; `line` is the position in `records`, from 1."""
     reader = JsonReader(load_preset("calls"))
-    rows = reader.read_lines(records, 1)
+    # A line of blanks is none: what is too long is not decoded, and told as in a file.
+    fitting = [record if len(record) <= MAX_LINE_BYTES else b"" for record in records]
+    rows = reader.read_lines(fitting, 1)
     how = Conventions(now=now or datetime.now(UTC))
     checked = [(cells, check_cells(cells.frame, how, cells.broken_turns)) for cells in rows.parts]
     batcher = _Batcher(len(records), sum(map(len, records)))
     batcher.add(_json_piece(Block(1, b"", 0), rows), checked, rows.warnings)
+    for line, record in enumerate(records, 1):
+        if len(record) > MAX_LINE_BYTES:
+            long = LongLine(line, len(record), record[:_RAW_BYTES], 0)
+            batcher.add(piece_of_event(long, MAX_LINE_BYTES), [], [])
     return batcher.rest()
 
 
@@ -217,7 +227,7 @@ class _Batcher:
         frames = [self._frame]
         for cells, checked in parts:
             rejects += [
-                make_reject(one.line, one.problem, piece.raw(one.line), one.phone)
+                make_reject(one.line, one.problem, piece.raw(one.line), one.phone, one.callid)
                 for one in (*cells.failures, *checked.failures)
             ]
             frames.append(checked.frame)
@@ -253,13 +263,15 @@ class _Batcher:
             last = taken["line"][-1]
             rejects = [reject for reject in rejects if reject.line <= last]
         self._rejects = self._rejects[len(rejects) :]
-        frame = taken
+        frame, replaced = taken, {}
         if taken["callid"].n_unique() < taken.height:
             frame = taken.unique("callid", keep="last", maintain_order=True)
+            left_out = taken.join(frame, on="line", how="anti")
+            replaced = dict(zip(left_out["line"], left_out["callid"], strict=True))
         batch = Batch(
             frame=frame,
             rejects=rejects,
-            duplicates=taken.height - frame.height,
+            replaced=replaced,
             bytes_read=self._bytes_read,
             warnings=self._warnings,
             cut=self._cut and not self._frame.height,

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from shared.ids import MAX_ID_CHARS, one_spelling
 from shared.phones import mask_phone, mask_written
 
 MAX_VALUE_CHARS: Final = 200
@@ -35,9 +36,12 @@ class Reject:
     problem: str
     fix: str
     raw: str
+    callid: str | None = None  # where it could be read and can be shown
 
 
-def make_reject(line: int, problem: Problem, raw: str, phone: str | None = None) -> Reject:
+def make_reject(
+    line: int, problem: Problem, raw: str, phone: str | None = None, callid: object = None
+) -> Reject:
     """Bound and mask what is kept of a rejected row, and make it fit for any store.
 
     `phone` is the row's number as it stands in `raw`, where it is known: its cell is hidden
@@ -54,7 +58,15 @@ def make_reject(line: int, problem: Problem, raw: str, phone: str | None = None)
         problem=_storable(mask_written(problem.problem)),
         fix=_storable(mask_written(problem.fix)),
         raw=_storable(mask_written(raw))[:MAX_RAW_CHARS],
+        callid=_shown_id(callid),
     )
+
+
+def _shown_id(callid: object) -> str | None:
+    if isinstance(callid, bool) or not isinstance(callid, str | int):
+        return None
+    shown = one_spelling(str(callid).strip())
+    return shown if shown.isprintable() and 0 < len(shown) <= MAX_ID_CHARS else None
 
 
 def _hide(phone: str) -> str:

@@ -11,8 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from ai_services.enrichment import store
-from ai_services.enrichment.importing import open_import, stage, store_batch
-from ai_services.enrichment.json_object import callid_of
+from ai_services.enrichment.importing import merge_batch, open_import, stage
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.projections import COLLECTION
 from ai_services.enrichment.read_file import Batch, read_records
@@ -64,16 +63,14 @@ async def add_calls(
     timezone = await open_import(relational, org_id)
     batch, staged = await asyncio.to_thread(_read_and_stage, records, PhoneCipher(data_key, org_id))
     import_id = None
-    if batch.rejects:
-        async with relational.tenant(org_id) as tx:
+    # One transaction: an import that can be seen is whole.
+    async with relational.tenant(org_id) as tx:
+        if batch.rejects:
             import_id = await store.start_import(tx, org_id, "POST /api/v1/calls", "calls")
-    result = await store_batch(
-        relational, org_id, timezone, import_id or UUID(int=0), batch, staged
-    )
-    if import_id is not None:
-        async with relational.tenant(org_id) as tx:
+        result = await merge_batch(tx, org_id, timezone, import_id or UUID(int=0), batch, staged)
+        if import_id is not None:
             await store.finish_import(tx, org_id, import_id)
-    return Received(_outcomes(records, batch, result.merged), import_id, batch.warnings)
+    return Received(_outcomes(batch, result.merged), import_id, batch.warnings)
 
 
 def _read_and_stage(records: Sequence[bytes], cipher: PhoneCipher) -> tuple[Batch, bytes]:
@@ -81,19 +78,15 @@ def _read_and_stage(records: Sequence[bytes], cipher: PhoneCipher) -> tuple[Batc
     return batch, stage(batch.frame, cipher)
 
 
-def _outcomes(records: Sequence[bytes], batch: Batch, merged: store.Merged) -> list[Outcome]:
-    """Lines of the batch count from 1."""
-    rejected = {reject.line: reject for reject in batch.rejects}
-    taken = dict(zip(batch.frame["line"].to_list(), batch.frame["callid"].to_list(), strict=True))
-    outcomes: list[Outcome] = []
-    for line, record in enumerate(records, 1):
-        if (known := taken.get(line)) is not None:
-            outcomes.append(Outcome(known, merged.status(known)))
-        elif (reject := rejected.get(line)) is not None:
-            outcomes.append(Outcome(callid_of(record), "rejected", reject))
-        else:
-            outcomes.append(Outcome(callid_of(record), "duplicate"))
-    return outcomes
+def _outcomes(batch: Batch, merged: store.Merged) -> list[Outcome]:
+    """In the order sent. By what the reading told: no record is looked into again."""
+    taken = zip(batch.frame["line"], batch.frame["callid"], strict=True)
+    outcomes = {line: Outcome(callid, merged.status(callid)) for line, callid in taken}
+    for line, callid in batch.replaced.items():
+        outcomes[line] = Outcome(callid, "duplicate")
+    for reject in batch.rejects:
+        outcomes[reject.line] = Outcome(reject.callid, "rejected", reject)
+    return [outcome for _, outcome in sorted(outcomes.items())]
 
 
 # Reading.

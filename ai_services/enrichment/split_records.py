@@ -12,7 +12,9 @@ import json
 import re
 from typing import Final
 
+from ai_services.enrichment.file_format import UTF8_BOM
 from shared.errors import Detail, InvalidInput, MalformedRequest
+from shared.media_type import require_utf_8
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*+")
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -21,16 +23,20 @@ _SCALAR: Final = re.compile(rb'[^\s,:"\[\]{}]++')
 _TO_BRACKET: Final = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
 # Up to the comma or the bracket that ends the item of a list, over scalars.
 _TO_END: Final = re.compile(rb'(?:[^",\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([,\[\]{}])', re.DOTALL)
+# Deeper than any decoder goes: what is nested less is a record that is refused by itself.
+_MAX_DEPTH: Final = 10_000
 _CLOSES: Final = {b"[": b"]", b"{": b"}"}
 
 
 def split_records(body: bytes, most: int) -> list[bytes]:
     """The items of `records`, 1 to `most` of them, in the order sent.
 
-    Raises MalformedRequest (400) where the brackets don't show where a record ends, InvalidInput
+    A byte order mark is left out. Raises UnsupportedMediaType (415) for another encoding or a
+    compressed body, MalformedRequest (400) where the brackets don't show where a record ends, InvalidInput
     (422) for a body that is no `{"records": […]}`.
     """
-    at = _space(body, 0)
+    require_utf_8(body)
+    at = _space(body, len(UTF8_BOM) if body.startswith(UTF8_BOM) else 0)
     if at == len(body):
         raise MalformedRequest('The body is empty. Send {"records": […]}.')
     if body[at : at + 1] != b"{":
@@ -117,7 +123,7 @@ def _end_of_value(body: bytes, at: int) -> int:
 
 def _end_of_brackets(body: bytes, at: int) -> int:
     """Where the object or list that begins at `at` ends."""
-    expected = bytearray()  # a byte each: a body may open 32 million
+    expected = bytearray()
     while True:
         match = _TO_BRACKET.match(body, at)
         if match is None:
@@ -126,6 +132,8 @@ def _end_of_brackets(body: bytes, at: int) -> int:
         closing = _CLOSES.get(match[1])
         if closing is not None:
             expected += closing
+            if len(expected) > _MAX_DEPTH:
+                raise _not_json(f"is nested more than {_MAX_DEPTH:,} levels deep")
         elif expected.pop() != match[1][0]:
             raise _malformed(at - 1)
         elif not expected:
@@ -138,7 +146,10 @@ def _space(body: bytes, at: int) -> int:
 
 
 def _malformed(at: int) -> MalformedRequest:
-    problem = f"its strings and brackets don't close as they should, seen at byte {at + 1}"
+    return _not_json(f"its strings and brackets don't close as they should, seen at byte {at + 1}")
+
+
+def _not_json(problem: str) -> MalformedRequest:
     return MalformedRequest(
         "The body is not valid JSON.",
         details=[Detail("body", problem, "send well-formed UTF-8 JSON")],

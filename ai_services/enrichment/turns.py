@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ai_services.enrichment.json_object import Doubled, WrittenNumber, load_json
+from ai_services.enrichment.json_object import Doubled, TooManyValues, WrittenNumber, load_json
 from ai_services.enrichment.record import (
     MAX_MS,
     MAX_TRANSCRIPT_CHARS,
@@ -92,6 +92,8 @@ def parse_turns_text(text: str, shape: TurnShape = CANONICAL) -> Transcript | Pr
             pass  # told below, with the place and the fix
     try:
         value = load_json(text)
+    except TooManyValues as error:
+        return _turns_problem(text, str(error), f"keep at most {MAX_TURNS:,} turns")
     except (ValueError, RecursionError) as error:
         return _turns_problem(
             text, f"is not JSON ({error})", 'write [{"role": "customer", "at_ms": 0, "text": "…"}]'

@@ -51,11 +51,14 @@ _INTS: Final = (*INT_LIMITS, "hangup_by")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A row that broke a rule: its line, its first problem, its phone cell for masking."""
+    """A row that broke a rule: its line, its first problem, its phone cell for masking, its callid
+    as it was read.
+    """
 
     line: int
     problem: Problem
     phone: str | None
+    callid: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,7 @@ def _explain(
         if others:
             also = f"{problem.problem} (also wrong: {', '.join(others)})"
             problem = Problem(problem.field, problem.value, also, problem.fix)
-        failures.append(Failure(row["line"], problem, row["phone"]))
+        failures.append(Failure(row["line"], problem, row["phone"], row["callid"]))
     return failures
 
 

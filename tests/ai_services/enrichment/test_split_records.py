@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ai_services.enrichment.read_file import Batch, read_records
 from ai_services.enrichment.split_records import split_records
-from shared.errors import InvalidInput, MalformedRequest
+from shared.errors import InvalidInput, MalformedRequest, UnsupportedMediaType
 from tests.ai_services.enrichment.records import TURNS, record
 
 JSON = st.recursive(
@@ -133,13 +133,58 @@ def test_a_text_that_looks_like_a_key_is_none(text: str) -> None:
         b'{"records":[,1]}', b'{"records":[1]', b'{"records":[1]} x', b'{"records":[1],}',
         b'{"records":["a]}', b'{"records":[1]}]', b"{records:[1]}", b'{"records" [1]}',
         b'{"records":[[}]]}', b"{" * 100_000, b'{"records":[' + b"[" * 100_000,
-        b'\xef\xbb\xbf{"records":[1]}',
     ],
 )  # fmt: skip
 def test_a_body_that_can_not_be_cut_is_malformed(body: bytes) -> None:
     with pytest.raises((MalformedRequest, InvalidInput)) as refused:
         split_records(body, 1000)
     assert refused.value.message
+
+
+def test_a_byte_order_mark_is_left_out() -> None:
+    assert split_records(b'\xef\xbb\xbf {"records":[1]}', 1000) == [b"1"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_another_encoding_is_told_as_everywhere(encoding: str) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        split_records('{"records":[1]}'.encode(encoding), 1000)
+
+
+def test_what_is_nested_without_end_is_refused_early() -> None:
+    with pytest.raises(MalformedRequest) as refused:
+        split_records(b'{"records":[' + b"[" * 11_000, 1000)
+    assert "levels deep" in refused.value.details[0].problem
+
+
+_MANY = "[" + ",".join(["1.5"] * 150_000) + "]"
+
+
+@pytest.mark.parametrize(
+    ("odd", "field", "problem"),
+    [
+        (f'{{"callid":"x","y":{_MANY}}}', "", "more than 100,000 values"),
+        ("[" + "[]," * 150_000 + "1]", "", "more than 100,000 values"),
+        (json.dumps(record("x", turns=_MANY)), "turns", "more than 100,000 values"),
+        (json.dumps(record("x", more="a" * (8 << 20))), "", "bytes long, more than 8,388,608"),
+        (json.dumps(record("x", turns="[" * 50_000)), "turns", "is not JSON"),
+    ],
+    ids=["numbers", "lists", "in-a-text", "long", "deep"],
+)
+def test_a_record_that_would_fill_the_memory_is_refused_by_itself(
+    odd: str, field: str, problem: str
+) -> None:
+    batch = read(body_of([good("a"), odd, good("b")]))
+    assert batch.frame["callid"].to_list() == ["a", "b"]
+    assert [(one.line, one.field) for one in batch.rejects] == [(2, field)]
+    assert problem in batch.rejects[0].problem
+    assert len(batch.rejects[0].raw) <= 2_000
+
+
+def test_the_longest_transcript_is_taken() -> None:
+    turns = [{"role": "agent", "at_ms": 1, "text": ",[{" * 60} for _ in range(5_000)]
+    batch = read(body_of([json.dumps(record("a", turns=turns, unknown=1))]))
+    assert batch.rejects == []
 
 
 @pytest.mark.parametrize(

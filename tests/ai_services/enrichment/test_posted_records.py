@@ -1,0 +1,102 @@
+"""Posted records as the service takes them: its answer names each, and nobody waits for a large one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared.config import Config
+from tests.ai_services.enrichment.records import TURNS, record
+from tests.ai_services.enrichment.test_calls_api import Api, api, config
+
+__all__ = ["api", "config"]  # fixtures
+
+
+async def post(api: Api, *records: str) -> Any:
+    body = '{"records":[' + ",".join(records) + "]}"
+    answer = await api.request("POST", "/api/v1/calls", content=body.encode())
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]
+
+
+class Ticker:
+    """How long the loop kept others waiting at most."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def run(self) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(0.01)
+            now = time.monotonic()
+            self.longest, last = max(self.longest, now - last), now
+
+
+async def test_each_result_names_its_record(api: Api) -> None:
+    data = await post(
+        api,
+        json.dumps(record("a")),
+        json.dumps(record(" b ", call_status="odd")),
+        json.dumps(record("c", rounds=[1])),
+        json.dumps(record(7, call_status="odd")),
+        json.dumps(record("x" * 65)),
+        json.dumps(record(True)),
+        '"callid"',
+        json.dumps(record("a", turns=TURNS)),
+    )
+    assert [(one["callid"], one["status"]) for one in data["results"]] == [
+        ("a", "duplicate"), ("b", "rejected"), ("c", "rejected"), ("7", "rejected"),
+        (None, "rejected"), (None, "rejected"), (None, "rejected"), ("a", "inserted"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", ["\x0b", "\x0c", "\x1c", "\x85", "\x00"])
+async def test_what_is_no_blank_in_json_is_a_rejected_record(api: Api, written: str) -> None:
+    data = await post(api, written, json.dumps(record("a")))
+    assert [one["status"] for one in data["results"]] == ["rejected", "inserted"]
+
+
+async def test_the_loop_goes_on_while_a_large_bad_record_is_read(api: Api) -> None:
+    numbers = ",".join(["1.5"] * 1_500_000)
+    ticker = Ticker()
+    running = asyncio.create_task(ticker.run())
+    data = await post(api, f'{{"callid": "c", "x": [{numbers}]}}', json.dumps(record("a")))
+    running.cancel()
+    assert [one["status"] for one in data["results"]] == ["rejected", "inserted"]
+    assert ticker.longest < 1.0  # 2 s and more where it was read on the loop
+
+
+async def test_an_import_whose_rejects_can_not_be_kept_is_none(api: Api, config: Config) -> None:
+    async with failing_rejects(config):
+        records = [record("a"), record("b", call_status="odd")]
+        answer = await api.request("POST", "/api/v1/calls", json={"records": records})
+        assert answer.status_code >= 500
+    assert (await api.get("/api/v1/imports")).json()["data"]["imports"] == []
+    assert (await api.get("/api/v1/calls/a")).status_code == 404
+    data = await post(api, *map(json.dumps, records))
+    assert [one["status"] for one in data["results"]] == ["inserted", "rejected"]
+    (kept,) = (await api.get("/api/v1/imports")).json()["data"]["imports"]
+    assert kept["finished_at"] is not None
+
+
+@asynccontextmanager
+async def failing_rejects(config: Config) -> AsyncIterator[None]:
+    """The database takes no rejected row for as long."""
+    assert config.database_url
+    owner = await asyncpg.connect(config.database_url)
+    await owner.execute(
+        "ALTER TABLE import_reject ADD CONSTRAINT full_disk CHECK (false) NOT VALID"
+    )
+    try:
+        yield
+    finally:
+        await owner.execute("ALTER TABLE import_reject DROP CONSTRAINT full_disk")
+        await owner.close()
