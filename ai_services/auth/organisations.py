@@ -79,7 +79,11 @@ def require_slug(slug: str) -> None:
 
 def _require_name(name: str) -> None:
     if not 1 <= len(name) <= 200 or not name.isprintable():
-        _refuse("name", "is empty, too long or has control characters", "send 1 to 200 characters")
+        _refuse(
+            "name",
+            "is empty, too long or has characters that can't be shown",
+            "send 1 to 200 characters",
+        )
 
 
 def _require_timezone(timezone: str) -> None:

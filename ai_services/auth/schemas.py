@@ -26,7 +26,9 @@ UserRole = Literal["admin", "analyst", "agent", "service"]
 def _printable(text: str) -> str:
     if not text.isprintable():
         raise PydanticCustomError(
-            "text", "has control characters or line breaks", {"fix": "remove them"}
+            "text",
+            "has characters that can't be shown: control characters, line breaks, unassigned ones",
+            {"fix": "remove them"},
         )
     return text
 
