@@ -1,6 +1,8 @@
 """Endpoints of the enrichment service: parse, call, respond."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from ai_services.enrichment import schemas, service
 from ai_services.enrichment.service import Stores
@@ -8,6 +10,15 @@ from ai_services.enrichment.split_records import split_records
 from shared.service import Call, Endpoint
 
 _BODY_LIMIT = 32 << 20  # a thousand records with their transcripts
+_SHORT_CHARS = 20_000  # masked in a few milliseconds
+
+Found = TypeVar("Found")
+Shown = TypeVar("Shown")
+
+
+async def in_turn(show: Callable[[Found], Shown], found: Found, chars: int) -> Shown:
+    """What is found as the wire shows it. Much text is masked off the event loop."""
+    return show(found) if chars <= _SHORT_CHARS else await asyncio.to_thread(show, found)
 
 
 async def add_calls(call: Call[Stores]) -> schemas.CallsResult:
@@ -30,17 +41,17 @@ async def list_calls(call: Call[Stores]) -> schemas.CallPage:
 
 async def search_calls(call: Call[Stores]) -> schemas.SearchPageOut:
     q: schemas.SearchQuery = call.query
-    return schemas.SearchPageOut.of(
-        await service.search(
-            call.state, call.org_id, q.q, q.user_id, cursor=q.cursor, limit=q.limit
-        )
+    page = await service.search(
+        call.state, call.org_id, q.q, q.user_id, cursor=q.cursor, limit=q.limit
     )
+    chars = sum(len(text) for hit in page.items for text in hit.highlights)
+    return await in_turn(schemas.SearchPageOut.of, page, chars)
 
 
 async def get_call(call: Call[Stores]) -> schemas.CallWithTranscript:
-    return schemas.CallWithTranscript.of_transcribed(
-        await service.call(call.state.relational, call.org_id, call.params["callid"])
-    )
+    found = await service.call(call.state.relational, call.org_id, call.params["callid"])
+    chars = sum(len(turn["text"]) for turn in found.turns or ())
+    return await in_turn(schemas.CallWithTranscript.of_transcribed, found, chars)
 
 
 async def list_imports(call: Call[Stores]) -> schemas.ImportPage:
