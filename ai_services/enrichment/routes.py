@@ -1,24 +1,14 @@
 """Endpoints of the enrichment service: parse, call, respond."""
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeVar
 
 from ai_services.enrichment import schemas, service
+from ai_services.enrichment.in_turn import in_turn
 from ai_services.enrichment.service import Stores
 from ai_services.enrichment.split_records import split_records
 from shared.service import Call, Endpoint
 
 _BODY_LIMIT = 32 << 20  # a thousand records with their transcripts
-_SHORT_CHARS = 20_000  # masked in a few milliseconds
-
-Found = TypeVar("Found")
-Shown = TypeVar("Shown")
-
-
-async def in_turn(show: Callable[[Found], Shown], found: Found, chars: int) -> Shown:
-    """What is found as the wire shows it. Much text is masked off the event loop."""
-    return show(found) if chars <= _SHORT_CHARS else await asyncio.to_thread(show, found)
 
 
 async def add_calls(call: Call[Stores]) -> schemas.CallsResult:

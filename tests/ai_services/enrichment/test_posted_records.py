@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ai_services.enrichment.routes import in_turn
+from ai_services.enrichment.in_turn import in_turn
 from shared.config import Config
 from tests.ai_services.enrichment.records import TURNS, record
 from tests.ai_services.enrichment.test_calls_api import Api, api, config
