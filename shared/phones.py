@@ -5,7 +5,7 @@ widened, with or without a country code, also inside of words, keys and JSON. Wh
 so that logs and rejected rows stay of use:
 
 - dates and times in digits, Unix times (10 digits that begin with 1; 13 likewise), IPv4 addresses,
-  UUIDs, decimal fractions (not 3.13812348000, which is a number in a list);
+  Unix times with a fraction too; UUIDs, decimal fractions (not 3.13812348000, a number in a list);
 - runs of less than 9 or more than 15 digits: amounts, durations, most ids. A local number of 7 or 8
   digits is masked where it is written as one (6888-8888), or stands where a number is expected.
 
@@ -43,7 +43,9 @@ _KEPT: Final = (
     r"(?<!\d)\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:[+-]\d\d:?\d\d)?(?!\d)",
     r"(?<![\d.])[0-2]?\d\.[0-5]\d\.[0-5]\d(?:\.\d{1,9})?(?!\.?\d)",
     # 0.13812348000; above one it can't be told from the number in a list: 3.13812348000
-    r"(?<![\d.])0\.\d{11,}(?!\.?\d)",
+    r"(?<![\d.])0\.\d{5,}(?!\.?\d)",
+    # Unix seconds with a fraction, 1709619600.5
+    r"(?<![\d.])1\d{9}\.\d{1,9}(?!\.?\d)",
     # IPv4
     r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\.?\d)",
 )

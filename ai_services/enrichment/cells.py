@@ -15,7 +15,7 @@ import polars as pl
 from ai_services.enrichment.json_object import WrittenNumber
 from ai_services.enrichment.presets.preset import Derive, Preset
 from ai_services.enrichment.record import FIELDS
-from ai_services.enrichment.reject import Problem
+from ai_services.enrichment.reject import Problem, excerpt
 from ai_services.enrichment.turns import NOT_FINITE, TurnShape, parse_turns, text_flaw
 from ai_services.enrichment.validate import Failure
 
@@ -144,12 +144,12 @@ def _scalars(values: Mapping[str, Any]) -> list[str | None] | Problem:
             row.append(None)
         elif isinstance(value, str):
             if flaw := text_flaw(value):
-                shown = value[:400].encode(errors="replace").decode()
+                shown = excerpt(value).encode(errors="replace").decode()
                 return Problem(name, shown, *flaw)
             row.append(value)
         elif isinstance(value, WrittenNumber):
             if not value.is_finite:
-                return Problem(name, value.text[:400], *NOT_FINITE)
+                return Problem(name, excerpt(value.text), *NOT_FINITE)
             row.append(value.text)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             row.append(str(value))
@@ -160,4 +160,4 @@ def _scalars(values: Mapping[str, Any]) -> list[str | None] | Problem:
 
 def _wrong_type(name: str, value: object) -> Problem:
     kind = {bool: "true or false", list: "a list", dict: "an object"}.get(type(value), "no text")
-    return Problem(name, ascii(value)[:400], f"is {kind}", "write text or a number")
+    return Problem(name, excerpt(repr(value)), f"is {kind}", "write text or a number")

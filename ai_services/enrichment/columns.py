@@ -12,6 +12,7 @@ from typing import Final
 from ai_services.enrichment.file_format import FileRefused
 from ai_services.enrichment.presets.preset import Preset
 from ai_services.enrichment.record import REQUIRED
+from ai_services.enrichment.reject import excerpt
 from shared.errors import Detail
 from shared.ids import one_spelling
 from shared.phones import mask_written
@@ -162,7 +163,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 def _with_suggestion(name: str, preset: Preset) -> str:
     near = nearest(name, preset.reads or preset.sources.values())
-    shown = mask_written(repr(name[:_SHOWN_CHARS]))
+    shown = mask_written(repr(excerpt(name, chars=_SHOWN_CHARS)))
     return f"{shown} (did you mean {near!r}?)" if near else shown
 
 

@@ -22,7 +22,7 @@ from ai_services.enrichment.csv_record import PATTERNS, Record, RecordReader, ma
 from ai_services.enrichment.file_format import refuse
 from ai_services.enrichment.lines import Block, Event
 from ai_services.enrichment.piece import Piece, not_text, piece_of_event
-from ai_services.enrichment.reject import Problem
+from ai_services.enrichment.reject import Problem, excerpt
 
 # Chooses from the header's names: new name → position. May refuse the file.
 Choose = Callable[[Sequence[str]], Mapping[str, int]]
@@ -168,7 +168,7 @@ class CsvSplitter:
                 break
             if isinstance(record, Record):
                 free = index + 1 + text.count("\n", starts[index], record.end)
-                slow.raws[line] = text[starts[index] : record.end][:4096]
+                slow.raws[line] = excerpt(text[starts[index] : record.end], chars=4096)
                 if free > index + 1:
                     slow.spans.append((index, free))
             self._keep(slow, line, record, range(line, block.first_line + free), undecodable)
@@ -248,7 +248,7 @@ def _decode(block: Block, encoding: str) -> tuple[str, dict[int, Problem], dict[
                 lines.append(line.decode(encoding))
             except UnicodeDecodeError as error:
                 undecodable[number] = not_text(line, encoding, error)
-                raws[number] = line[:4096].decode(encoding, errors="replace")
+                raws[number] = excerpt(line.decode(encoding, errors="replace"), chars=4096)
                 lines.append("")
         text = "\n".join(lines)
     return (text.replace("\r\n", "\n") if "\r" in text else text), undecodable, raws

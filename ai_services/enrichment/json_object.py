@@ -8,7 +8,7 @@ import re
 from typing import Any, Final, Self
 
 from ai_services.enrichment.piece import not_text
-from ai_services.enrichment.reject import Problem
+from ai_services.enrichment.reject import Problem, excerpt
 
 _SAFE_DIGITS: Final = 400  # Python refuses to read numbers of more than 4,300
 # A transcript of the most turns, each with all its keys, has a quarter of these.
@@ -77,7 +77,7 @@ def parse_object(line: bytes) -> dict[str, Any] | Problem:
     try:
         row = load_json(text)
     except json.JSONDecodeError as error:
-        near = text[max(0, error.pos - 20) : error.pos + 20]
+        near = excerpt(text, error.pos - 20, 40)
         return Problem(
             "",
             near,
@@ -85,13 +85,17 @@ def parse_object(line: bytes) -> dict[str, Any] | Problem:
             "write one complete JSON object per line",
         )
     except TooManyValues as error:
-        return Problem("", text[:40], str(error), "leave out what is no call record")
+        return Problem("", excerpt(text, chars=40), str(error), "leave out what is no call record")
     except RecursionError:
-        return Problem("", text[:40], "is nested too deeply", "leave out what is no call record")
+        return Problem(
+            "", excerpt(text, chars=40), "is nested too deeply", "leave out what is no call record"
+        )
     if not isinstance(row, dict):
-        return Problem("", text[:40], "is not a JSON object", 'write {"callid": "…", …}')
+        return Problem(
+            "", excerpt(text, chars=40), "is not a JSON object", 'write {"callid": "…", …}'
+        )
     if isinstance(row, Doubled):
-        shown = json.dumps(row[row.key], default=str)[:400]
+        shown = excerpt(json.dumps(row[row.key], default=str))
         return Problem(row.key, shown, "stands twice, with different values", "keep one of them")
     return row
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ai_services.enrichment.lines import Cut, LongLine
-from ai_services.enrichment.reject import Problem
+from ai_services.enrichment.reject import Problem, excerpt
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ def piece_of_event(event: LongLine | Cut, max_line_bytes: int) -> Piece:
             "copy the file again and import it again: rows already taken are not doubled",
         )
     start = event.start.decode("utf-8", errors="replace")
+    start = excerpt(start, chars=len(start) - 1)  # the line goes on
     return Piece(
         pl.DataFrame(schema={"line": pl.UInt64}),
         [(event.line, problem)],
@@ -55,9 +56,10 @@ def piece_of_event(event: LongLine | Cut, max_line_bytes: int) -> Piece:
 def not_text(line: bytes, encoding: str, error: UnicodeDecodeError) -> Problem:
     """The problem of a line whose bytes are no text in the given encoding."""
     byte = line[error.start]
+    at = len(line[: error.start].decode(encoding, errors="replace"))
     return Problem(
         "",
-        line[max(0, error.start - 20) : error.start + 20].decode(encoding, errors="replace"),
+        excerpt(line.decode(encoding, errors="replace"), at - 20, 40),
         f"is not {encoding}: byte 0x{byte:02X} at position {error.start + 1}",
         "re-save the file as UTF-8, or pass its encoding (for example --encoding gbk)",
     )

@@ -201,7 +201,7 @@ class _Reading:
 
 def _json_piece(block: Block, rows: JsonRows) -> Piece:
     def raw(line: int) -> str:
-        return rows.lines[line - block.first_line][:_RAW_BYTES].decode(errors="replace")
+        return rows.lines[line - block.first_line].decode(errors="replace")
 
     return Piece(_NO_ROWS, [], raw, block.bytes_read, len(block.data))
 

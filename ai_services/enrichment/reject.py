@@ -11,6 +11,13 @@ from shared.phones import mask_phone, mask_written
 
 MAX_VALUE_CHARS: Final = 200
 MAX_RAW_CHARS: Final = 2_000
+_READ_CHARS: Final = 8_192  # of a row: escapes and marks shrink when they are masked
+_FEWEST_DIGITS: Final = 7  # of a phone cell that is looked for in the rest of its row
+# What may be a part of a number: digits, marks between them, the E of a power, escapes. The end of a
+# text is looked at from behind, so that it costs no more than it is long.
+_PART: Final = r"""[^\w,;"'\n\r\t\[\]{}|<>=]|[\d_eE]"""
+_HEAD: Final = re.compile(rf"[0-9A-Za-z]*+(?:\\u[0-9a-fA-F]{{4}}|{_PART})*+")
+_TAIL: Final = re.compile(rf"(?:[0-9a-fA-F]{{0,4}}u\\|{_PART})*+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +54,43 @@ def make_reject(
     `phone` is the row's number as it stands in `raw`, where it is known: its cell is hidden
     whatever it holds. Elsewhere in the row, mapped or not, everything that looks like a number is.
     """
-    value = problem.value[: 2 * MAX_VALUE_CHARS]
+    value = excerpt(problem.value)
     value = _hide(value) if problem.field == "phone" else mask_written(value)
+    raw = excerpt(raw, chars=_READ_CHARS)
     if phone:
-        raw = re.sub(rf"(?<!\d){re.escape(phone)}(?!\d)", lambda found: _hide(found[0]), raw)
+        raw = _phone_cell(phone).sub(lambda found: _hide(found[0]), raw)
     return Reject(
         line=line,
-        field=_storable(mask_written(problem.field[:MAX_VALUE_CHARS])),
+        field=_storable(mask_written(excerpt(problem.field, chars=MAX_VALUE_CHARS))),
         value=_storable(value)[:MAX_VALUE_CHARS],
         problem=_storable(mask_written(problem.problem)),
         fix=_storable(mask_written(problem.fix)),
         raw=_storable(mask_written(raw))[:MAX_RAW_CHARS],
         callid=_shown_id(callid),
     )
+
+
+def excerpt(text: str, start: int = 0, chars: int = 2 * MAX_VALUE_CHARS) -> str:
+    """A part of a text that can be masked by itself: where it is cut, it ends before what may be a
+    part of a number, which nobody would know for one.
+    """
+    part = text[max(0, start) : max(0, start) + chars]
+    if max(0, start) + chars < len(text):
+        end = _TAIL.match(part[::-1])
+        part = part[: len(part) - end.end()] if end else part
+    begin = _HEAD.match(part) if start > 0 else None
+    return part[begin.end() :] if begin else part
+
+
+def _phone_cell(phone: str) -> re.Pattern[str]:
+    """Where the row's number stands. A short one, which may be a 0 or a year that fills the cell, is
+    sought under the key `phone` only: elsewhere it is another value.
+    """
+    cell = rf"(?<!\d){re.escape(phone)}(?!\d)"
+    if sum(map(str.isdigit, phone)) >= _FEWEST_DIGITS:
+        return re.compile(cell)
+    keys = ('"phone":', '"phone": ', '"phone":"', '"phone": "')
+    return re.compile("|".join(f"(?<={key}){cell}" for key in keys))
 
 
 def _shown_id(callid: object) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 
 from ai_services.enrichment import schemas, service
+from ai_services.enrichment.in_turn import in_turn
 from ai_services.enrichment.service import Stores
 from ai_services.enrichment.split_records import split_records
 from shared.service import Call, Endpoint
@@ -30,17 +31,17 @@ async def list_calls(call: Call[Stores]) -> schemas.CallPage:
 
 async def search_calls(call: Call[Stores]) -> schemas.SearchPageOut:
     q: schemas.SearchQuery = call.query
-    return schemas.SearchPageOut.of(
-        await service.search(
-            call.state, call.org_id, q.q, q.user_id, cursor=q.cursor, limit=q.limit
-        )
+    page = await service.search(
+        call.state, call.org_id, q.q, q.user_id, cursor=q.cursor, limit=q.limit
     )
+    chars = sum(len(text) for hit in page.items for text in hit.highlights)
+    return await in_turn(schemas.SearchPageOut.of, page, chars)
 
 
 async def get_call(call: Call[Stores]) -> schemas.CallWithTranscript:
-    return schemas.CallWithTranscript.of_transcribed(
-        await service.call(call.state.relational, call.org_id, call.params["callid"])
-    )
+    found = await service.call(call.state.relational, call.org_id, call.params["callid"])
+    chars = sum(len(turn["text"]) for turn in found.turns or ())
+    return await in_turn(schemas.CallWithTranscript.of_transcribed, found, chars)
 
 
 async def list_imports(call: Call[Stores]) -> schemas.ImportPage:

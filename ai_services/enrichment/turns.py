@@ -17,7 +17,7 @@ from ai_services.enrichment.record import (
     ROLES,
     Turn,
 )
-from ai_services.enrichment.reject import Problem
+from ai_services.enrichment.reject import Problem, excerpt
 
 _decode: Final = msgspec.json.Decoder(list[Turn]).decode
 _UNTIMED: Final = re.compile(rb'"at_ms"\s*:\s*null')
@@ -130,7 +130,7 @@ def _parse_turn(item: Any, place: str, shape: TurnShape) -> Turn | Problem:
     if isinstance(item, Doubled):
         return _turns_problem(
             str(item[item.key]),
-            f"{place}.{item.key[:40]} stands twice, with different values",
+            f"{place}.{excerpt(item.key, chars=40)} stands twice, with different values",
             "keep one of them",
         )
     role = item.get(shape.role)
@@ -192,11 +192,11 @@ def _parse_offset(value: object, unit_ms: int) -> int | None:
 
 
 def _turns_problem(value: str, problem: str, fix: str) -> Problem:
-    return Problem("turns", value[:400].encode(errors="replace").decode(), problem, fix)
+    return Problem("turns", excerpt(value).encode(errors="replace").decode(), problem, fix)
 
 
 def _show(value: object) -> str:
-    return "missing" if value is None else repr(value)[:60]
+    return "missing" if value is None else excerpt(repr(value), chars=60)
 
 
 def _kind(value: object) -> str:

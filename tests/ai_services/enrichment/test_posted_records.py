@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from ai_services.enrichment.in_turn import in_turn
 from shared.config import Config
 from tests.ai_services.enrichment.records import TURNS, record
 from tests.ai_services.enrichment.test_calls_api import Api, api, config
@@ -100,3 +102,16 @@ async def failing_rejects(config: Config) -> AsyncIterator[None]:
     finally:
         await owner.execute("ALTER TABLE import_reject DROP CONSTRAINT full_disk")
         await owner.close()
+
+
+async def test_a_long_transcript_is_shown_masked(api: Api) -> None:
+    turns = [{"role": "agent", "at_ms": 0, "text": "(0)" * 66 + "x 13812348000"}] * 4_600
+    await post(api, json.dumps(record("long", turns=turns)))
+    shown = (await api.get("/api/v1/calls/long")).json()["data"]["turns"]
+    assert {turn["text"] for turn in shown} == {"(0)" * 66 + "x 138****8000"}
+
+
+@pytest.mark.parametrize(("chars", "here"), [(0, True), (1_000_000, False)])
+async def test_much_text_is_shown_off_the_loop(chars: int, here: bool) -> None:
+    shown_by = await in_turn(lambda _: threading.get_ident(), None, chars)
+    assert (shown_by == threading.get_ident()) is here
