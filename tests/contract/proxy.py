@@ -44,18 +44,25 @@ class Proxy:
         self._flowing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, port, path = self._target
-        if path is not None:
-            upstream = await asyncio.open_unix_connection(path)
-        else:
-            upstream = await asyncio.open_connection(host, port)
-        self._writers |= {writer, upstream[1]}
+        ends = [writer]
+        self._writers.add(writer)
         try:
-            await asyncio.gather(self._pump(reader, upstream[1]), self._pump(upstream[0], writer))
+            source, sink = await self._connect()
+            ends.append(sink)
+            self._writers.add(sink)
+            if writer.transport.is_closing():  # cut meanwhile
+                return
+            await asyncio.gather(self._pump(reader, sink), self._pump(source, writer))
         finally:
-            for end in (writer, upstream[1]):
+            for end in ends:
                 self._writers.discard(end)
                 end.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port, path = self._target
+        if path is not None:
+            return await asyncio.open_unix_connection(path)
+        return await asyncio.open_connection(host, port)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):

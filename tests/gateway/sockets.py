@@ -164,7 +164,7 @@ async def sockets_in(
     timeouts: Timeouts | None = None,
     *,
     service: str = "",
-    streams: int = 600,
+    streams: int = 1000,
     **settings: str,
 ) -> AsyncIterator[Sockets]:
     """A gateway; `service` is the URL of another one than a Chat."""

@@ -29,7 +29,7 @@ ROUTES = """
 [enrichment]
 routes = [{ method = "GET", path = "/circuit/{id}", scope = "public" }]
 [services.enrichment]
-breaker = { open_s = 0.7, jitter = 0 }
+breaker = { open_s = 2, jitter = 0 }
 outliers = { errors = false, gateway_errors = false }
 retry = { retries = 0 }
 slow_start = { window_s = 0 }
@@ -216,7 +216,7 @@ async def test_a_circuit_opens_probes_and_closes_for_all_workers(port: Port) -> 
     async def half_open() -> bool:
         return await port.circuit_state() == "half_open"
 
-    await until(half_open, 5)
+    await until(half_open, 15)
     wire.requests.clear()
     asking = asyncio.create_task(port.many("/circuit", 90))
 
@@ -232,7 +232,7 @@ async def test_a_circuit_opens_probes_and_closes_for_all_workers(port: Port) -> 
     assert len(wire.requests) <= 3
 
     wire.behaviour = echo
-    await until(half_open, 5)
+    await until(half_open, 15)
     for _ in range(3):
         assert (await port.get("/circuit/1")).status_code == 200
     await asyncio.sleep(0.02)
@@ -331,7 +331,7 @@ async def test_a_worker_that_is_killed_leaves_its_counts_and_its_successor_learn
     async def closed() -> bool:
         return (await port.get("/circuit/1")).status_code == 200
 
-    await until(closed, 5)
+    await until(closed, 15)
 
 
 async def test_a_worker_that_hangs_holds_no_view_up(port: Port) -> None:
