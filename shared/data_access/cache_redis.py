@@ -91,10 +91,9 @@ class RedisCache:
     """
 
     def __init__(self, url: str, *, pool_size: int = 64, timeout: float = 2.0) -> None:
-        self._url = url
         self._timeout = timeout
         self.guard = Guard(REDIS, self._probe)
-        self._pool = aioredis.BlockingConnectionPool.from_url(
+        self._pool: Any = aioredis.BlockingConnectionPool.from_url(
             url,
             max_connections=pool_size,
             timeout=timeout,
@@ -188,15 +187,19 @@ class RedisCache:
 
     async def _probe(self) -> bool | str:
         """Over a connection of its own: those of the pool may all be waited for."""
-        client: Any = aioredis.Redis.from_url(self._url)
+        connection: Any = self._pool.make_connection()
         try:
-            await client.set(_PING_KEY, b"", px=1000)
+            await connection.connect()
+            await connection.send_command("SET", _PING_KEY, b"", "PX", 1000)
+            await connection.read_response()
         except DRIVER_ERRORS as error:
             return is_answer(error) and str(error)
         else:
             return True
         finally:
-            await client.aclose()
+            # A client's or a pool's close waits for tasks of its own, and leaves the connection
+            # open if it is cancelled meanwhile; this waits for nothing.
+            await connection.disconnect(nowait=True)
 
 
 class _Subscription:

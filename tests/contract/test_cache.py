@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -283,3 +284,13 @@ async def test_cancellation_gives_the_connection_back(url, prefix):
         assert await cache.get(prefix) == b"right"
     finally:
         await cache.close()
+
+
+async def test_a_probe_that_is_ended_at_any_step_leaves_no_connection(url):
+    for steps in range(0, 120, 2):
+        cache = RedisCache(url)
+        cache.guard.suspect()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await cache.close()
+    gc.collect()  # an unclosed connection warns when it is collected, which fails the test
