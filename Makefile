@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
-SOURCES := setup.py gateway ai_services shared benchmarks tests
+SOURCES := setup.py gateway ai_services shared looma_cli benchmarks tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup compile uncompiled up down reset test test-all test-servers lint fmt bench drills lock
@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml requirements.txt
 	@touch $(STAMP)
 
 # Without a C compiler the gateway runs from its sources and says so; everything else is the same.
-$(COMPILED): $(STAMP) setup.py $(wildcard gateway/*.py shared/*.py)
+$(COMPILED): $(STAMP) setup.py $(shell find gateway shared -name "*.py")
 	@$(BIN)/python setup.py compile_hot_path
 	@touch $(COMPILED)
 
@@ -35,7 +35,8 @@ compile: $(STAMP) ## compile the gateway's hot path, if its sources have changed
 	@touch $(COMPILED)
 
 uncompiled: $(STAMP) ## run the gateway from its sources, until `make compile`
-	@rm -f gateway/*.so gateway/compiled_sources.txt
+	@find gateway -name "*.so" -delete
+	@rm -f gateway/compiled_sources.txt
 	@touch $(COMPILED)
 
 up: setup ## start everything with demo data; Ctrl-C stops it

@@ -22,17 +22,22 @@ ROOT: Final = Path(__file__).resolve().parent
 RECORD: Final = ROOT / "gateway" / "compiled_sources.txt"  # what gateway.compiled compares with
 # Every module that has a part in each request. What is used once in a while stays interpreted.
 HOT_PATH: Final = tuple(
-    f"gateway/{name}.py"
-    for name in (
-        "admission", "allowance", "answers", "breaker", "busy_poll", "caller", "client_address",
-        "compression", "connection", "credential", "deadline", "deliveries", "delivery", "edge",
-        "expiring_cache", "fields", "gcra", "headers", "histogram", "http1", "http1_answer",
-        "http1_body", "http1_head", "identity", "inner_request", "limit", "limit_subject",
-        "meters", "outcome", "outliers", "peak_ewma", "pick", "plan", "pool", "proxy",
-        "rate_limit", "request", "request_body", "request_path", "retries", "rolling_counts",
-        "route_table", "shedding", "slow_start", "tracing", "tries", "upstream", "witnesses",
-    )
-)  # fmt: skip
+    f"gateway/{room}/{name}.py".replace("//", "/")
+    for room, names in {
+        "": "edge expiring_cache",
+        "http": "answer body client_address compression credential head header_policy headers path request request_body",
+        "resilience": "breaker deadline outcome outliers retries rolling_window shedding slow_start witnesses",
+        "downstream": "busy_poll connection",
+        "upstream": "attempts balancer connection instance peak_ewma pool",
+        "telemetry": "histogram metrics tracing",
+        "auth": "caller identity",
+        "limits": "gcra headers limit limit_subject rate_limiter",
+        "routing": "plan table",
+        "proxy": "admission answering deliveries delivery proxy",
+        "own_api": "batch_request",
+    }.items()
+    for name in names.split()
+)
 
 
 class CompileHotPath(Command):
@@ -60,7 +65,7 @@ class CompileHotPath(Command):
                 [sys.executable, __file__, "build_ext", "--inplace"],
                 cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False,
             )  # fmt: skip
-        if done.returncode == 0 and any(ROOT.glob("gateway/*.so")):
+        if done.returncode == 0 and any(ROOT.glob("gateway/**/*.so")):
             RECORD.write_text(sources, "utf-8")  # as they were when it began
             return
         remove()
@@ -78,7 +83,7 @@ def record() -> str:
     """
     paths = sorted(
         str(path.relative_to(ROOT))
-        for path in (*ROOT.glob("gateway/*.py"), *ROOT.glob("shared/*.py"))
+        for path in (*ROOT.glob("gateway/**/*.py"), *ROOT.glob("shared/**/*.py"))
     )
     digests = (hashlib.sha256((ROOT / path).read_bytes()).hexdigest() for path in paths)
     lines = [f"{digest} {path}\n" for digest, path in zip(digests, paths, strict=True)]
@@ -87,7 +92,7 @@ def record() -> str:
 
 def remove() -> None:
     RECORD.unlink(missing_ok=True)
-    for old in ROOT.glob("gateway/*.so"):
+    for old in ROOT.glob("gateway/**/*.so"):
         old.unlink()
 
 

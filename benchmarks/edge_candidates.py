@@ -134,7 +134,7 @@ def run(*, quick: bool) -> Figures:
 
 
 def _circumstances() -> Figures:
-    spec = find_spec("gateway.http1")
+    spec = find_spec("gateway.downstream.connection")
     compiled = spec is not None and spec.origin is not None and not spec.origin.endswith(".py")
     ours = {f"{name}_version": version(name) for name in (*_SHARED, "httpx")}
     rivals = {f"{name}_version": number for name, number in RIVALS.items()}

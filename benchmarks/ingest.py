@@ -28,14 +28,14 @@ import httpx
 import msgspec
 import psutil
 
-from ai_services.enrichment.analysis import to_turns
-from ai_services.enrichment.analyze import LocalAnalyzer
-from ai_services.enrichment.generate import generate_calls
+from ai_services.enrichment.analysis.local import LocalAnalyzer
+from ai_services.enrichment.analysis.pending import to_turns
 from ai_services.enrichment.importing import import_batches, stage
 from ai_services.enrichment.phone import PhoneCipher
-from ai_services.enrichment.presets import load_preset
-from ai_services.enrichment.read_file import read_calls
+from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.read_file import read_calls
 from ai_services.enrichment.store import STAGING_COLUMNS
+from looma_cli.work.demo.generate import generate_calls
 from shared.data_access.access import StoreUrls, UnifiedDataAccess, open_data_access
 from shared.embedded.stores import EmbeddedStores
 
@@ -165,7 +165,7 @@ class Platform:
         self.process: subprocess.Popen[bytes] | None = None
 
     def looma(self, *args: str) -> str:
-        command = [sys.executable, "-m", "shared.cli.main", *args]
+        command = [sys.executable, "-m", "looma_cli.main", *args]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"looma {' '.join(args)}: {done.stderr}")
@@ -173,7 +173,7 @@ class Platform:
 
     def up(self) -> float:
         started = time.perf_counter()
-        command = [sys.executable, "-m", "shared.cli.main", "up"]
+        command = [sys.executable, "-m", "looma_cli.main", "up"]
         self.process = subprocess.Popen(
             command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -27,21 +27,21 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from ai_services.enrichment.generate import generate_calls
 from ai_services.enrichment.importing import import_batches
 from ai_services.enrichment.phone import PhoneCipher
-from ai_services.enrichment.presets import load_preset
 from ai_services.enrichment.projections import COLLECTION, transcript_text
-from ai_services.enrichment.read_file import read_calls
+from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.read_file import read_calls
 from ai_services.enrichment.schemas import CallPage
 from ai_services.enrichment.service import CallFound, calls_of_user
 from benchmarks.ingest import KEY, fresh_organisation, generated
+from looma_cli.work.demo.generate import generate_calls
 from shared.cursor import Page
 from shared.data_access.access import StoreUrls, UnifiedDataAccess, open_data_access
 from shared.data_access.ports import Document, Search
-from shared.data_access.search_query import microseconds
-from shared.data_access.search_vector import Place
-from shared.data_access.terms import Word, terms, words
+from shared.data_access.search.query import microseconds
+from shared.data_access.search.terms import Word, terms, words
+from shared.data_access.search.vector import Place
 from shared.embedded.stores import EmbeddedStores
 
 SEED: Final = 7
@@ -315,7 +315,7 @@ async def _figures(
     found["plain_index_mb"] = round(await connection.fetchval(_SIZE, "plain_terms"))
     searches: dict[str, Search] = {"ours": data.search}
     if url := os.environ.get("TEST_ELASTICSEARCH_URL"):
-        from shared.data_access.search_elasticsearch import ElasticsearchSearch
+        from shared.data_access.search.elasticsearch import ElasticsearchSearch
 
         searches["elasticsearch"] = elastic = ElasticsearchSearch(url)
         stack.push_async_callback(elastic.close)

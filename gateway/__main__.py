@@ -1,4 +1,4 @@
-from gateway.hangups import hold
+from gateway.downstream.hangups import hold
 
 hold()  # before the imports below, which take a second
 
@@ -7,11 +7,11 @@ import sys  # noqa: E402
 from functools import partial  # noqa: E402
 
 from gateway.app import create_gateway  # noqa: E402
-from gateway.worker_place import worker_place  # noqa: E402
-from gateway.workers import Workers  # noqa: E402
+from gateway.workers.supervisor import Workers  # noqa: E402
+from gateway.workers.worker import worker_place  # noqa: E402
 from shared.config import Config  # noqa: E402
 from shared.errors import ConfigError  # noqa: E402
-from shared.process import EXIT_CONFIG, main  # noqa: E402
+from shared.serving.process import EXIT_CONFIG, main  # noqa: E402
 from shared.telemetry import configure_logging  # noqa: E402
 
 

@@ -14,64 +14,64 @@ from opentelemetry import trace
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
-from gateway.admin import Admin
-from gateway.admission import Gates
-from gateway.authentication import Authentication, open_authentication
-from gateway.balancing import Balancer
-from gateway.batch_items import BATCH_LIMIT, BATCH_PATH
-from gateway.batch_schemas import BatchIn, BatchOut
-from gateway.busy_poll import BusyPoll
-from gateway.checks import Checks
-from gateway.client_address import ClientAddress
+from gateway.api_docs.pages import Descriptions
+from gateway.auth.authentication import Authentication, open_authentication
+from gateway.auth.issuer_file import read_issuers
 from gateway.compiled import check_sources, is_compiled
-from gateway.cors import Cors
-from gateway.descriptions import Descriptions
-from gateway.discovery import Discovery
+from gateway.downstream.busy_poll import BusyPoll
+from gateway.downstream.handler import Site
+from gateway.downstream.server import EdgeServer
 from gateway.edge import Edge
-from gateway.gateway_count import SERVICE as GATEWAYS
-from gateway.gateway_count import GatewayCount
-from gateway.health import Health
-from gateway.idempotency import Idempotency
-from gateway.issuer_file import read_issuers
-from gateway.meters import Meters
-from gateway.metrics_text import families_of, rendered
-from gateway.own_routes import OwnRoute
-from gateway.page import OwnPage, Page
-from gateway.plan import Plans
-from gateway.pool import Pools
-from gateway.proxy import Kept, Proxy
-from gateway.rate_limit import RateLimiter
-from gateway.reload import Reload
-from gateway.response_cache import ResponseCache
-from gateway.route import (
+from gateway.http.client_address import ClientAddress
+from gateway.http.cors import Cors
+from gateway.limits.rate_limiter import RateLimiter
+from gateway.limits.replicas import SERVICE as GATEWAYS
+from gateway.limits.replicas import GatewayCount
+from gateway.own_api.admin import Admin
+from gateway.own_api.batch_items import BATCH_LIMIT, BATCH_PATH
+from gateway.own_api.batch_schemas import BatchIn, BatchOut
+from gateway.own_api.health import Health
+from gateway.own_api.page import OwnPage, Page
+from gateway.own_api.routes import OwnRoute
+from gateway.own_api.scrapers import Scrapers
+from gateway.proxy.admission import Gates
+from gateway.proxy.idempotency import Idempotency
+from gateway.proxy.proxy import Kept, Proxy
+from gateway.proxy.response_cache import ResponseCache
+from gateway.routing.plan import Plans
+from gateway.routing.reload import Reload
+from gateway.routing.route import (
     DEFAULT_BODY_LIMIT,
     MAX_TIMEOUT_S,
     RouteFile,
     packaged_routes,
     read_route_file,
 )
-from gateway.route_table import RouteTable
-from gateway.scrapers import Scrapers
-from gateway.server import EdgeServer
-from gateway.service_calls import ServiceCalls
-from gateway.service_policy import ServicePolicy
-from gateway.siblings import Siblings
-from gateway.site import Site
+from gateway.routing.table import RouteTable
+from gateway.telemetry.exposition import families_of, rendered
+from gateway.telemetry.metrics import Meters
+from gateway.telemetry.tracing import Traces
 from gateway.timeouts import Timeouts
-from gateway.tracing import Traces
-from gateway.websocket_relay import WebSocketRelay
-from gateway.worker_place import WorkerPlace
-from gateway.workers import stop_with_parent
-from shared.background import running_beside
+from gateway.upstream.active_checks import Checks
+from gateway.upstream.balancing import Balancer
+from gateway.upstream.discovery import Discovery
+from gateway.upstream.policy import ServicePolicy
+from gateway.upstream.pool import Pools
+from gateway.upstream.service_calls import ServiceCalls
+from gateway.websocket.relay import WebSocketRelay
+from gateway.workers.peers import Siblings
+from gateway.workers.supervisor import stop_with_parent
+from gateway.workers.worker import WorkerPlace
 from shared.config import Config
-from shared.data_access.cache_redis import RedisCache
+from shared.data_access.cache.redis import RedisCache
 from shared.data_access.ports import Cache
-from shared.home import internal_token_secret
-from shared.registry import announce
-from shared.reload_messages import last_reload
+from shared.gateway_reload import last_reload
+from shared.secrets import internal_token_secret
 from shared.security import SELF, InternalTokens
-from shared.server import handed_over, listen, serving
-from shared.stores import store_urls
+from shared.serving.background import running_beside
+from shared.serving.registry import announce
+from shared.serving.server import handed_over, listen, serving
+from shared.store_urls import store_urls
 
 SERVICES: Final = ("auth", "enrichment", "portrait")
 _SLACK_S: Final = 90.0  # beyond a route's timeout, for what comes before and after it

@@ -23,7 +23,7 @@ def check_sources(folder: Path = Path(__file__).parent) -> None:
     """ConfigError if a source has changed since. `folder` is that of this package."""
     record = folder / _RECORD
     if not record.is_file():
-        if any(folder.glob("*.so")):
+        if any(folder.rglob("*.so")):
             raise ConfigError(
                 "The gateway was compiled, but nothing tells from which sources. "
                 "Run `make compile`, or `make uncompiled` to run the gateway from its sources."

@@ -12,25 +12,25 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from gateway.admission import Admission, Gates
-from gateway.batch import run_batch
-from gateway.batch_items import SubRequest
-from gateway.headers import own_answer_lines
-from gateway.http1_answer import Answer
-from gateway.inner_request import inner_request
-from gateway.kept_answer import KeptAnswer
-from gateway.meters import CLIENT_GONE, Meters, RouteMeter
-from gateway.own_routes import OwnCall, OwnRoute, enveloped
-from gateway.page import OwnPage, Page, send_page
-from gateway.plan import Plans, RoutePlan
-from gateway.proxy import Admitted, Proxy
-from gateway.request import GatewayRequest
-from gateway.request_body import whole_body
-from gateway.request_path import normalise, split_target
-from gateway.route_table import allowed, not_allowed
-from gateway.scrapers import Scrapers
-from gateway.websocket_handshake import Handshake
-from gateway.websocket_relay import WebSocketRelay
+from gateway.http.answer import Answer
+from gateway.http.header_policy import own_answer_lines
+from gateway.http.path import normalise, split_target
+from gateway.http.request import GatewayRequest
+from gateway.http.request_body import whole_body
+from gateway.http.stored_answer import KeptAnswer
+from gateway.own_api.batch import run_batch
+from gateway.own_api.batch_items import SubRequest
+from gateway.own_api.batch_request import inner_request
+from gateway.own_api.page import OwnPage, Page, send_page
+from gateway.own_api.routes import OwnCall, OwnRoute, enveloped
+from gateway.own_api.scrapers import Scrapers
+from gateway.proxy.admission import Admission, Gates
+from gateway.proxy.proxy import Admitted, Proxy
+from gateway.routing.plan import Plans, RoutePlan
+from gateway.routing.table import allowed, not_allowed
+from gateway.telemetry.metrics import CLIENT_GONE, Meters, RouteMeter
+from gateway.websocket.handshake import Handshake
+from gateway.websocket.relay import WebSocketRelay
 from shared.errors import LoomaError, MalformedRequest, render
 from shared.media_type import require_json
 from shared.security import PUBLIC

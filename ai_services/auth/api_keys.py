@@ -19,13 +19,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from ai_services.auth import audit
+from ai_services.auth.audit import trail
 from ai_services.auth.emails import normalise_email
-from ai_services.auth.revocations import Revocations
 from ai_services.auth.standing import require_standing
 from ai_services.auth.store import api_keys as store
 from ai_services.auth.store import users
 from ai_services.auth.store.api_keys import ApiKey
+from ai_services.auth.tokens.revocations import Revocations
 from ai_services.auth.user import require_grantable, user_id_of
 from shared.cursor import Listing, Page, dated
 from shared.data_access.ports import Relational, Transaction
@@ -92,7 +92,7 @@ class ApiKeys:
                     "This Idempotency-Key made an API key already, whose secret was shown then and "
                     "is not kept. If it is lost, revoke that key and send a new Idempotency-Key."
                 )
-            await audit.record(
+            await trail.record(
                 tx, org_id, at=now, actor=principal.subject, action="key.created",
                 target=key.subject,
                 details={"name": name, "role": role, "prefix": key.prefix, "owner": _named(key)},
@@ -128,7 +128,7 @@ class ApiKeys:
                 return key
             await store.give_to_organisation(tx, key, role)
             recalled = await self.revocations.recall_keys(tx, org_id, [key], now)
-            await audit.record(
+            await trail.record(
                 tx, org_id, at=now, actor=principal.subject, action="key.transferred",
                 target=key.subject, details={
                     "name": key.name, "prefix": key.prefix, "owner_before": _named(key),
@@ -153,7 +153,7 @@ class ApiKeys:
             await store.revoke(tx, org_id, living, now)
             ended = await self.revocations.recall_keys(tx, org_id, living, now)
             also = {"keys_ended": [one.subject for one in made]} if made else {}
-            await audit.record(
+            await trail.record(
                 tx, org_id, at=now, actor=principal.subject, action="key.revoked",
                 target=key.subject, details={"name": key.name, "prefix": key.prefix, **also},
             )  # fmt: skip

@@ -9,12 +9,12 @@ from typing import Final
 from ai_services.auth.bootstrap import FirstStart
 from ai_services.auth.routes import endpoints
 from ai_services.auth.service import Auth, open_auth
-from ai_services.auth.signing import TokenTerms
+from ai_services.auth.tokens.signing import TokenTerms
 from shared.config import Config
 from shared.data_access.access import open_data_access
-from shared.registry import announce
-from shared.service import BaseAIService
-from shared.stores import store_urls
+from shared.serving.registry import announce
+from shared.serving.service import BaseAIService
+from shared.store_urls import store_urls
 
 _PORTS: Final = frozenset({"relational", "cache"})
 

@@ -17,9 +17,10 @@ from uuid import UUID
 
 import structlog
 
-from ai_services.auth import audit, organisations
+from ai_services.auth import organisations
+from ai_services.auth.audit import trail
 from ai_services.auth.emails import require_email
-from ai_services.auth.passwords import Passwords, random_password, require_password
+from ai_services.auth.sign_in.passwords import Passwords, random_password, require_password
 from ai_services.auth.store import organisations as store
 from ai_services.auth.store import users
 from shared.config import Config
@@ -98,7 +99,7 @@ async def bootstrap(
             tx, made.org_id, email=first.email, name="", role="admin", password_hash=hashed, at=now
         )
         assert user is not None  # without organisations there is no user whose address it could be
-        await audit.record(
+        await trail.record(
             tx, made.org_id, at=now, actor=_ACTOR, action="user.created", target=user.subject,
             details={"email": first.email, "role": "admin"},
         )  # fmt: skip

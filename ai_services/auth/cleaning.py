@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ai_services.auth.sign_in_limit import SignInLimit
-from ai_services.auth.signing import TokenTerms
+from ai_services.auth.sign_in.limit import SignInLimit
 from ai_services.auth.store import expired
+from ai_services.auth.tokens.signing import TokenTerms
 from shared.data_access.ports import Relational, Transaction
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ai_services.auth import audit
+from ai_services.auth.audit import trail
 from ai_services.auth.store import organisations as store
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, Detail, InvalidInput, NotFound
@@ -63,7 +63,7 @@ async def insert(
     org_id = await store.insert(tx, slug, name, timezone, at)
     if org_id is None:
         raise Conflict(f"slug: {slug!r} is taken by another organisation. Choose another one.")
-    await audit.record(
+    await trail.record(
         tx, org_id, at=at, actor=actor, action="organisation.created",
         target=f"organisation:{org_id}", details={"slug": slug, "name": name, "timezone": timezone},
     )  # fmt: skip

@@ -8,10 +8,10 @@ from sanic.response import HTTPResponse
 
 from ai_services.auth import schemas
 from ai_services.auth.service import Auth
-from shared.envelope import json_response, success
 from shared.errors import Detail, InvalidInput, NotFound
 from shared.security import PUBLIC, SELF
-from shared.service import Call, Endpoint
+from shared.serving.envelope import json_response, success
+from shared.serving.service import Call, Endpoint
 
 _BODY_LIMIT: Final = 16 << 10
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")

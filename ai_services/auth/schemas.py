@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from ai_services.auth.api_keys import NewApiKey
 from ai_services.auth.profile import Profile
-from ai_services.auth.revocations import Changes
+from ai_services.auth.tokens.revocations import Changes
 from shared.cursor import Cursor
 from shared.instant import Instant
 

@@ -13,25 +13,25 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from ai_services.auth import audit
 from ai_services.auth.api_keys import ApiKeys
+from ai_services.auth.audit import trail
+from ai_services.auth.audit.chain import Entry
 from ai_services.auth.bootstrap import BootstrapResult, FirstStart, bootstrap
-from ai_services.auth.chain import Entry
 from ai_services.auth.cleaning import Cleaning
 from ai_services.auth.organisations import Organisations
-from ai_services.auth.passwords import HashCost, Passwords
 from ai_services.auth.profile import Profile, profile
-from ai_services.auth.revocations import Changes, Revocations
-from ai_services.auth.sessions import Sessions, SignedIn
-from ai_services.auth.sign_in_limit import SignInLimit
-from ai_services.auth.signing import TokenSigner, TokenTerms
+from ai_services.auth.sign_in.limit import SignInLimit
+from ai_services.auth.sign_in.passwords import HashCost, Passwords
+from ai_services.auth.sign_in.sessions import Sessions, SignedIn
 from ai_services.auth.store.api_keys import ApiKey
+from ai_services.auth.tokens.revocations import Changes, Revocations
+from ai_services.auth.tokens.signing import TokenSigner, TokenTerms
 from ai_services.auth.users import Users
 from shared.config import Config
 from shared.cursor import Page
 from shared.data_access.ports import Cache, Relational
 from shared.errors import Forbidden
-from shared.home import data_key
+from shared.secrets import data_key
 from shared.security import Principal
 
 _GATEWAY: Final = "service:gateway"
@@ -66,7 +66,7 @@ class Auth:
         self, principal: Principal, *, limit: int, cursor: str | None
     ) -> Page[Entry]:
         """What was changed in the caller's organisation, newest first."""
-        return await audit.list_entries(
+        return await trail.list_entries(
             self.relational, principal.org_id, limit=limit, cursor=cursor
         )
 

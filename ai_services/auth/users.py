@@ -12,15 +12,15 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from ai_services.auth import audit
+from ai_services.auth.audit import trail
 from ai_services.auth.emails import require_email
-from ai_services.auth.passwords import Passwords, require_password
-from ai_services.auth.revocations import Revocations
-from ai_services.auth.sign_in_limit import Charge, SignInLimit
+from ai_services.auth.sign_in.limit import Charge, SignInLimit
+from ai_services.auth.sign_in.passwords import Passwords, require_password
 from ai_services.auth.standing import require_standing
 from ai_services.auth.store import api_keys
 from ai_services.auth.store import users as store
 from ai_services.auth.store.revocations import Revocation
+from ai_services.auth.tokens.revocations import Revocations
 from ai_services.auth.user import User, require_grantable, user_id_of
 from shared.cursor import Listing, Page, dated
 from shared.data_access.ports import Relational, Transaction
@@ -84,7 +84,7 @@ class Users:
             )  # fmt: skip
             if user is None:
                 return await self._made_before(tx, org_id, email, idempotency_key)
-            await audit.record(
+            await trail.record(
                 tx, org_id, at=now, actor=principal.subject, action="user.created",
                 target=user.subject, details={"email": email, "role": role},
             )  # fmt: skip
@@ -119,7 +119,7 @@ class Users:
         """
         org_id, now = principal.org_id, self.clock()
         ended: list[Revocation] = []
-        details: audit.Details = {}
+        details: trail.Details = {}
         async with self.relational.tenant(org_id) as tx:
             standing = await require_standing(tx, principal, _SCOPE, now)
             if role is not None:
@@ -135,7 +135,7 @@ class Users:
                 ended = await self.revocations.end_sessions_of(tx, user, now)
                 recalled, details = await self._recall_keys(tx, user, now, end=user.disabled)
                 ended += recalled
-            await audit.record(
+            await trail.record(
                 tx, org_id, at=now, actor=principal.subject, action="user.updated",
                 target=user.subject, details={**_difference(old, user), **details},
             )  # fmt: skip
@@ -152,7 +152,7 @@ class Users:
             ended = await self.revocations.end_sessions_of(tx, user, now)
             recalled, details = await self._recall_keys(tx, user, now, end=True)
             await store.delete(tx, user)
-            await audit.record(
+            await trail.record(
                 tx, org_id, at=now, actor=principal.subject, action="user.deleted",
                 target=user.subject,
                 details={"email": user.email, "role": user.role, **details},
@@ -161,7 +161,7 @@ class Users:
 
     async def _recall_keys(
         self, tx: Transaction, user: User, now: datetime, *, end: bool
-    ) -> tuple[list[Revocation], audit.Details]:
+    ) -> tuple[list[Revocation], trail.Details]:
         """Let gateways ask again about the user's keys, which end if `end`; what to audit."""
         keys = await api_keys.living_of(tx, user.org_id, user.user_id)
         if end:
@@ -226,10 +226,10 @@ class Users:
             await store.set_password(tx, locked, hashed, now)
             ended = await self.revocations.end_sessions_of(tx, locked, now, spare=spare)
             recalled: list[Revocation] = []
-            details: audit.Details = {}
+            details: trail.Details = {}
             if end_keys:
                 recalled, details = await self._recall_keys(tx, locked, now, end=True)
-            await audit.record(
+            await trail.record(
                 tx, user.org_id, at=now, actor=principal.subject, action=action,
                 target=user.subject, details=details,
             )  # fmt: skip

@@ -10,17 +10,17 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 from ai_services.enrichment import store
-from ai_services.enrichment.analysis import PooledAnalyzer, analyse_pending, pooled_analyzer
+from ai_services.enrichment.analysis.pending import PooledAnalyzer, analyse_pending, pooled_analyzer
 from ai_services.enrichment.projections import CallGraph, CallSearch
 from ai_services.enrichment.routes import endpoints
 from ai_services.enrichment.service import Stores
 from shared.config import Config
 from shared.data_access.access import UnifiedDataAccess, open_data_access
-from shared.data_access.outbox import OutboxRelay
-from shared.home import data_key
-from shared.registry import announce
-from shared.service import BaseAIService
-from shared.stores import store_urls
+from shared.data_access.outbox.relay import OutboxRelay
+from shared.secrets import data_key
+from shared.serving.registry import announce
+from shared.serving.service import BaseAIService
+from shared.store_urls import store_urls
 
 _POLL_S: Final = 1.0
 

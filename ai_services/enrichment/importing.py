@@ -17,7 +17,7 @@ import polars as pl
 
 from ai_services.enrichment import store
 from ai_services.enrichment.phone import PhoneCipher
-from ai_services.enrichment.read_file import Batch
+from ai_services.enrichment.reading.read_file import Batch
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import NotFound
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from ai_services.enrichment import store
-from shared.data_access.outbox import OutboxEvent
+from shared.data_access.outbox.relay import OutboxEvent
 from shared.data_access.ports import Document, Edge, Graph, Node, Relational, Row, Search
 
 COLLECTION: Final = "calls"

@@ -4,9 +4,9 @@ import asyncio
 
 from ai_services.enrichment import schemas, service
 from ai_services.enrichment.in_turn import in_turn
+from ai_services.enrichment.reading.split_records import split_records
 from ai_services.enrichment.service import Stores
-from ai_services.enrichment.split_records import split_records
-from shared.service import Call, Endpoint
+from shared.serving.service import Call, Endpoint
 
 _BODY_LIMIT = 32 << 20  # a thousand records with their transcripts
 

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ai_services.enrichment.record import (
+from ai_services.enrichment.service import CallFound, Hit, Outcome, Received, Transcribed
+from ai_services.enrichment.validation.record import (
     MAX_MS,
     MAX_ROUNDS,
     MAX_TURNS,
 )
-from ai_services.enrichment.reject import Reject
-from ai_services.enrichment.service import CallFound, Hit, Outcome, Received, Transcribed
+from ai_services.enrichment.validation.reject import Reject
 from shared.cursor import Cursor, Page
 from shared.data_access.ports import Row
 from shared.ids import MAX_ID_CHARS, Id

@@ -14,8 +14,8 @@ from ai_services.enrichment import store
 from ai_services.enrichment.importing import merge_batch, open_import, stage
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.projections import COLLECTION
-from ai_services.enrichment.read_file import Batch, read_records
-from ai_services.enrichment.reject import Reject
+from ai_services.enrichment.reading.read_file import Batch, read_records
+from ai_services.enrichment.validation.reject import Reject
 from shared.cursor import Listing, Page, dated, moment, number, word
 from shared.data_access.ports import Relational, Row, Search, Transaction
 from shared.errors import NotFound

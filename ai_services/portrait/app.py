@@ -10,11 +10,11 @@ from ai_services.portrait.projections import PortraitVectors
 from ai_services.portrait.routes import endpoints
 from shared.config import Config
 from shared.data_access.access import open_data_access
-from shared.data_access.outbox import OutboxRelay
+from shared.data_access.outbox.relay import OutboxRelay
 from shared.data_access.ports import Relational
-from shared.registry import announce
-from shared.service import BaseAIService
-from shared.stores import store_urls
+from shared.serving.registry import announce
+from shared.serving.service import BaseAIService
+from shared.store_urls import store_urls
 
 _PORTS: Final = frozenset({"relational", "vectors", "cache"})
 

@@ -15,7 +15,7 @@ from ai_services.portrait import store
 from ai_services.portrait.figures import Figures
 from ai_services.portrait.period import PeriodType
 from ai_services.portrait.vector import MODEL_VERSION, vector
-from shared.data_access.outbox import OutboxEvent
+from shared.data_access.outbox.relay import OutboxEvent
 from shared.data_access.ports import Relational, VectorItem, Vectors
 
 COLLECTION: Final = "portrait"

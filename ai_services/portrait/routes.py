@@ -3,7 +3,7 @@
 from ai_services.portrait import schemas, service
 from ai_services.portrait.request import requested
 from shared.data_access.ports import Relational
-from shared.service import Call, Endpoint
+from shared.serving.service import Call, Endpoint
 
 
 async def list_periods(call: Call[Relational]) -> schemas.PeriodsOut:

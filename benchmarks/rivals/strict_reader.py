@@ -12,15 +12,15 @@ import orjson
 import uvloop
 
 from benchmarks.rivals.answer import SMALL
-from gateway.busy_poll import BusyPoll
-from gateway.http1_answer import Answer
-from gateway.request import Client, GatewayRequest
-from gateway.request_body import whole_body
-from gateway.server import EdgeServer
-from gateway.site import Site
+from gateway.downstream.busy_poll import BusyPoll
+from gateway.downstream.handler import Site
+from gateway.downstream.server import EdgeServer
+from gateway.http.answer import Answer
+from gateway.http.request import Client, GatewayRequest
+from gateway.http.request_body import whole_body
 from gateway.timeouts import Timeouts
 from shared.errors import LoomaError, MalformedRequest, render
-from shared.server import listen, serving, wait_for_signal
+from shared.serving.server import listen, serving, wait_for_signal
 
 _BODY_LIMIT: Final = 1 << 20
 _PATIENCE_S: Final = 105.0

@@ -43,7 +43,7 @@ async def none(_port: int) -> AsyncIterator[Get]:
 
 @asynccontextmanager
 async def ours(port: int) -> AsyncIterator[Get]:
-    from gateway.upstream import Exchange, Upstream
+    from gateway.upstream.instance import Exchange, Upstream
 
     upstream = Upstream(f"http://127.0.0.1:{port}", "benchmark", TIMEOUT_S)
 

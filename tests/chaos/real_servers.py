@@ -177,9 +177,9 @@ async def _answers(name: str) -> bool:
 def opened(name: str) -> Any:
     """This server's adapter."""
     # Their clients are extras.
-    from shared.data_access.graph_bolt import BoltGraph
-    from shared.data_access.search_elasticsearch import ElasticsearchSearch
-    from shared.data_access.vectors_weaviate import WeaviateVectors
+    from shared.data_access.graph.bolt import BoltGraph
+    from shared.data_access.search.elasticsearch import ElasticsearchSearch
+    from shared.data_access.vectors.weaviate import WeaviateVectors
 
     adapters = {
         "neo4j": BoltGraph,

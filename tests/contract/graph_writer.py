@@ -9,7 +9,7 @@ import asyncio
 import sys
 from uuid import UUID
 
-from shared.data_access.graph_bolt import BoltGraph
+from shared.data_access.graph.bolt import BoltGraph
 from shared.data_access.ports import Edge
 
 LABELS = 4

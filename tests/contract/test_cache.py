@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 import redis.asyncio as aioredis
 
-from shared.data_access.cache_redis import RedisCache
+from shared.data_access.cache.redis import RedisCache
 from shared.embedded.stores import EmbeddedStores
 from shared.errors import StoreError, StoreUnavailable
 from tests.contract.proxy import proxied

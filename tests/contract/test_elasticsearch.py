@@ -11,7 +11,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 
 from shared.data_access.ports import Document
-from shared.data_access.search_elasticsearch import ElasticsearchSearch
+from shared.data_access.search.elasticsearch import ElasticsearchSearch
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared.data_access.graph_bolt import BoltGraph
+from shared.data_access.graph.bolt import BoltGraph
 from shared.data_access.ports import Edge, Node
 from shared.errors import InvalidInput, StoreUnavailable
 from tests.contract.graph_writer import LABELS

@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from shared.data_access.postgres import Postgres
+from shared.data_access.relational.postgres import Postgres
 from shared.errors import StoreUnavailable
 from tests.contract.proxy import Proxy, proxied
 

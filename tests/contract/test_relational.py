@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared.data_access.postgres import Postgres
+from shared.data_access.relational.postgres import Postgres
 from shared.errors import StoreConflict, StoreError, StoreUnavailable
 from tests.contract.proxy import Proxy, proxied
 from tests.contract.texts import NASTY

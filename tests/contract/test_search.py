@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.data_access.ports import Document, Search
-from shared.data_access.postgres import Postgres
-from shared.data_access.search_postgres import PostgresSearch
+from shared.data_access.relational.postgres import Postgres
+from shared.data_access.search.postgres import PostgresSearch
 from shared.errors import (
     InvalidInput,
     MalformedRequest,
@@ -41,7 +41,7 @@ class Setup:
     def open(self, url: str | None = None) -> tuple[Search, list]:
         """The adapter, and what to close after use."""
         if self.kind == "elasticsearch":
-            from shared.data_access.search_elasticsearch import ElasticsearchSearch
+            from shared.data_access.search.elasticsearch import ElasticsearchSearch
 
             search = ElasticsearchSearch(url or self.url)
             return search, [search]
@@ -581,10 +581,10 @@ class TestRowPolicies:
                 )
 
     async def test_the_index_is_used(self, postgres):
-        from shared.data_access import search_postgres
-        from shared.data_access.search_vector import Place
-        from shared.data_access.search_walk import Span
-        from shared.data_access.terms import words
+        from shared.data_access.search import postgres as search_postgres
+        from shared.data_access.search.terms import words
+        from shared.data_access.search.vector import Place
+        from shared.data_access.search.walk import Span
 
         org = uuid4()
         search = PostgresSearch(postgres)

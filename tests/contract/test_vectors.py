@@ -16,8 +16,8 @@ import asyncpg
 import pytest
 
 from shared.data_access.ports import VectorItem, Vectors
-from shared.data_access.postgres import Postgres
-from shared.data_access.vectors_pgvector import PgVectors
+from shared.data_access.relational.postgres import Postgres
+from shared.data_access.vectors.pgvector import PgVectors
 from shared.errors import ConfigError, InvalidInput, StoreError, StoreUnavailable
 from tests.contract.proxy import proxied, proxied_grpc
 from tests.contract.texts import NASTY
@@ -33,7 +33,7 @@ class Setup:
     def open(self, url: str | None = None) -> tuple[Vectors, list]:
         """The adapter, and what to close after use."""
         if self.kind == "weaviate":
-            from shared.data_access.vectors_weaviate import WeaviateVectors
+            from shared.data_access.vectors.weaviate import WeaviateVectors
 
             vectors = WeaviateVectors(url or self.url)
             return vectors, [vectors]

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.shared.cli.looma import Looma
+from tests.looma_cli.looma import Looma
 
 
 def belongs_to(process: psutil.Process, home: Path) -> bool:

@@ -17,12 +17,12 @@ from ai_services.auth.service import operator
 from ai_services.enrichment.app import create_service as create_enrichment
 from ai_services.portrait.app import create_service as create_portrait
 from gateway.app import create_gateway
-from gateway.route import packaged_routes
+from gateway.routing.route import packaged_routes
 from gateway.timeouts import Timeouts
 from shared.config import Config
 from shared.embedded.stores import Endpoints
 from shared.security import Principal
-from shared.service import BaseAIService
+from shared.serving.service import BaseAIService
 from tests.conftest import redis_database
 from tests.gateway.wire import until
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shared.cli import exit_codes
+from looma_cli import exit_codes
 from tests.e2e.conftest import Platforms
 from tests.e2e.platform import Platform, until
 

@@ -13,11 +13,11 @@ import pytest
 
 from ai_services.auth.app import create_service
 from gateway.app import create_gateway
-from gateway.breaker import BreakerPolicy
-from gateway.outliers import OutlierPolicy
-from gateway.retries import RetryPolicy
-from gateway.service_policy import ServicePolicy
+from gateway.resilience.breaker import BreakerPolicy
+from gateway.resilience.outliers import OutlierPolicy
+from gateway.resilience.retries import RetryPolicy
 from gateway.timeouts import Timeouts
+from gateway.upstream.policy import ServicePolicy
 from shared.config import Config
 from tests.conftest import redis_database
 from tests.gateway.issuer import FakeAuth

@@ -15,9 +15,9 @@ import orjson
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from gateway.limit import Limit, parse_limits
-from gateway.rate_limit import RateLimiter
-from shared.data_access.cache_redis import RedisCache
+from gateway.limits.limit import Limit, parse_limits
+from gateway.limits.rate_limiter import RateLimiter
+from shared.data_access.cache.redis import RedisCache
 from shared.errors import TooManyRequests
 from shared.security import ANONYMOUS
 

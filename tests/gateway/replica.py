@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from sanic.response import HTTPResponse
 
 from shared.config import Config
-from shared.data_access.cache_redis import RedisCache
-from shared.process import main
-from shared.registry import announce
-from shared.service import BaseAIService, Call, Endpoint
+from shared.data_access.cache.redis import RedisCache
+from shared.serving.process import main
+from shared.serving.registry import announce
+from shared.serving.service import BaseAIService, Call, Endpoint
 
 EVENTS: Final = 10
 PAUSE_S: Final = 0.03  # between two of them

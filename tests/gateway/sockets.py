@@ -14,7 +14,7 @@ import httpx
 
 from gateway.app import create_gateway
 from gateway.timeouts import Timeouts
-from gateway.websocket_handshake import accept_of
+from gateway.websocket.handshake import accept_of
 from tests.gateway.conftest import LENIENT, gateway_config
 from tests.gateway.issuer import FakeAuth
 from tests.gateway.wire import Received, read_head

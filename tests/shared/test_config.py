@@ -6,7 +6,7 @@ import pytest
 
 from shared.config import SETTINGS, Config, env_example, parse_settings
 from shared.errors import ConfigError
-from shared.home import data_key, internal_token_secret, secret
+from shared.secrets import data_key, internal_token_secret, secret
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

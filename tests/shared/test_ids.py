@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.request_path import normalise
+from gateway.http.path import normalise
 from shared.errors import MalformedRequest
 from shared.ids import ROUTE_WORDS, one_spelling, why_unaddressable
-from shared.validation import parse_params
+from shared.serving.validation import parse_params
 
 ROUTES = Path(__file__).resolve().parents[2] / "gateway" / "routes.toml"
 # What the rules of a record let through: no control, format or private characters.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ai_services.auth.chain import Anchor, Entry, Link
+from ai_services.auth.audit.chain import Anchor, Entry, Link
 from shared.data_access.ports import Row, Transaction
 
 _LAST = 2**63 - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from ai_services.auth.throttle import Attempts
+from ai_services.auth.sign_in.throttle import Attempts
 from shared.data_access.ports import Transaction
 
 

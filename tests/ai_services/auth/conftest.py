@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from shared.config import Config
-from shared.data_access.cache_redis import RedisCache
-from shared.data_access.postgres import Postgres
+from shared.data_access.cache.redis import RedisCache
+from shared.data_access.relational.postgres import Postgres
 from shared.embedded.stores import Endpoints
 from tests.ai_services.auth.harness import SECRET, Served, Team, random_address, serve
 from tests.databases import fresh_database

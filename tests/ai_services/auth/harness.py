@@ -16,14 +16,14 @@ from uuid import UUID, uuid4
 import httpx
 import jwt
 
-from ai_services.auth.passwords import HashCost
 from ai_services.auth.routes import endpoints
 from ai_services.auth.service import Auth, open_auth, operator
-from ai_services.auth.sign_in_limit import SignInLimit
+from ai_services.auth.sign_in.limit import SignInLimit
+from ai_services.auth.sign_in.passwords import HashCost
 from shared.config import Config
 from shared.data_access.ports import Cache, Relational
 from shared.security import ANONYMOUS, NO_ORG, InternalTokens, Principal
-from shared.service import BaseAIService
+from shared.serving.service import BaseAIService
 
 SECRET = "s" * 64
 PASSWORD = "correct horse battery"

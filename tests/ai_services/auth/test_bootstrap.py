@@ -7,8 +7,8 @@ import pytest
 import structlog
 
 from ai_services.auth.bootstrap import FirstStart, bootstrap, take_password
-from ai_services.auth.passwords import Passwords
-from shared.data_access.postgres import Postgres
+from ai_services.auth.sign_in.passwords import Passwords
+from shared.data_access.relational.postgres import Postgres
 from shared.errors import ConfigError
 from tests.ai_services.auth.conftest import config_in
 from tests.ai_services.auth.harness import CHEAP, Clock, serve

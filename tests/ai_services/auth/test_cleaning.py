@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared.data_access.postgres import Postgres
+from shared.data_access.relational.postgres import Postgres
 from tests.ai_services.auth.harness import serve
 
 

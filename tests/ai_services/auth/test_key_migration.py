@@ -9,9 +9,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from ai_services.auth import audit
-from shared.data_access.migrate import CORE, migrate, read_migrations
-from shared.data_access.postgres import Postgres
+from ai_services.auth.audit import trail
+from shared.data_access.relational.migrate import CORE, migrate, read_migrations
+from shared.data_access.relational.postgres import Postgres
 
 
 async def test_keys_from_before_get_their_makers_as_owners(database_url: str, tmp_path) -> None:
@@ -42,7 +42,7 @@ async def test_keys_from_before_get_their_makers_as_owners(database_url: str, tm
         )
         for action, name in (("user.deleted", "gone"), ("token.minted", "token")):
             async with connection.transaction():
-                await audit.record(
+                await trail.record(
                     connection, org, at=datetime.now(UTC), actor="service:looma", action=action,
                     target=f"user:{makers[name]}", details={"name": "织"},
                 )  # fmt: skip
@@ -61,7 +61,7 @@ async def test_keys_from_before_get_their_makers_as_owners(database_url: str, tm
                 org_id, name, name.encode(),
             )  # fmt: skip
         async with connection.transaction():
-            await audit.record(
+            await trail.record(
                 connection, org, at=datetime.now(UTC), actor=keys["there"], action="key.created",
                 target=keys["child"],
             )  # fmt: skip
@@ -89,16 +89,16 @@ async def test_keys_from_before_get_their_makers_as_owners(database_url: str, tm
         changed = {keys[name] for name in ("disabled", "gone", "token", "nobody")}
         rows = await connection.fetch("SELECT subject FROM revocation")
         assert {row["subject"] for row in rows} == changed
-        [entry, *_] = (await audit.list_entries(db, org, limit=9, cursor=None)).items
+        [entry, *_] = (await trail.list_entries(db, org, limit=9, cursor=None)).items
         assert (entry.seq, entry.actor, entry.action) == (4, "migration:0008", "keys.owners_set")
         assert {what: set(named) for what, named in entry.details.items()} == {
             "keys_ended": {keys["disabled"], keys["gone"]},
             "keys_given_to_organisation": {keys["token"], keys["unknown"]},
             "keys_lowered": {keys["token"], keys["nobody"]},
         }
-        intact = await audit.verify(db, org)
+        intact = await trail.verify(db, org)
         assert (intact.broken, intact.head.seq) == (None, 4)
-        assert (await audit.verify(db, quiet)).head.seq == 0  # nothing happened to its keys
+        assert (await trail.verify(db, quiet)).head.seq == 0  # nothing happened to its keys
         with pytest.raises(asyncpg.CheckViolationError):
             await connection.execute("UPDATE api_key SET owner_id = NULL")
     finally:

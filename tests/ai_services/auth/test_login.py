@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from ai_services.auth.passwords import HashCost
-from ai_services.auth.sign_in_limit import SignInLimit
-from ai_services.auth.throttle import ThrottlePolicy, account_subject, address_subject
+from ai_services.auth.sign_in.limit import SignInLimit
+from ai_services.auth.sign_in.passwords import HashCost
+from ai_services.auth.sign_in.throttle import ThrottlePolicy, account_subject, address_subject
 from shared.security import ANONYMOUS
 from tests.ai_services.auth.harness import PASSWORD, serve
 

@@ -10,8 +10,8 @@ import pytest
 
 from ai_services.auth.app import create_service
 from shared.config import Config
-from shared.data_access.cache_redis import RedisCache
-from shared.data_access.postgres import Postgres
+from shared.data_access.cache.redis import RedisCache
+from shared.data_access.relational.postgres import Postgres
 from shared.security import ANONYMOUS
 from tests.ai_services.auth.conftest import config_in
 from tests.ai_services.auth.harness import GATEWAY, PASSWORD, TOKENS, Gate, Team, serve

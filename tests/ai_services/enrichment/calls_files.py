@@ -13,10 +13,10 @@ from typing import Any
 
 import polars as pl
 
-from ai_services.enrichment.presets import load_preset
-from ai_services.enrichment.presets.preset import Preset
-from ai_services.enrichment.read_file import Batch, read_calls
-from ai_services.enrichment.record import FIELDS
+from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.presets.preset import Preset
+from ai_services.enrichment.reading.read_file import Batch, read_calls
+from ai_services.enrichment.validation.record import FIELDS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CALL = {

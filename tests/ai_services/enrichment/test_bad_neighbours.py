@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from ai_services.enrichment.store import start_import
-from gateway.request_path import normalise
-from shared.data_access.postgres import Postgres
+from gateway.http.path import normalise
+from shared.data_access.relational.postgres import Postgres
 from tests.ai_services.enrichment.records import TURNS, record
 from tests.ai_services.enrichment.test_calls_api import Api, api, config  # noqa: F401 - fixtures
 

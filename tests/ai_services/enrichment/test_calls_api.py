@@ -14,7 +14,7 @@ import pytest
 
 from ai_services.enrichment.app import create_service
 from shared.config import Config
-from shared.data_access.postgres import Postgres
+from shared.data_access.relational.postgres import Postgres
 from shared.security import InternalTokens, Principal
 from tests.ai_services.enrichment.records import TURNS, missed, record
 from tests.contract.proxy import proxied

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from ai_services.enrichment.columns import judge_unknown
-from ai_services.enrichment.presets import load_preset
-from ai_services.enrichment.read_file import read_records
-from ai_services.enrichment.reject import excerpt
+from ai_services.enrichment.reading.columns import judge_unknown
+from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.read_file import read_records
+from ai_services.enrichment.validation.reject import excerpt
 from shared.phones import mask_written
 from tests.ai_services.enrichment.records import record
 

@@ -13,12 +13,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ai_services.enrichment.analysis import analyse_pending, pooled_analyzer
+from ai_services.enrichment.analysis.pending import analyse_pending, pooled_analyzer
 from ai_services.enrichment.importing import ImportCounts, import_batches
 from ai_services.enrichment.phone import PhoneCipher
-from ai_services.enrichment.presets import load_preset
-from ai_services.enrichment.read_file import read_calls
-from shared.data_access.postgres import Postgres
+from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.read_file import read_calls
+from shared.data_access.relational.postgres import Postgres
 from shared.errors import NotFound
 from tests.ai_services.enrichment.records import TURNS, missed, record, write_jsonl
 
@@ -206,9 +206,9 @@ from pathlib import Path
 from uuid import UUID
 from ai_services.enrichment.importing import import_batches
 from ai_services.enrichment.phone import PhoneCipher
-from ai_services.enrichment.presets import load_preset
-from ai_services.enrichment.read_file import read_calls
-from shared.data_access.postgres import Postgres
+from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.read_file import read_calls
+from shared.data_access.relational.postgres import Postgres
 
 async def main(url, org, path):
     db = Postgres(url, pool_size=2)

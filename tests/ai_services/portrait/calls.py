@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-from shared.data_access.postgres import Postgres
+from shared.data_access.relational.postgres import Postgres
 
 SHANGHAI = "Asia/Shanghai"
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.data_access.postgres import Postgres
+from shared.data_access.relational.postgres import Postgres
 from shared.embedded.stores import Endpoints
 from tests.ai_services.portrait.calls import Organisation, new_organisation, opened
 from tests.databases import fresh_database

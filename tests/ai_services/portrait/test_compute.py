@@ -14,7 +14,7 @@ import pytest
 
 from ai_services.portrait.period import PERIOD_TYPES
 from ai_services.portrait.service import compute
-from shared.data_access.postgres import Postgres
+from shared.data_access.relational.postgres import Postgres
 from shared.errors import Conflict, InvalidInput, NotFound, StoreUnavailable
 from tests.ai_services.portrait.calls import (
     Call,

@@ -17,9 +17,9 @@ from ai_services.portrait.metrics import METRICS
 from ai_services.portrait.routes import endpoints
 from shared.config import Config
 from shared.data_access.ports import Relational
-from shared.data_access.postgres import Postgres
+from shared.data_access.relational.postgres import Postgres
 from shared.security import InternalTokens, Principal
-from shared.service import BaseAIService
+from shared.serving.service import BaseAIService
 from tests.ai_services.portrait.calls import Call, Organisation, at, new_organisation, opened
 from tests.ai_services.portrait.test_compute import waiting_writer, writes_held
 

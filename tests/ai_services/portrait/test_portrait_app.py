@@ -17,9 +17,9 @@ from ai_services.portrait.app import create_service
 from ai_services.portrait.projections import COLLECTION
 from ai_services.portrait.vector import MODEL_VERSION
 from shared.config import Config
-from shared.data_access.cache_redis import RedisCache
-from shared.data_access.vectors_pgvector import PgVectors
-from shared.registry import instances
+from shared.data_access.cache.redis import RedisCache
+from shared.data_access.vectors.pgvector import PgVectors
+from shared.serving.registry import instances
 from tests.ai_services.portrait.calls import Call, Organisation, at
 from tests.ai_services.portrait.test_portrait_api import SECRET, Api
 

@@ -11,10 +11,10 @@ from ai_services.portrait.figures import Figures
 from ai_services.portrait.projections import COLLECTION, PortraitVectors, vector_id
 from ai_services.portrait.service import compute
 from ai_services.portrait.vector import MODEL_VERSION, vector
-from shared.data_access.outbox import OutboxRelay
+from shared.data_access.outbox.relay import OutboxRelay
 from shared.data_access.ports import VectorItem, Vectors
-from shared.data_access.postgres import Postgres
-from shared.data_access.vectors_pgvector import PgVectors
+from shared.data_access.relational.postgres import Postgres
+from shared.data_access.vectors.pgvector import PgVectors
 from tests.ai_services.portrait.calls import Call, Organisation, at
 
 SPRING = at("2024-05-06 10:00")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ai_services.portrait.service import compute
-from shared.data_access.postgres import Postgres
+from shared.data_access.relational.postgres import Postgres
 from tests.ai_services.portrait.calls import (
     Call,
     Organisation,

@@ -111,7 +111,7 @@ asyncio.run(main())
 def test_the_graph_port_loads_no_array_libraries_and_leaves_them_usable():
     code = """
 import sys
-import shared.data_access.graph_bolt
+import shared.data_access.graph.bolt
 print([name for name in ("numpy", "pandas", "pyarrow") if name in sys.modules])
 import pyarrow
 print(pyarrow.array([1]).to_pylist())

@@ -15,12 +15,14 @@ from grpc import StatusCode
 from neo4j import exceptions
 from weaviate import exceptions as weaviate_exceptions
 
-from shared.data_access import bolt_errors, elasticsearch_errors, weaviate_errors
-from shared.data_access.bolt_errors import BOLT
-from shared.data_access.elasticsearch_errors import ELASTICSEARCH
 from shared.data_access.errors import Kind
-from shared.data_access.postgres_errors import POSTGRES
-from shared.data_access.weaviate_errors import WEAVIATE
+from shared.data_access.graph import bolt_errors
+from shared.data_access.graph.bolt_errors import BOLT
+from shared.data_access.relational.postgres_errors import POSTGRES
+from shared.data_access.search import elasticsearch_errors
+from shared.data_access.search.elasticsearch_errors import ELASTICSEARCH
+from shared.data_access.vectors import weaviate_errors
+from shared.data_access.vectors.weaviate_errors import WEAVIATE
 from shared.errors import StoreConflict, StoreError, StoreUnavailable
 
 # A category: its titles.

@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 from redis import exceptions as redis_exceptions
 
-from shared.data_access.cache_redis import REDIS
+from shared.data_access.cache.redis import REDIS
 from shared.data_access.errors import Translator
-from shared.data_access.postgres_errors import POSTGRES
+from shared.data_access.relational.postgres_errors import POSTGRES
 from shared.errors import StoreConflict, StoreError, StoreUnavailable
 
 SECRET = 'Key (email)=(someone@example.com) at "10.0.0.5:5432"'

@@ -1,0 +1,68 @@
+"""The header fields of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gateway.http.credential import Credential
+
+_NONE: Final[tuple[str, ...]] = ()
+
+
+class Fields:
+    """Names in lower case, in the order in which they came. Nobody changes them.
+
+    A client repeats its fields from request to request; those of one connection then share one of
+    these (see `parse_head`). So what is worked out of all fields once is kept with them: it is true
+    as long as they are the same.
+    """
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._pairs = pairs
+        self._first = dict(pairs)
+        self.repeated = len(self._first) != len(pairs)  # some name came more than once
+        if self.repeated:
+            self._first = dict(reversed(pairs))
+        self.forwarded: str | None = None  # see headers.forwarded_block
+        self.credential: Credential | None = None  # see identity.Identity
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
+        """Of names in any case."""
+        return cls([(name.lower(), value) for name, value in pairs])
+
+    def learn_from(self, before: Fields) -> None:
+        """Take over what is known of a credential that is the same in both."""
+        if before.credential is None or self.repeated or before.repeated:
+            return
+        first, theirs = self._first, before._first
+        if first.get("authorization") == theirs.get("authorization") and first.get(
+            "x-api-key"
+        ) == theirs.get("x-api-key"):
+            self.credential = before.credential
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._first
+
+    def __getitem__(self, name: str) -> str:
+        """The first value; KeyError without one."""
+        return self._first[name]
+
+    def get(self, name: str, default: str = "") -> str:
+        """The first value."""
+        return self._first.get(name, default)
+
+    def find(self, name: str) -> str | None:
+        """The first value; None without one."""
+        return self._first.get(name)
+
+    def getall(self, name: str) -> Sequence[str]:
+        """All values, in their order."""
+        if not self.repeated:
+            value = self._first.get(name)
+            return _NONE if value is None else (value,)
+        return [value for key, value in self._pairs if key == name]
+
+    def items(self) -> list[tuple[str, str]]:
+        return self._pairs

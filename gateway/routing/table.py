@@ -1,0 +1,101 @@
+"""Routes compiled for matching: whole paths by dictionary, templates by a trie of segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.routing.route import Route
+from shared.errors import MethodNotAllowed, NotFound
+
+_NO_PATH: Final = "There is no such path. GET /openapi.json lists those there are."
+
+
+def allowed(methods: Iterable[str]) -> list[str]:
+    """What a path takes that has routes for these methods, as Allow lists it."""
+    found = {*methods, "OPTIONS"}
+    return sorted(found | {"HEAD"} if "GET" in found else found)
+
+
+def not_allowed(methods: Sequence[str]) -> MethodNotAllowed:
+    """`methods` are those that the path takes."""
+    return MethodNotAllowed(
+        f"This path doesn't take that method. It takes {', '.join(methods)}.", allowed=methods
+    )
+
+
+@dataclass(slots=True)
+class _Node:
+    words: dict[str, _Node] = field(default_factory=dict)
+    parameter: _Node | None = None
+    methods: dict[str, int] = field(default_factory=dict)
+
+
+class RouteTable:
+    """Immutable once built: a new table replaces an old one as a whole.
+
+    `find` answers with the index of a route in `routes`, so that whatever else is kept per route
+    (its counters, later its limits) is a list beside this one.
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+        self._whole: dict[str, dict[str, int]] = {}
+        self._root = _Node()
+        for index, route in enumerate(self.routes):
+            if route.parameters:
+                self._grow(route)[route.method] = index
+            else:
+                self._whole.setdefault(route.path, {})[route.method] = index
+
+    def look_up(self, method: str, path: str) -> int:
+        """The index of the route for a normalised path, or -1. HEAD finds the route of GET."""
+        methods = self._at(path)
+        if methods is None:
+            return -1
+        index = methods.get(method, -1)
+        return methods.get("GET", -1) if index < 0 and method == "HEAD" else index
+
+    def find(self, method: str, path: str) -> int:
+        """As `look_up`; NotFound or MethodNotAllowed without one."""
+        index = self.look_up(method, path)
+        if index < 0:
+            raise not_allowed(self.methods(path))
+        return index
+
+    def methods(self, path: str) -> list[str]:
+        """What a normalised path may be asked; NotFound."""
+        methods = self._at(path)
+        if methods is None:
+            raise NotFound(_NO_PATH)
+        return allowed(methods)
+
+    def _at(self, path: str) -> dict[str, int] | None:
+        methods = self._whole.get(path)
+        return _descend(self._root, path.split("/"), 1) if methods is None else methods
+
+    def _grow(self, route: Route) -> dict[str, int]:
+        node = self._root
+        for segment in route.segments:
+            if segment.startswith("{"):
+                node.parameter = node.parameter or _Node()
+                node = node.parameter
+            else:
+                node = node.words.setdefault(segment, _Node())
+        return node.methods
+
+
+def _descend(node: _Node, segments: list[str], at: int) -> dict[str, int] | None:
+    """A word before a parameter, at every level; a parameter is never empty."""
+    if at == len(segments):
+        return node.methods or None
+    segment = segments[at]
+    word = node.words.get(segment)
+    if word is not None:
+        found = _descend(word, segments, at + 1)
+        if found is not None:
+            return found
+    if node.parameter is not None and segment:
+        return _descend(node.parameter, segments, at + 1)
+    return None

@@ -1,0 +1,89 @@
+"""The gateway's own requests to services: keys, revocations, health, descriptions."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from gateway.upstream.balancing import Balancer
+from gateway.upstream.discovery import Discovery
+from gateway.upstream.instance import Exchange, Upstream
+from shared.errors import UpstreamError
+from shared.security import NO_ORG, InternalTokens, Principal
+
+GATEWAY: Final = Principal(NO_ORG, "service:gateway", "service", "service")
+_TIMEOUT_S: Final = 3.0
+_MAX_BODY: Final = 8 << 20
+
+
+class WholeBody:
+    """A request body that is at hand as a whole."""
+
+    complete = True
+
+    def __init__(self, data: bytes) -> None:
+        self.first = data
+        self.length: int | None = len(data)
+
+    async def read(self) -> bytes:
+        return b""
+
+
+class ServiceCalls:
+    """Small JSON requests as the principal `service:gateway`."""
+
+    def __init__(self, discovery: Discovery, balancer: Balancer, tokens: InternalTokens) -> None:
+        self._discovery = discovery
+        self._balancer = balancer
+        self._tokens = tokens
+
+    async def ask(
+        self, service: str, method: str, target: str, body: Any = None
+    ) -> tuple[int, Any]:
+        """Status and decoded JSON of the answer of any instance.
+
+        Raises UpstreamError (unreachable, late, not JSON).
+        """
+        exchange = self._exchange(service, method, target, body)
+        upstream, connection = await self._balancer.open(
+            service, self._discovery.of(service), exchange
+        )
+        try:
+            return connection.status, _decoded(await _whole(connection.read))
+        finally:
+            await upstream.close(connection)
+
+    async def ask_instance(self, upstream: Upstream, service: str, target: str) -> tuple[int, Any]:
+        """The same from one instance in particular."""
+        connection = await upstream.open(self._exchange(service, "GET", target, None))
+        try:
+            return connection.status, _decoded(await _whole(connection.read))
+        finally:
+            await upstream.close(connection)
+
+    def _exchange(self, service: str, method: str, target: str, body: Any) -> Exchange:
+        token = self._tokens.mint(GATEWAY, service)
+        headers = f"x-internal-token: {token}\r\naccept: application/json\r\n"
+        if body is None:
+            return Exchange(method, target, headers, timeout=_TIMEOUT_S)
+        headers += "content-type: application/json\r\n"
+        return Exchange(method, target, headers, WholeBody(orjson.dumps(body)), _TIMEOUT_S)
+
+
+async def _whole(read: Any) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while data := await read(_TIMEOUT_S):
+        size += len(data)
+        if size > _MAX_BODY:
+            raise UpstreamError("The service sent more than the gateway reads.")
+        parts.append(data)
+    return b"".join(parts)
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise UpstreamError("The service sent an answer that is not JSON.") from error

@@ -1,0 +1,95 @@
+"""`looma compute`: portraits of weeks, months and quarters."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from looma_cli.options import AsJson, Org
+
+if TYPE_CHECKING:
+    from ai_services.portrait.request import Requested
+    from ai_services.portrait.service import Computed
+    from looma_cli.stores.queries import Organisation
+    from shared.config import Config
+    from shared.data_access.ports import Relational
+
+
+def compute(
+    period_type: Annotated[
+        Literal["all", "week", "month", "quarter"], typer.Option("--type", help="Of the periods.")
+    ] = "all",
+    period: Annotated[
+        str | None, typer.Option(help="One period: 2024-W49, 2024-11 or 2024-Q4.")
+    ] = None,
+    first: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")
+    ] = None,
+    org: Org = None,
+    as_json: AsJson = False,
+) -> None:
+    """Analyse what waits, then compute portraits: of everything, a period or a range of days."""
+    from ai_services.portrait.request import requested
+    from ai_services.portrait.schemas import ComputeOut
+    from looma_cli.runner import run
+    from looma_cli.terminal.console import results, write_json
+    from looma_cli.terminal.render import table
+
+    wanted = requested(period_type, period, first and first.date(), last and last.date())
+    computed = run(lambda config: _compute(config, wanted, org))
+    if as_json:
+        write_json(ComputeOut.of(computed).model_dump(mode="json"))
+        return
+    rows = [
+        (c.period_type, len(c.periods), c.periods[0].key if c.periods else None,
+         c.periods[-1].key if c.periods else None, c.snapshots, c.changed, c.removed, c.seconds)
+        for c in computed
+    ]  # fmt: skip
+    columns = (
+        "type",
+        "#periods",
+        "first",
+        "last",
+        "#portraits",
+        "#changed",
+        "#removed",
+        "#seconds",
+    )
+    results().print(table(columns, rows))
+
+
+async def _compute(config: Config, wanted: Requested, org: str | None) -> list[Computed]:
+    from looma_cli.stores.open_stores import opened
+    from looma_cli.stores.organisation import resolve
+    from looma_cli.work.analyse import analyse
+
+    async with opened(config, {"relational"}) as data:
+        organisation = await resolve(data.relational, org, config.organisation)
+        await analyse(config, data.relational, organisation.org_id)
+        return await compute_all(data.relational, organisation, wanted)
+
+
+async def compute_all(
+    relational: Relational, organisation: Organisation, wanted: Requested
+) -> list[Computed]:
+    """Compute type by type, a bar for each."""
+    from ai_services.portrait import service
+    from looma_cli.terminal.console import bar
+
+    computed: list[Computed] = []
+    for period_type in wanted.period_types:
+        with bar(f"Computing {period_type}s", None, f"{period_type}s") as progress:
+            computed += await service.compute(
+                relational,
+                organisation.org_id,
+                [period_type],
+                wanted.first,
+                wanted.last,
+                lambda _type, done, total, shown=progress: shown.to(done, total),  # type: ignore[misc] # bound now: the bar changes with the loop
+            )
+    return computed

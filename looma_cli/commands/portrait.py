@@ -1,0 +1,143 @@
+"""`looma portrait` and `looma trend`: figures as bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from looma_cli.options import AsJson, Org, PeriodTypeName, PeriodTypeOption
+
+if TYPE_CHECKING:
+    from ai_services.portrait.schemas import FiguresOut, TrendOut
+    from ai_services.portrait.service import Point, Portrait
+    from shared.config import Config
+
+
+def portrait(
+    user: Annotated[str, typer.Argument(help="The account's id.")],
+    period_type: PeriodTypeOption = "week",
+    period: Annotated[
+        str | None, typer.Option(help="2024-W49, 2024-11 or 2024-Q4; else the newest with calls.")
+    ] = None,
+    org: Org = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one user's portrait in one period."""
+    from ai_services.portrait.period import parse_any
+    from ai_services.portrait.schemas import PortraitOut
+    from looma_cli.runner import run
+    from looma_cli.terminal.console import write_json
+
+    if period is not None:
+        period_type = parse_any(period).type
+    found = run(lambda config: _portrait(config, user, period_type, period, org))
+    if as_json:
+        write_json(PortraitOut.of(found).model_dump(mode="json"))
+    else:
+        show_portrait(found)
+
+
+async def _portrait(
+    config: Config, user: str, period_type: PeriodTypeName, period: str | None, org: str | None
+) -> Portrait:
+    from ai_services.portrait import service
+    from looma_cli.stores.open_stores import opened
+    from looma_cli.stores.organisation import resolve
+
+    async with opened(config, {"relational"}) as data:
+        organisation = await resolve(data.relational, org, config.organisation)
+        return await service.portrait(
+            data.relational, organisation.org_id, user, period_type, period
+        )
+
+
+def show_portrait(found: Portrait) -> None:
+    from ai_services.portrait.schemas import PortraitOut
+    from looma_cli.terminal.console import results
+
+    console = results()
+    p = found.period
+    console.print(
+        f"[bold]{found.user_id}[/]  {p.type} {p.key}  [dim]{p.start} – {p.end}", soft_wrap=True
+    )
+    _show_figures(PortraitOut.of(found))
+
+
+def _show_figures(f: FiguresOut) -> None:
+    from rich.columns import Columns
+
+    from looma_cli.terminal.console import results
+    from looma_cli.terminal.render import bars, percent, shown
+
+    console = results()
+    stats, connected = f.call_stats, f.call_stats.connected_calls
+    rate = percent(stats.connect_rate)
+    console.print(
+        f"{stats.total_calls:,} calls, {connected:,} connected ({rate}); each "
+        f"{shown(stats.avg_duration)} s and {shown(stats.avg_rounds)} rounds on average\n",
+        soft_wrap=True,
+    )
+    sentiment, risk = f.sentiment_analysis, f.risk_analysis
+    groups = {
+        "Intention": f.intention_dist.model_dump(),
+        "Sentiment": sentiment.model_dump(exclude={"avg_score"}),
+        "Complaint risk": risk.complaint_risk.model_dump(),
+        "Churn risk": risk.churn_risk.model_dump(),
+        "Hung up by": f.hangup_dist.model_dump(),
+    }
+    drawn = [bars(title, counts, of=connected) for title, counts in groups.items()]
+    if f.fail_reason_dist:
+        reasons = sorted(f.fail_reason_dist.items(), key=lambda item: -item[1])
+        drawn.append(bars("Not connected", dict(reasons), of=stats.total_calls - connected))
+    console.print(Columns(drawn, padding=(1, 4)))
+
+
+def trend(
+    metric: Annotated[str, typer.Argument(help="total_calls, connect_rate, negative_rate, …")],
+    period_type: PeriodTypeOption = "week",
+    limit: Annotated[int, typer.Option(min=1, max=520, help="How many periods.")] = 12,
+    user: Annotated[str | None, typer.Option(help="One account; else all together.")] = None,
+    org: Org = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a metric over periods. An unknown metric lists those there are."""
+    from ai_services.portrait.metrics import metric as known_metric
+    from ai_services.portrait.schemas import TrendOut
+    from looma_cli.runner import run
+    from looma_cli.terminal.console import write_json
+
+    known_metric(metric)
+    points = run(lambda config: _trend(config, metric, period_type, limit, user, org))
+    found = TrendOut.of(metric, period_type, points)
+    if as_json:
+        write_json(found.model_dump(mode="json"))
+    else:
+        _show_trend(found)
+
+
+async def _trend(
+    config: Config, metric: str, period_type: PeriodTypeName, limit: int, user: str | None,
+    org: str | None,
+) -> list[Point]:  # fmt: skip
+    from ai_services.portrait import service
+    from looma_cli.stores.open_stores import opened
+    from looma_cli.stores.organisation import resolve
+
+    async with opened(config, {"relational"}) as data:
+        organisation = await resolve(data.relational, org, config.organisation)
+        return await service.trend(
+            data.relational, organisation.org_id, period_type, metric, limit, user
+        )
+
+
+def _show_trend(found: TrendOut) -> None:
+    from looma_cli.terminal.console import results, say
+    from looma_cli.terminal.render import bars, percent, shown
+
+    if not found.series:
+        say("There is nothing yet: import calls, then run looma compute.")
+        return
+    values = {point.period_key: point.value for point in found.series}
+    form = percent if found.metric.endswith("_rate") else shown
+    results().print(bars(f"{found.metric} by {found.period_type}", values, form=form))

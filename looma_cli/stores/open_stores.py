@@ -1,0 +1,103 @@
+"""The stores, open for one command.
+
+Those that run are used. Where none do, the embedded ones are started for the command and stopped
+by the last command that used them; `looma up` keeps them when it comes in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from looma_cli.stores.external import require_external
+from looma_cli.supervision.run_state import RunFiles
+from looma_cli.terminal.console import say
+from shared.config import Config
+from shared.data_access.access import UnifiedDataAccess, open_data_access
+from shared.embedded.stores import EmbeddedStores, find
+from shared.store_urls import store_urls
+
+# Which embedded server each port needs.
+_SERVER_OF = {
+    "relational": "postgres",
+    "search": "postgres",
+    "vectors": "postgres",
+    "graph": "graph",
+    "cache": "redis",
+}
+
+
+def embedded(config: Config) -> frozenset[str]:
+    """The stores without a URL of their own."""
+    urls = {"postgres": config.database_url, "redis": config.redis_url, "graph": config.graph_url}
+    return frozenset(name for name, url in urls.items() if not url)
+
+
+@asynccontextmanager
+async def opened(config: Config, ports: Collection[str]) -> AsyncIterator[UnifiedDataAccess]:
+    """Open `ports` of UnifiedDataAccess, their stores up."""
+    which = embedded(config) & {_SERVER_OF[port] for port in ports}
+    async with (
+        _kept_up(config, which),
+        open_data_access(store_urls(config), ports=ports, pool_size=4) as data,
+    ):
+        await require_external(config, data, ports)
+        yield data
+
+
+@asynccontextmanager
+async def _kept_up(config: Config, which: frozenset[str]) -> AsyncIterator[None]:
+    if not which:
+        yield
+        return
+    lease = _Lease(config.home)
+    stores = EmbeddedStores(config.home, which=which)
+    await lease.share()
+    try:
+        if find(config.home) is None:
+            say("Starting the stores for this command; `looma up` would keep them.")
+            lease.mark()
+        await stores.start()
+        yield
+    finally:
+        # Shielded: a second Ctrl-C must not leave servers that nobody owns.
+        await asyncio.shield(lease.release(stores))
+
+
+class _Lease:
+    """Who uses stores that were started for a command: a shared lock per user, and a mark."""
+
+    def __init__(self, home: Path) -> None:
+        self._files = RunFiles(home)
+        self._folder = home / "run"
+        self._mark = self._folder / "stores-for-command"
+        self._descriptor = -1
+
+    async def share(self) -> None:
+        self._files.prepare()
+        self._descriptor = os.open(
+            self._folder / "stores.users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        # Waits while the last user stops the stores.
+        await asyncio.to_thread(fcntl.flock, self._descriptor, fcntl.LOCK_SH)
+
+    def mark(self) -> None:
+        self._mark.touch(mode=0o600)
+
+    async def release(self, stores: EmbeddedStores) -> None:
+        try:
+            if not self._mark.exists():
+                return
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # another command still uses them
+            if not self._files.is_held():
+                await stores.stop()
+            self._mark.unlink(missing_ok=True)
+        finally:
+            os.close(self._descriptor)

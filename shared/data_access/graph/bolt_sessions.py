@@ -1,0 +1,163 @@
+"""Transactions over one Bolt driver: bounded in time, tried again where that is right."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from shared.data_access.graph.bolt_driver import (
+    AsyncDriver,
+    AsyncGraphDatabase,
+    AsyncManagedTransaction,
+    AsyncSession,
+    NotificationMinimumSeverity,
+    exceptions,
+)
+from shared.data_access.graph.bolt_errors import (
+    ALREADY_THERE,
+    BOLT,
+    DRIVER_ERRORS,
+    describe,
+    is_answer,
+)
+from shared.data_access.graph.upsert import run
+from shared.data_access.guard import Guard
+from shared.errors import StoreConflict
+
+READ_SECONDS: Final = 2.0
+WRITE_SECONDS: Final = 30.0
+_TRIES: Final = 8
+_ONE: Final = "RETURN 1 AS one"
+_Work = Callable[[AsyncManagedTransaction], Awaitable[Any]]
+
+
+class BoltSessions:
+    """One driver with a bounded pool; connects at the first call."""
+
+    def __init__(self, url: str, pool_size: int) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._database = urlsplit(url).path.strip("/") or None
+        self._driver: AsyncDriver | None = None
+        self.guard = Guard(BOLT, self._probe)
+
+    async def read(
+        self, query: str, seconds: float = READ_SECONDS, /, **parameters: Any
+    ) -> list[dict[str, Any]]:
+        """The rows of a query that changes nothing."""
+        async with self._session(seconds) as session:
+            return await session.execute_read(run, query, parameters)
+
+    async def write(self, work: _Work) -> Any:
+        """Run in a write transaction, again after a conflict: it then finds what the other made."""
+        for attempt in range(1, _TRIES):
+            try:
+                async with self._session(WRITE_SECONDS) as session:
+                    return await session.execute_write(work)
+            except StoreConflict:
+                await _pause(attempt)
+        async with self._session(WRITE_SECONDS) as session:
+            return await session.execute_write(work)
+
+    async def write_query(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = await self.write(lambda tx: run(tx, query, parameters))
+        return rows
+
+    async def run_alone(self, query: str) -> None:
+        """Run a statement that makes its own transaction, such as one that changes the schema.
+
+        The driver never tries these again, even where the server asks for it: of processes that
+        create constraints at once all but one end in a deadlock. So the statement has to be one
+        that may run twice; that what it makes is there already is success.
+        """
+        async with self.guard.call(WRITE_SECONDS):
+            for attempt in count(1):
+                try:
+                    await self._run_alone(query)
+                except (exceptions.Neo4jError, exceptions.DriverError) as error:
+                    if not _again(error, attempt):
+                        raise
+                    await _pause(attempt)
+                else:
+                    return
+
+    async def ping(self) -> None:
+        await self.guard.ask()
+        await self.read(_ONE)
+
+    async def close(self) -> None:
+        await self.guard.close()
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            with suppress(*DRIVER_ERRORS, OSError):
+                await driver.close()
+
+    async def _run_alone(self, query: str) -> None:
+        async with self._opened().session(database=self._database) as session:
+            try:
+                await (await session.run(query)).consume()
+            except exceptions.ClientError as error:
+                if error.code not in ALREADY_THERE:
+                    raise
+
+    @asynccontextmanager
+    async def _session(self, seconds: float) -> AsyncIterator[AsyncSession]:
+        async with (
+            self.guard.call(seconds),
+            self._opened().session(database=self._database) as session,
+        ):
+            yield session
+
+    def _opened(self) -> AsyncDriver:
+        if self._driver is None:
+            self._driver = _driver(self._url, self._pool_size)
+        return self._driver
+
+    async def _probe(self) -> bool | str:
+        """Over a driver of its own: the pool may be full of queries that take long."""
+        async with (
+            _driver(self._url, 1) as driver,
+            driver.session(database=self._database) as session,
+        ):
+            try:
+                await (await session.run(_ONE)).consume()
+            except exceptions.GqlError as error:
+                return is_answer(error) and describe(error)
+            return True
+
+
+def _again(error: exceptions.Neo4jError | exceptions.DriverError, attempt: int) -> bool:
+    """Whether to try again: when the server asks for it, or once for a connection that was lost."""
+    tries = _TRIES if isinstance(error, exceptions.Neo4jError) else 2
+    return error.is_retryable() and attempt < tries
+
+
+async def _pause(attempt: int) -> None:
+    # Chance parts those who failed together.
+    await asyncio.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))  # noqa: S311 - jitter
+
+
+def _driver(url: str, pool_size: int) -> AsyncDriver:
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    user = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    return AsyncGraphDatabase.driver(
+        f"{parts.scheme}://{host}:{parts.port or 7687}",
+        auth=user,
+        max_connection_pool_size=pool_size,
+        connection_timeout=2.0,
+        connection_acquisition_timeout=2.2,
+        # A lost connection or a deadlock is tried again within these; a server that is down isn't
+        # waited for.
+        max_transaction_retry_time=1.0,
+        initial_retry_delay=0.05,
+        liveness_check_timeout=5.0,
+        # A label that no node has yet is worth a warning to Neo4j, not to us.
+        notifications_min_severity=NotificationMinimumSeverity.OFF,
+        telemetry_disabled=True,
+    )

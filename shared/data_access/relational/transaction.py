@@ -1,0 +1,133 @@
+"""One open PostgreSQL transaction: queries in, rows out, errors translated."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from io import BytesIO
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+
+from shared.data_access.errors import NETWORK_ERRORS
+from shared.data_access.guard import Guard
+from shared.data_access.outbox.topics import TOPICS
+from shared.data_access.ports import Row
+from shared.data_access.relational.postgres_errors import DRIVER_ERRORS, POSTGRES
+from shared.errors import StoreError, StoreUnavailable
+
+_EMIT = """
+INSERT INTO outbox (org_id, projection, topic, key, payload)
+SELECT $1, projection, $2, event.key, event.payload
+FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY AS event(key, payload, position),
+     unnest($5::text[]) AS projection
+ORDER BY position
+"""
+
+
+class PostgresTransaction:
+    """`seconds` is the longest that one statement may take, `readonly` what it was begun as."""
+
+    def __init__(
+        self,
+        connection: asyncpg.pool.PoolConnectionProxy,
+        guard: Guard,
+        *,
+        seconds: float,
+        readonly: bool,
+    ) -> None:
+        self._connection = connection
+        self._guard = guard
+        self._seconds = seconds
+        self._readonly = readonly
+
+    async def fetch(self, query: str, *args: Any) -> list[Row]:
+        async with self._call():
+            return cast("list[Row]", await self._connection.fetch(query, *args))
+
+    async def fetchrow(self, query: str, *args: Any) -> Row | None:
+        async with self._call():
+            return cast("Row | None", await self._connection.fetchrow(query, *args))
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        async with self._call():
+            return await self._connection.fetchval(query, *args)
+
+    async def execute(self, query: str, *args: Any) -> int:
+        async with self._call():
+            return _rows_touched(await self._connection.execute(query, *args))
+
+    async def executemany(self, query: str, args: Sequence[Sequence[Any]]) -> None:
+        async with self._call():
+            await self._connection.executemany(query, args)
+
+    async def copy_csv(self, table: str, columns: Sequence[str], data: bytes) -> int:
+        async with self._call():
+            status = await self._connection.copy_to_table(
+                table, source=BytesIO(data), columns=columns, format="csv"
+            )
+        return _rows_touched(status)
+
+    async def stream(self, query: str, *args: Any, batch: int = 1000) -> AsyncIterator[list[Row]]:
+        async with self._call():
+            cursor = await self._connection.cursor(query, *args)
+        while True:
+            async with self._call():
+                rows = await cursor.fetch(batch)
+            if rows:
+                yield cast("list[Row]", rows)
+            if len(rows) < batch:
+                return
+
+    async def emit(self, org_id: UUID, topic: str, key: str, payload: Mapping[str, Any]) -> None:
+        await self.emit_many(org_id, topic, [(key, payload)])
+
+    async def emit_many(
+        self, org_id: UUID, topic: str, events: Sequence[tuple[str, Mapping[str, Any]]]
+    ) -> None:
+        if topic not in TOPICS:
+            raise ValueError(f"unknown topic {topic!r}: add it to TOPICS in topics.py")
+        if not events:
+            return
+        keys = [key for key, _ in events]
+        payloads = [payload for _, payload in events]
+        async with self._call():
+            await self._connection.execute(
+                _EMIT, org_id, topic, keys, payloads, list(TOPICS[topic])
+            )
+
+    async def commit(self) -> None:
+        """End the transaction; for the adapter, not for its users."""
+        async with self._call():
+            status = await self._connection.execute("COMMIT")
+        if status == "ROLLBACK":
+            # A statement failed, its error was caught and the block went on: nothing was kept.
+            raise StoreError("The transaction was rolled back because a statement in it failed.")
+
+    @asynccontextmanager
+    async def _call(self) -> AsyncIterator[None]:
+        async with self._guard.call(self._seconds):
+            try:
+                yield
+            except (*DRIVER_ERRORS, *NETWORK_ERRORS) as error:
+                # The driver names a lost connection in several ways, one of them its catch-all.
+                lost = is_lost(self._connection)
+                # Where rows may be written, it's the server that is a standby or set read-only.
+                ours = self._readonly and isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+                kind = StoreUnavailable if lost else StoreError if ours else None
+                raise POSTGRES.error(error, kind) from error
+
+
+def is_lost(connection: asyncpg.pool.PoolConnectionProxy) -> bool:
+    """Whether the connection is gone; the pool takes its stand-in away when it notices first."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
+
+
+def _rows_touched(status: str) -> int:
+    """'INSERT 0 5' → 5; commands without a count → 0."""
+    count = status.rpartition(" ")[2]
+    return int(count) if count.isdigit() else 0

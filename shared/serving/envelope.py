@@ -1,0 +1,59 @@
+"""What a service answers, as the HTTP contract has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import structlog
+from pydantic import BaseModel
+from sanic.response import HTTPResponse
+
+from shared.errors import LoomaError, render
+from shared.serving.entity_tag import matches, weak_tag
+
+log = structlog.get_logger()
+
+
+def json_response(
+    body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HTTPResponse:
+    return HTTPResponse(_json(body), status, dict(headers or {}), "application/json")
+
+
+def success(
+    data: Any, request_id: str, status: int = 200, *, if_none_match: str | None = None
+) -> HTTPResponse:
+    """The success envelope of the HTTP contract.
+
+    `if_none_match` is that of a GET, '' without one, and None for other methods: the answer to a GET
+    has an ETag, and is 304 for a client that has these data already.
+    """
+    written, headers = _json(data), {"X-Request-Id": request_id}
+    if if_none_match is not None:
+        headers["ETag"] = tag = weak_tag(written)
+        if matches(if_none_match, tag):
+            return HTTPResponse(None, 304, headers, None)
+    body = b'{"code":0,"data":%b,"request_id":"%b"}' % (written, request_id.encode())
+    return HTTPResponse(body, status, headers, "application/json")
+
+
+def error_response(error: BaseException, request_id: str) -> HTTPResponse:
+    """The failure envelope; a defect is logged with its traceback, an expected failure in a line."""
+    if not isinstance(error, LoomaError):
+        log.error("unexpected error", exc_info=error, request_id=request_id)
+    elif error.status >= 500:
+        log.warning("request failed", error=error.name, reason=error.message, request_id=request_id)
+    status, body, headers = render(error, request_id)
+    return json_response(body, status, {**headers, "X-Request-Id": request_id})
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_UTC_Z)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} can't be written as JSON")
