@@ -38,13 +38,13 @@ from gateway.proxy.admission import Gates
 from gateway.proxy.idempotency import Idempotency
 from gateway.proxy.proxy import Kept, Proxy
 from gateway.proxy.response_cache import ResponseCache
+from gateway.routing.packaged import packaged_route_file
 from gateway.routing.plan import Plans
 from gateway.routing.reload import Reload
 from gateway.routing.route import (
     DEFAULT_BODY_LIMIT,
     MAX_TIMEOUT_S,
     RouteFile,
-    packaged_routes,
     read_route_file,
 )
 from gateway.routing.table import RouteTable
@@ -68,12 +68,12 @@ from shared.data_access.ports import Cache
 from shared.gateway_reload import last_reload
 from shared.secrets import internal_token_secret
 from shared.security import SELF, InternalTokens
+from shared.services import SERVICE_NAMES
 from shared.serving.background import running_beside
 from shared.serving.registry import announce
 from shared.serving.server import handed_over, listen, serving
 from shared.store_urls import store_urls
 
-SERVICES: Final = ("auth", "enrichment", "portrait")
 _SLACK_S: Final = 90.0  # beyond a route's timeout, for what comes before and after it
 log = structlog.get_logger()
 
@@ -114,9 +114,11 @@ class Gateway:
     def read(self) -> tuple[RouteFile, RouteTable]:
         """The route table as it stands in its file now; ConfigError if it is wrong."""
         config = self.config
-        known = {*SERVICES, *config.gateway_upstreams}
-        path = config.gateway_routes or packaged_routes()
-        file = read_route_file(path, known, self.policy)
+        if config.gateway_routes is None:
+            file = packaged_route_file(self.policy)
+        else:
+            known = {*SERVICE_NAMES, *config.gateway_upstreams}
+            file = read_route_file(config.gateway_routes, known, self.policy)
         return file, RouteTable(file.routes)
 
     @asynccontextmanager

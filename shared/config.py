@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.errors import ConfigError
+from shared.services import GATEWAY, PROCESSES, SERVICES
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,15 @@ SETTINGS: tuple[Setting, ...] = (
         "address under which this process can be reached by the gateway; unset = BIND_HOST",
         "portrait-1",
     ),
-    Setting("GATEWAY_PORT", "8206", "port of the gateway", "8206", _port),
-    Setting("AUTH_PORT", "8211", "port of the auth service", "8211", _port),
-    Setting("ENRICHMENT_PORT", "8214", "port of the enrichment service", "8214", _port),
-    Setting("PORTRAIT_PORT", "8215", "port of the portrait service", "8215", _port),
+    Setting(
+        GATEWAY.port_setting, str(GATEWAY.port), "port of the gateway", str(GATEWAY.port), _port
+    ),
+    *(
+        Setting(
+            one.port_setting, str(one.port), f"port of the {one.name} service", str(one.port), _port
+        )
+        for one in SERVICES
+    ),
     Setting(
         "LISTEN_FD",
         None,
@@ -364,10 +370,7 @@ class Config:
     home: Path
     bind_host: str
     advertise_host: str
-    gateway_port: int
-    auth_port: int
-    enrichment_port: int
-    portrait_port: int
+    ports: Mapping[str, int]  # of each process, by its name
     listen_fd: int | None
     database_url: str | None = field(repr=False)
     database_pool_size: int
@@ -409,6 +412,7 @@ class Config:
         routes = values["GATEWAY_ROUTES"]
         special = {
             "home": Path(values.pop("LOOMA_HOME")).expanduser().absolute(),
+            "ports": {one.name: values.pop(one.port_setting) for one in PROCESSES},
             "advertise_host": values.pop("ADVERTISE_HOST") or values["BIND_HOST"],
             "gateway_routes": Path(routes) if routes else None,
         }
@@ -417,12 +421,11 @@ class Config:
 
     def port_of(self, service: str) -> int:
         """The port of a process by its name; KeyError for a name that is none."""
-        return {
-            "gateway": self.gateway_port,
-            "auth": self.auth_port,
-            "enrichment": self.enrichment_port,
-            "portrait": self.portrait_port,
-        }[service]
+        return self.ports[service]
+
+    @property
+    def gateway_port(self) -> int:
+        return self.ports[GATEWAY.name]
 
 
 def parse_settings(environ: Mapping[str, str]) -> dict[str, Any]:

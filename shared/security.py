@@ -14,13 +14,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 import jwt
 import orjson
 
 from shared.errors import Forbidden, Unauthenticated
+from shared.services import PROCESSES, Rank
 
 Role = Literal["admin", "analyst", "agent", "service", "anonymous"]
 Kind = Literal["user", "key", "service", "anonymous"]
@@ -28,11 +29,18 @@ Kind = Literal["user", "key", "service", "anonymous"]
 PUBLIC: Final = "public"  # the scope of routes that need no sign-in
 SELF: Final = "self"  # the scope of routes about the caller: any signed-in principal
 
-_AGENT: Final = frozenset({SELF, "calls:read", "portrait:read"})
-_ANALYST: Final = _AGENT | {
-    "calls:search", "calls:write", "portrait:summary", "portrait:compute",
-}  # fmt: skip
-_ADMIN: Final = _ANALYST | {"users:admin", "keys:admin", "audit:read", "gateway:admin"}
+
+def _scopes_of(role: Rank) -> frozenset[str]:
+    """Those that the processes ask for of this role, or of one that may less."""
+    ranks = get_args(Rank)
+    held = ranks[: ranks.index(role) + 1]
+    asked = (item for process in PROCESSES for item in process.scopes.items())
+    return frozenset({SELF, *(scope for scope, least in asked if least in held)})
+
+
+_AGENT: Final = _scopes_of("agent")
+_ANALYST: Final = _scopes_of("analyst")
+_ADMIN: Final = _scopes_of("admin")
 
 ROLE_SCOPES: Final[dict[Role, frozenset[str]]] = {
     "admin": _ADMIN,

@@ -12,11 +12,12 @@ from ai_services.auth.service import Auth, open_auth
 from ai_services.auth.tokens.signing import TokenTerms
 from shared.config import Config
 from shared.data_access.access import open_data_access
+from shared.services import service_named
 from shared.serving.registry import announce
 from shared.serving.service import BaseAIService
 from shared.store_urls import store_urls
 
-_PORTS: Final = frozenset({"relational", "cache"})
+_SERVICE: Final = service_named("auth")
 
 
 def create_service(config: Config) -> BaseAIService[Auth]:
@@ -24,7 +25,7 @@ def create_service(config: Config) -> BaseAIService[Auth]:
     FirstStart.of(config)
     TokenTerms.of(config)
     return BaseAIService(
-        "auth",
+        _SERVICE.name,
         config,
         endpoints=endpoints,
         open_state=partial(_open, config),
@@ -35,8 +36,8 @@ def create_service(config: Config) -> BaseAIService[Auth]:
 async def _open(config: Config, service: BaseAIService[Auth], stack: AsyncExitStack) -> Auth:
     data = await stack.enter_async_context(
         open_data_access(
-            store_urls(config, _PORTS),
-            ports=_PORTS,
+            store_urls(config, _SERVICE.stores),
+            ports=_SERVICE.stores,
             pool_size=config.database_pool_size,
             registry=service.metrics.registry,
         )

@@ -18,19 +18,18 @@ from shared.config import Config
 from shared.data_access.access import UnifiedDataAccess, open_data_access
 from shared.data_access.outbox.relay import OutboxRelay
 from shared.secrets import data_key
+from shared.services import service_named
 from shared.serving.registry import announce
 from shared.serving.service import BaseAIService
 from shared.store_urls import store_urls
 
 _POLL_S: Final = 1.0
-
-
-_PORTS: Final = frozenset({"relational", "search", "graph", "cache"})
+_SERVICE: Final = service_named("enrichment")
 
 
 def create_service(config: Config) -> BaseAIService[Stores]:
     return BaseAIService(
-        "enrichment",
+        _SERVICE.name,
         config,
         endpoints=endpoints,
         open_state=partial(_open, config),
@@ -41,8 +40,8 @@ def create_service(config: Config) -> BaseAIService[Stores]:
 async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExitStack) -> Stores:
     data = await stack.enter_async_context(
         open_data_access(
-            store_urls(config, _PORTS),
-            ports=_PORTS,
+            store_urls(config, _SERVICE.stores),
+            ports=_SERVICE.stores,
             pool_size=config.database_pool_size,
             registry=service.metrics.registry,
         )

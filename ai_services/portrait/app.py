@@ -12,16 +12,17 @@ from shared.config import Config
 from shared.data_access.access import open_data_access
 from shared.data_access.outbox.relay import OutboxRelay
 from shared.data_access.ports import Relational
+from shared.services import service_named
 from shared.serving.registry import announce
 from shared.serving.service import BaseAIService
 from shared.store_urls import store_urls
 
-_PORTS: Final = frozenset({"relational", "vectors", "cache"})
+_SERVICE: Final = service_named("portrait")
 
 
 def create_service(config: Config) -> BaseAIService[Relational]:
     return BaseAIService(
-        "portrait",
+        _SERVICE.name,
         config,
         endpoints=endpoints,
         open_state=partial(_open, config),
@@ -34,8 +35,8 @@ async def _open(
 ) -> Relational:
     data = await stack.enter_async_context(
         open_data_access(
-            store_urls(config, _PORTS),
-            ports=_PORTS,
+            store_urls(config, _SERVICE.stores),
+            ports=_SERVICE.stores,
             pool_size=config.database_pool_size,
             registry=service.metrics.registry,
         )

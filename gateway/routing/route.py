@@ -84,10 +84,6 @@ class RouteFile:
     limits: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict)  # by role, and `public`
 
 
-def packaged_routes() -> Path:
-    return Path(__file__).parents[1] / "routes.toml"
-
-
 def read_routes(path: Path, services: Collection[str]) -> tuple[Route, ...]:
     """The routes of a file; ConfigError that names file, route, problem and fix."""
     return read_route_file(path, services).routes

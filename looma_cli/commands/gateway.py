@@ -1,4 +1,4 @@
-"""`looma gateway`: what can be done to gateways that run."""
+"""`looma gateway`: the route table, and what can be done to gateways that run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ if TYPE_CHECKING:
     from shared.config import Config
 
 _ANSWERS_S = 5.0  # for a gateway that is busy, or reads its table from a slow disk
-gateway = typer.Typer(help="Gateways that run.", no_args_is_help=True)
+gateway = typer.Typer(help="The route table; gateways that run.", no_args_is_help=True)
 
 
 @gateway.callback()
 def _group() -> None:
-    """Gateways that run."""
+    """The route table; gateways that run."""
+
+
+@gateway.command()
+def routes() -> None:
+    """Print the route table that comes with the program, as a file for GATEWAY_ROUTES."""
+    from gateway.routing.packaged import packaged_text
+
+    typer.echo(packaged_text(), nl=False)
 
 
 @gateway.command()

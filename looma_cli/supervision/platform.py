@@ -21,8 +21,8 @@ from looma_cli.supervision.store_keeper import StoreKeeper
 from looma_cli.supervision.supervisor import Phase, Status, Supervisor
 from shared.config import Config
 from shared.embedded.stores import EmbeddedStores
+from shared.services import GATEWAY, SERVICES
 
-SERVICES = ("auth", "enrichment", "portrait")
 STARTED_WITHIN_S = 120.0
 _STOP_MARGIN_S = 5.0  # beyond the time that work in flight has
 
@@ -49,11 +49,11 @@ def programs(config: Config, settings: dict[str, str]) -> list[list[Program]]:
         address = Address(config.bind_host, config.port_of(name), setting)
         return Program(name, module, address.url, own, address)
 
-    gateway = program("gateway", "gateway", "GATEWAY_PORT")
-    claim(Address(config.bind_host, config.gateway_port, "GATEWAY_PORT")).close()
+    gateway = program(GATEWAY.name, GATEWAY.module, GATEWAY.port_setting)
+    claim(Address(config.bind_host, config.gateway_port, GATEWAY.port_setting)).close()
     if config.gateway_workers > 1:  # each opens the port for itself, and the kernel spreads
         gateway = replace(gateway, address=None)
-    return [[gateway], [program(name, f"ai_services.{name}") for name in SERVICES]]
+    return [[gateway], [program(one.name, one.module) for one in SERVICES]]
 
 
 @asynccontextmanager

@@ -20,10 +20,10 @@ import redis.asyncio as aioredis
 from shared.embedded.layout import Layout, free_port
 from shared.embedded.state import read_state
 from shared.embedded.stores import Endpoints, find
+from shared.services import SERVICES
 from tests.chaos.postgres_pair import PostgresPair
 from tests.e2e.platform import Platform
 
-SERVICES = ("auth", "enrichment", "portrait")
 ORGANISATIONS = ("north", "south")
 _TOKEN_SECONDS = "86400"
 _POLL_S = 0.02
@@ -35,7 +35,7 @@ class Site(Platform):
     def __init__(self, home: Path, cwd: Path, **settings: str) -> None:
         super().__init__(home, cwd)
         # Ports of its own: those of two platforms that start at once must not meet.
-        ports = {f"{name.upper()}_PORT": str(free_port()) for name in SERVICES}
+        ports = {one.port_setting: str(free_port()) for one in SERVICES}
         self.env |= {"ACCESS_TOKEN_SECONDS": _TOKEN_SECONDS, **ports, **settings}
         self.settings = settings
         self.pair: PostgresPair | None = None  # where PostgreSQL is not the embedded one

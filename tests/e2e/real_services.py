@@ -17,7 +17,7 @@ from ai_services.auth.service import operator
 from ai_services.enrichment.app import create_service as create_enrichment
 from ai_services.portrait.app import create_service as create_portrait
 from gateway.app import create_gateway
-from gateway.routing.route import packaged_routes
+from gateway.routing.packaged import packaged_text
 from gateway.timeouts import Timeouts
 from shared.config import Config
 from shared.embedded.stores import Endpoints
@@ -71,7 +71,7 @@ async def real_services(
 ) -> AsyncIterator[RealServices]:
     """With a few calls in, and portraits of them computed. Nobody is limited."""
     routes = home / "routes.toml"
-    routes.write_text(_without_limits(packaged_routes().read_text("utf-8")), "utf-8")
+    routes.write_text(_without_limits(packaged_text()), "utf-8")
     settings = {
         "LOOMA_HOME": str(home),
         "INTERNAL_TOKEN_SECRET": "s" * 64,

@@ -7,6 +7,7 @@ import pytest
 from shared.config import SETTINGS, Config, env_example, parse_settings
 from shared.errors import ConfigError
 from shared.secrets import data_key, internal_token_secret, secret
+from shared.services import PROCESSES, SERVICES
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -49,6 +50,14 @@ def test_secrets_are_not_in_the_repr() -> None:
     assert "hunter2" not in repr(config)
 
 
+def test_each_process_has_a_port_that_a_setting_names() -> None:
+    config = Config.from_env({one.port_setting: str(40_000 + one.port) for one in PROCESSES})
+    assert all(config.port_of(one.name) == 40_000 + one.port for one in PROCESSES)
+    assert all(Config.from_env({}).port_of(one.name) == one.port for one in SERVICES)
+    with pytest.raises(KeyError):
+        config.port_of("nobody")
+
+
 def test_static_upstreams_are_grouped_by_service() -> None:
     config = Config.from_env({"GATEWAY_UPSTREAMS": "a=http://x:1, a=http://y:2/,b=http://z:3"})
     assert config.gateway_upstreams == {"a": ("http://x:1", "http://y:2"), "b": ("http://z:3",)}
@@ -56,7 +65,7 @@ def test_static_upstreams_are_grouped_by_service() -> None:
 
 def test_every_setting_has_a_field_and_a_meaning() -> None:
     fields = set(Config.__dataclass_fields__)
-    renamed = {"LOOMA_HOME": "home"}
+    renamed = {"LOOMA_HOME": "home"} | {one.port_setting: "ports" for one in PROCESSES}
     for setting in SETTINGS:
         assert renamed.get(setting.name, setting.name.lower()) in fields
         assert setting.meaning

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 import unicodedata
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -12,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.http.path import normalise
+from gateway.routing.packaged import packaged_routes
 from shared.errors import MalformedRequest
 from shared.ids import ROUTE_WORDS, one_spelling, why_unaddressable
 from shared.serving.validation import parse_params
 
-ROUTES = Path(__file__).resolve().parents[2] / "gateway" / "routes.toml"
 # What the rules of a record let through: no control, format or private characters.
 IDS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Co", "Cs", "Zl", "Zp"]),
@@ -54,8 +52,7 @@ def test_composed_and_decomposed_are_one(text: str) -> None:
 
 
 def test_every_word_that_stands_beside_an_id_of_calls_is_a_route_word() -> None:
-    services = tomllib.loads(ROUTES.read_text()).values()
-    paths = {tuple(route["path"].split("/")) for one in services for route in one.get("routes", ())}
+    paths = {tuple(route.path.split("/")) for route in packaged_routes()}
     ids = {path[:-1] for path in paths if path[-1] in ("{callid}", "{user_id}")}
     words = {path[-1] for path in paths if path[:-1] in ids and not path[-1].startswith("{")}
     assert words == set(ROUTE_WORDS)

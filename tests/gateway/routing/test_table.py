@@ -7,21 +7,22 @@ from typing import Any
 
 import pytest
 
-from gateway.app import SERVICES
-from gateway.routing.route import Route, packaged_routes, parse_routes, read_routes
+from gateway.routing.packaged import packaged_routes
+from gateway.routing.route import Route, parse_routes, read_routes
 from gateway.routing.table import RouteTable
 from shared.errors import ConfigError, MethodNotAllowed, NotFound
+from shared.services import SERVICE_NAMES
 
 GOOD = {"method": "GET", "path": "/api/v1/things/{id}", "scope": "calls:read"}
 
 
 def parsed(*routes: object, service: str = "portrait") -> tuple[Route, ...]:
-    return parse_routes({service: {"routes": list(routes)}}, SERVICES, source="routes.toml")
+    return parse_routes({service: {"routes": list(routes)}}, SERVICE_NAMES, source="routes.toml")
 
 
 def test_the_packaged_table_is_valid() -> None:
-    routes = read_routes(packaged_routes(), SERVICES)
-    assert {route.service for route in routes} == set(SERVICES)
+    routes = packaged_routes()
+    assert {route.service for route in routes} == set(SERVICE_NAMES)
     by_name = {(route.method, route.path): route for route in routes}
     assert by_name["POST", "/api/v1/calls"].body_limit == 32 << 20
     assert by_name["POST", "/api/v1/admin/compute"].timeout == 600
@@ -82,16 +83,16 @@ def test_two_routes_may_not_match_the_same_requests() -> None:
 )
 def test_a_file_of_another_shape_is_explained(document: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_routes(document, SERVICES, source="routes.toml")
+        parse_routes(document, SERVICE_NAMES, source="routes.toml")
     assert said in caught.value.message
 
 
 def test_an_unreadable_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="GATEWAY_ROUTES: can't read"):
-        read_routes(tmp_path / "none.toml", SERVICES)
+        read_routes(tmp_path / "none.toml", SERVICE_NAMES)
     (tmp_path / "bad.toml").write_text("[portrait\n")
     with pytest.raises(ConfigError, match="is not TOML"):
-        read_routes(tmp_path / "bad.toml", SERVICES)
+        read_routes(tmp_path / "bad.toml", SERVICE_NAMES)
 
 
 TABLE = RouteTable(

@@ -10,8 +10,9 @@ import httpx
 
 import ai_services
 from gateway.api_docs.openapi import merge, references
-from gateway.app import SERVICES
-from gateway.routing.route import Route, packaged_routes, read_routes
+from gateway.routing.packaged import packaged_routes
+from gateway.routing.route import Route
+from shared.services import SERVICE_NAMES
 from shared.serving.openapi import describe
 from shared.serving.service import Endpoint
 from tests.gateway.wire import until
@@ -27,7 +28,7 @@ def offered() -> dict[str, list[Endpoint[Any]]]:
     return found
 
 
-ROUTES = read_routes(packaged_routes(), SERVICES)
+ROUTES = packaged_routes()
 OFFERED = offered()
 
 
@@ -59,7 +60,7 @@ def test_the_merged_description_covers_every_route() -> None:
 
 
 def test_services_named_here_are_those_there_are() -> None:
-    assert set(SERVICES) == set(OFFERED)
+    assert set(SERVICE_NAMES) == set(OFFERED)
     assert all(isinstance(route, Route) for route in ROUTES)
 
 

@@ -6,13 +6,13 @@ from typing import cast
 
 import pytest
 
-from gateway.app import SERVICES
-from gateway.routing.route import Route, packaged_routes, read_routes
+from gateway.routing.packaged import packaged_routes
+from gateway.routing.route import Route
 from shared.security import PUBLIC, ROLE_SCOPES, USER_ROLES, InternalTokens, Role
 from tests.gateway.conftest import SECRET, Platform
 from tests.gateway.wire import exchange
 
-ROUTES = read_routes(packaged_routes(), SERVICES)
+ROUTES = packaged_routes()
 
 
 def concrete(route: Route) -> str:
