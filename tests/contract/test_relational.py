@@ -134,7 +134,7 @@ async def test_another_organisation_sees_and_changes_nothing(db, orgs):
         "UPDATE import_run SET org_id = $1",
         "WITH x AS (SELECT $1::uuid) SELECT * FROM signing_key",
         "WITH x AS (SELECT $1::uuid) SELECT * FROM login_throttle",
-        "WITH x AS (SELECT $1::uuid) SELECT * FROM schema_migration",
+        "WITH x AS (SELECT $1::uuid) SELECT * FROM applied_migration",
     ],
 )
 async def test_a_tenant_cannot_write_or_read_beyond_its_rows(db, orgs, attempt):

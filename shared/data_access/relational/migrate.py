@@ -1,143 +1,215 @@
 """Brings a database's tables up to what this program knows.
 
-Migrations are numbered SQL files. Those in `migrations/` belong to everyone; those in
-`migrations/<part>/` only to who uses that part (the embedded search and vector adapters keep
-their tables in PostgreSQL, and a production PostgreSQL without pgvector must not be asked for
-it). Numbers are unique over all parts. Each file runs once, in its own transaction, under a lock
-that serialises all processes; its checksum is kept, so that a file that was edited after it ran
-is noticed.
+Migrations are numbered SQL files, `migrations/0001_what_it_does.sql`, that lie beside the code whose
+tables they make: those of a service in its folder, the data layer's own in the room of their
+adapter. Each owner counts its own. The data layer comes first, then the services in the order of
+shared/services.py, so that a migration may build on those of the owners before its own. Those of a
+`part` run only where it is used: the embedded search and vector adapters keep their tables in
+PostgreSQL, and a production PostgreSQL without pgvector must not be asked for it.
+
+Each file runs once, in its own transaction, under a lock that serialises all processes; its checksum
+is kept, so that a file that was edited after it ran is noticed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from itertools import pairwise
+from typing import Final
 
 import asyncpg
 import structlog
 
 from shared.errors import ConfigError
+from shared.service_files import service_files
+from shared.services import SERVICES
 
-CORE = "core"
-_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
-_LOCK = 0x4C6F6F6D61  # "Looma": one advisory lock per database
-_TABLE = """
-CREATE TABLE IF NOT EXISTS schema_migration (
-    version     integer PRIMARY KEY,
+CORE: Final = "core"
+Key = tuple[str, int]  # whose it is, and which of theirs
+
+_FOLDER: Final = "migrations"
+_NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_LOCK: Final = 0x4C6F6F6D61  # "Looma": one advisory lock per database
+_LEDGER: Final = """
+CREATE TABLE IF NOT EXISTS applied_migration (
+    owner       text NOT NULL,
+    number      integer NOT NULL,
     name        text NOT NULL,
     checksum    text NOT NULL,
-    applied_at  timestamptz NOT NULL DEFAULT now()
+    applied_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, number)
 )
+"""
+_RAN: Final = """
+INSERT INTO applied_migration (owner, number, name, checksum, applied_at)
+VALUES ($1, $2, $3, $4, coalesce($5, now())) ON CONFLICT DO NOTHING
 """
 
 _log = structlog.get_logger("looma.store")
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose migrations lie in `folder`, which need not exist; they run where `part` is used."""
+
+    name: str
+    folder: Traversable
+    part: str = CORE
+
+
+@dataclass(frozen=True, slots=True)
 class Migration:
-    version: int
+    owner: str
+    number: int
     name: str
     part: str
     sql: str
+
+    @property
+    def key(self) -> Key:
+        return self.owner, self.number
 
     @property
     def checksum(self) -> str:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-def read_migrations(folder: Traversable | None = None) -> list[Migration]:
-    """Every migration in the package (or in `folder`), by version; ConfigError for a number twice."""
-    folder = folder or files("shared.data_access") / "migrations"
-    found: list[Migration] = []
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            found += [_read(file, entry.name) for file in entry.iterdir() if _is_sql(file)]
-        elif _is_sql(entry):
-            found.append(_read(entry, CORE))
-    found.sort(key=lambda migration: migration.version)
-    for first, second in pairwise(found):
-        if first.version == second.version:
-            raise ConfigError(
-                f"Two migrations have the number {first.version}: {first.name} and {second.name}. "
-                "Renumber the newer one."
-            )
-    return found
+def owners() -> list[Owner]:
+    """Everyone who has migrations, those that others build on first."""
+    layer = files("shared.data_access")
+
+    def room(name: str, part: str = CORE) -> Owner:
+        # No service can have a name with a dot in it.
+        return Owner(f"data_access.{name}", layer / name / _FOLDER, part)
+
+    own = [room("relational"), room("outbox"), room("search", "search"), room("vectors", "vectors")]
+    return own + [Owner(service.name, service_files(service) / _FOLDER) for service in SERVICES]
+
+
+def read_migrations(of: Sequence[Owner] | None = None) -> list[Migration]:
+    """Every migration of these owners (None: of all there are), in the order in which they run.
+
+    ConfigError for a number that an owner has given twice.
+    """
+    return [one for owner in (owners() if of is None else of) for one in _read(owner)]
 
 
 def pending(
-    known: Iterable[Migration], applied: Mapping[int, str], parts: Iterable[str]
+    known: Iterable[Migration], applied: Mapping[Key, str], parts: Iterable[str]
 ) -> list[Migration]:
-    """What is still to run for `parts`, given version → checksum of what ran.
+    """What is still to run for `parts`, given the checksum of what ran.
 
     Raises ConfigError for a database that is newer than this program and for a file that changed
     after it ran.
     """
     known = list(known)
     wanted = {CORE, *parts}
-    by_version = {migration.version: migration for migration in known}
-    unknown = sorted(applied.keys() - by_version.keys())
-    if unknown:
-        raise ConfigError(
-            f"DATABASE_URL: this database has migration {unknown[-1]}, which this program doesn't "
-            f"know (its newest is {max(by_version, default=0)}). Upgrade the program."
-        )
-    for version, checksum in applied.items():
-        if by_version[version].checksum != checksum:
-            raise ConfigError(
-                f"Migration {version:04}_{by_version[version].name}.sql was changed after it ran on "
-                "this database. Restore the file and put the change into a new migration."
-            )
-    return [m for m in known if m.part in wanted and m.version not in applied]
+    by_key = {migration.key: migration for migration in known}
+    if unknown := applied.keys() - by_key.keys():
+        owner, number = max(unknown)
+        newest = max((one.number for one in known if one.owner == owner), default=0)
+        raise _from_the_future(f"{number} of {owner}", newest)
+    for key, checksum in applied.items():
+        if by_key[key].checksum != checksum:
+            raise _edited(by_key[key])
+    return [m for m in known if m.part in wanted and m.key not in applied]
 
 
 async def migrate(
-    connection: asyncpg.Connection, parts: Iterable[str] = (), folder: Traversable | None = None
-) -> list[int]:
-    """Run what is pending and return its versions. Driver errors pass through untranslated."""
-    known = read_migrations(folder)
+    connection: asyncpg.Connection, parts: Iterable[str] = (), of: Sequence[Owner] | None = None
+) -> list[Key]:
+    """Run what is pending and say what that was. Driver errors pass through untranslated."""
+    known = read_migrations(of)
     if not pending(known, await _applied(connection), parts):
         return []  # the common case needs no lock
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
-        await connection.execute(_TABLE)
+        async with connection.transaction():
+            await connection.execute(_LEDGER)
+            await _take_over(connection, known)
         ran = pending(known, await _applied(connection), parts)
         for migration in ran:
             await _run(connection, migration)
     finally:
         if not connection.is_closed():
             await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
-    return [migration.version for migration in ran]
+    return [migration.key for migration in ran]
 
 
-async def _applied(connection: asyncpg.Connection) -> dict[int, str]:
-    if not await connection.fetchval("SELECT to_regclass('schema_migration') IS NOT NULL"):
+async def _applied(connection: asyncpg.Connection) -> dict[Key, str]:
+    if not await connection.fetchval("SELECT to_regclass('applied_migration') IS NOT NULL"):
         return {}
-    rows = await connection.fetch("SELECT version, checksum FROM schema_migration")
-    return {row["version"]: row["checksum"] for row in rows}
+    rows = await connection.fetch("SELECT owner, number, checksum FROM applied_migration")
+    return {(row["owner"], row["number"]): row["checksum"] for row in rows}
+
+
+async def _take_over(connection: asyncpg.Connection, known: Sequence[Migration]) -> None:
+    """Note what ran when migrations were numbered over all owners, as `schema_migration` says.
+
+    That table stays: a process of that release may still run beside this one, and looks there.
+    """
+    if not await connection.fetchval("SELECT to_regclass('schema_migration') IS NOT NULL"):
+        return
+    same = {(migration.name, migration.checksum): migration for migration in known}
+    named = {migration.name: migration for migration in known}
+    for row in await connection.fetch(
+        "SELECT version, name, checksum, applied_at FROM schema_migration ORDER BY version DESC"
+    ):
+        migration = same.get((row["name"], row["checksum"]))
+        if migration is None:
+            if row["name"] in named:
+                raise _edited(named[row["name"]])
+            raise _from_the_future(f"{row['version']} ({row['name']})")
+        await _note(connection, migration, row["applied_at"])
 
 
 async def _run(connection: asyncpg.Connection, migration: Migration) -> None:
     async with connection.transaction():
         await connection.execute(migration.sql)
-        await connection.execute(
-            "INSERT INTO schema_migration (version, name, checksum) VALUES ($1, $2, $3)",
-            migration.version,
-            migration.name,
-            migration.checksum,
-        )
-    _log.info("migrated", version=migration.version, name=migration.name)
+        await _note(connection, migration)
+    _log.info("migrated", owner=migration.owner, number=migration.number, migration=migration.name)
 
 
-def _is_sql(file: Traversable) -> bool:
-    return _NAME.fullmatch(file.name) is not None
+async def _note(
+    connection: asyncpg.Connection, migration: Migration, at: datetime | None = None
+) -> None:
+    await connection.execute(_RAN, *migration.key, migration.name, migration.checksum, at)
 
 
-def _read(file: Traversable, part: str) -> Migration:
-    match = _NAME.fullmatch(file.name)
-    assert match is not None  # the caller asked _is_sql
-    return Migration(int(match[1]), match[2], part, file.read_text(encoding="utf-8"))
+def _read(owner: Owner) -> list[Migration]:
+    if not owner.folder.is_dir():
+        return []
+    found = [
+        Migration(owner.name, int(match[1]), match[2], owner.part, file.read_text(encoding="utf-8"))
+        for file in owner.folder.iterdir()
+        if (match := _NAME.fullmatch(file.name))
+    ]
+    found.sort(key=lambda migration: migration.number)
+    for first, second in pairwise(found):
+        if first.number == second.number:
+            raise ConfigError(
+                f"Two migrations of {owner.name} have the number {first.number}: {first.name} and "
+                f"{second.name}. Renumber the newer one."
+            )
+    return found
+
+
+def _from_the_future(which: str, newest: int | None = None) -> ConfigError:
+    known = "" if newest is None else f" (its newest is {newest})"
+    return ConfigError(
+        f"DATABASE_URL: this database has migration {which}, which this program doesn't know{known}. "
+        "Upgrade the program."
+    )
+
+
+def _edited(migration: Migration) -> ConfigError:
+    return ConfigError(
+        f"Migration {migration.number:04}_{migration.name}.sql of {migration.owner} was changed after "
+        "it ran on this database. Restore the file and put the change into a new migration."
+    )

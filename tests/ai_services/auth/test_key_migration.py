@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -10,18 +11,18 @@ import asyncpg
 import pytest
 
 from ai_services.auth.audit import trail
-from shared.data_access.relational.migrate import CORE, migrate, read_migrations
+from shared.data_access.relational.migrate import migrate, owners, read_migrations
 from shared.data_access.relational.postgres import Postgres
 
 
 async def test_keys_from_before_get_their_makers_as_owners(database_url: str, tmp_path) -> None:
-    for migration in read_migrations():
-        if migration.part == CORE and migration.version < 8:
-            (tmp_path / f"{migration.version:04}_{migration.name}.sql").write_text(migration.sql)
+    before = [replace(o, folder=tmp_path) if o.name == "auth" else o for o in owners()]
+    [identity, *_] = [one for one in read_migrations() if one.owner == "auth"]
+    (tmp_path / "0001_identity.sql").write_text(identity.sql)
     connection = await asyncpg.connect(database_url)
     db = Postgres(database_url)
     try:
-        await migrate(connection, folder=tmp_path)
+        await migrate(connection, of=before)
         org, quiet = [
             await connection.fetchval(
                 "INSERT INTO organisation (slug, name) VALUES ($1, 'A') RETURNING org_id", slug

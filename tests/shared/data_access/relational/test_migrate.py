@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from shared.data_access.relational.migrate import migrate, read_migrations
+from shared.data_access.relational.migrate import Owner, migrate, owners, read_migrations
 from shared.data_access.search.query import microseconds
 from shared.data_access.search.terms import terms
 from shared.data_access.search.vector import Place
@@ -28,58 +30,186 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "0001_one.sql").write_text("CREATE TABLE one (a int)")
     (tmp_path / "0003_three.sql").write_text("CREATE TABLE three (a int)")
     (tmp_path / "extra").mkdir()
-    (tmp_path / "extra" / "0002_two.sql").write_text("CREATE TABLE two (a int)")
+    (tmp_path / "extra" / "0001_two.sql").write_text("CREATE TABLE two (a int)")
     (tmp_path / "notes.txt").write_text("not a migration")
     return tmp_path
 
 
-def test_the_package_s_migrations_are_numbered_without_gap():
-    versions = [migration.version for migration in read_migrations()]
-    assert versions == list(range(1, len(versions) + 1))
+def of(folder: Path) -> list[Owner]:
+    """Three owners, the second for who uses the part `extra`, the third without migrations."""
+    return [
+        Owner("first", folder),
+        Owner("second", folder / "extra", "extra"),
+        Owner("third", folder / "none"),
+    ]
+
+
+def test_each_owner_numbers_its_migrations_without_gap():
+    numbers: dict[str, list[int]] = {}
+    for migration in read_migrations():
+        numbers.setdefault(migration.owner, []).append(migration.number)
+    assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
+    assert set(numbers) <= {owner.name for owner in owners()}
 
 
 async def test_each_file_runs_once(connection, folder):
-    assert await migrate(connection, folder=folder) == [1, 3]
-    assert await migrate(connection, folder=folder) == []
-    assert await migrate(connection, ["extra"], folder=folder) == [2]
+    assert await migrate(connection, of=of(folder)) == [("first", 1), ("first", 3)]
+    assert await migrate(connection, of=of(folder)) == []
+    assert await migrate(connection, ["extra"], of=of(folder)) == [("second", 1)]
     (folder / "0004_four.sql").write_text("CREATE TABLE four (a int)")
-    assert await migrate(connection, folder=folder) == [4]
-    rows = await connection.fetch("SELECT version, name FROM schema_migration ORDER BY version")
-    assert [tuple(row) for row in rows] == [(1, "one"), (2, "two"), (3, "three"), (4, "four")]
+    (folder / "none").mkdir()
+    (folder / "none" / "0001_one.sql").write_text("ALTER TABLE four ADD b int")
+    assert await migrate(connection, of=of(folder)) == [("first", 4), ("third", 1)]
+    rows = await connection.fetch(
+        "SELECT owner, number, name FROM applied_migration ORDER BY owner, number"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("first", 1, "one"), ("first", 3, "three"), ("first", 4, "four"), ("second", 1, "two"),
+        ("third", 1, "one"),
+    ]  # fmt: skip
+
+
+async def test_processes_that_start_together_run_each_file_once(database_url, folder):
+    several = [await asyncpg.connect(database_url) for _ in range(4)]
+    try:
+        ran = await asyncio.gather(*(migrate(one, ["extra"], of=of(folder)) for one in several))
+    finally:
+        for one in several:
+            await one.close()
+    assert sorted(key for keys in ran for key in keys) == [
+        ("first", 1), ("first", 3), ("second", 1),
+    ]  # fmt: skip
 
 
 async def test_a_file_that_fails_leaves_nothing_and_those_before_stay(connection, folder):
     (folder / "0003_three.sql").write_text("CREATE TABLE three (a int); SELECT 1/0")
     with pytest.raises(asyncpg.DivisionByZeroError):
-        await migrate(connection, folder=folder)
+        await migrate(connection, of=of(folder))
     assert await connection.fetchval("SELECT to_regclass('one')") == "one"
     assert await connection.fetchval("SELECT to_regclass('three')") is None
     (folder / "0003_three.sql").write_text("CREATE TABLE three (a int)")
-    assert await migrate(connection, folder=folder) == [3]
+    assert await migrate(connection, of=of(folder)) == [("first", 3)]
 
 
 async def test_a_file_changed_after_it_ran_is_refused(connection, folder):
-    await migrate(connection, folder=folder)
+    await migrate(connection, of=of(folder))
     (folder / "0001_one.sql").write_text("CREATE TABLE one (b int)")
-    with pytest.raises(ConfigError, match=r"0001_one\.sql was changed"):
-        await migrate(connection, folder=folder)
+    with pytest.raises(ConfigError, match=r"0001_one\.sql of first was changed"):
+        await migrate(connection, of=of(folder))
 
 
 async def test_a_database_from_the_future_is_refused(connection, folder):
-    await migrate(connection, folder=folder)
+    await migrate(connection, of=of(folder))
     (folder / "0003_three.sql").unlink()
-    with pytest.raises(ConfigError, match=r"migration 3.*Upgrade the program"):
-        await migrate(connection, folder=folder)
+    with pytest.raises(
+        ConfigError, match=r"migration 3 of first.*newest is 1.*Upgrade the program"
+    ):
+        await migrate(connection, of=of(folder))
+    with pytest.raises(ConfigError, match=r"migration 3 of first.*newest is 0"):
+        await migrate(connection, of=of(folder)[1:])
 
 
 def test_a_number_used_twice_is_refused(folder):
-    (folder / "0002_other.sql").write_text("")
-    with pytest.raises(ConfigError, match="number 2"):
-        read_migrations(folder)
+    (folder / "0003_other.sql").write_text("")
+    with pytest.raises(ConfigError, match=r"of first have the number 3: .*other"):
+        read_migrations(of(folder))
+
+
+# What the ledger held when migrations were numbered over all owners, and whose each is.
+BEFORE = (
+    (1, "foundation", "79a50aa9d7c9660e18b383f33fabc406097cd05b3964821ec4f892fb4309bad2",
+     "data_access.relational", 1),
+    (2, "identity", "c839051c662d07f5e6d15c8465322fcf968900861c3a39912eacad3133c7c5f9", "auth", 1),
+    (3, "calls", "3c35ecfdc03a8a6071a93e178494cea61fbb62e314e38b8cf62dd684b7ee1150",
+     "enrichment", 1),
+    (4, "portrait", "5d9edad431fd46699a18ddcf5801ec83bf135f76e75f928a00529af6a0fa7255",
+     "portrait", 1),
+    (5, "outbox", "83e1c0546f7fd9b872ae495c7a00359d5eb9b201233c1656b0ec71e5e27ef800",
+     "data_access.outbox", 1),
+    (6, "search", "a91bd9541ca8f7b94b7fa54e5088c1f7537624c4518d3875ee61920390275ae2",
+     "data_access.search", 1),
+    (7, "vectors", "31b350bf6ecbdf0d8e95ce63e3d4fabd508929b3e84d68dcedb7b9be8b0f0db0",
+     "data_access.vectors", 1),
+    (8, "key_owners", "bdad87fbef124f5eff42e334df0d27c9a23cbccd00cb2d135da36f66f9a24f51",
+     "auth", 2),
+    (9, "search_newest_first", "60f08fc51c1551679807c85be1c83bf5e80ea0e5ac763a8efaecc8ff23b1b27a",
+     "data_access.search", 2),
+)  # fmt: skip
+OF_ALL = {row for row in BEFORE if row[0] not in (6, 7, 9)}
+WITH_SEARCH = {row for row in BEFORE if row[0] != 7}
+
+
+async def migrated_before(connection, rows) -> None:
+    """A database as the release before left it: tables, and a ledger by version."""
+    texts = {migration.key: migration.sql for migration in read_migrations()}
+    await connection.execute(
+        """CREATE TABLE schema_migration (
+               version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
+               applied_at timestamptz NOT NULL DEFAULT now())"""
+    )
+    for version, name, checksum, owner, number in sorted(rows):
+        await connection.execute(texts[owner, number])
+        await connection.execute(
+            "INSERT INTO schema_migration VALUES ($1, $2, $3, timestamptz '2026-01-01' + $4)",
+            version, name, checksum, timedelta(hours=version),
+        )  # fmt: skip
+
+
+async def ledger(connection):
+    rows = await connection.fetch("SELECT * FROM applied_migration")
+    return {(row["owner"], row["number"]): row for row in rows}
+
+
+@pytest.mark.parametrize("rows", [OF_ALL, WITH_SEARCH, set(BEFORE)], ids=["core", "search", "all"])
+async def test_a_database_of_before_goes_on_where_it_was(connection, rows):
+    await migrated_before(connection, rows)
+    assert await migrate(connection, ["search"]) == [
+        (owner, number) for _, _, _, owner, number in sorted(WITH_SEARCH - rows)
+    ]
+    found = await ledger(connection)
+    assert set(found) == {(owner, number) for *_, owner, number in rows | WITH_SEARCH}
+    for version, name, checksum, owner, number in rows:
+        row = found[owner, number]
+        assert (row["name"], row["checksum"]) == (name, checksum)
+        assert row["applied_at"] == datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=version)
+    assert await migrate(connection, ["search"]) == []
+
+
+async def test_what_the_release_before_does_meanwhile_is_seen(connection):
+    """In a rolling upgrade a process of before may be the first that uses a part."""
+    await migrated_before(connection, OF_ALL)
+    assert await migrate(connection) == []
+    texts = {migration.key: migration.sql for migration in read_migrations()}
+    for version, name, checksum, owner, number in sorted(WITH_SEARCH - OF_ALL):
+        await connection.execute(texts[owner, number])
+        await connection.execute(
+            "INSERT INTO schema_migration VALUES ($1, $2, $3)", version, name, checksum
+        )
+    assert await migrate(connection, ["search"]) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ((4, "portrait", "0" * 64), r"0001_portrait\.sql of portrait was changed after it ran"),
+        (
+            (10, "jobs", "0" * 64),
+            r"migration 10 \(jobs\), which this program doesn't know.*Upgrade",
+        ),
+    ],
+)
+async def test_a_database_of_before_that_does_not_fit_is_refused_as_it_was(connection, row, said):
+    await migrated_before(connection, OF_ALL)
+    await connection.execute("DELETE FROM schema_migration WHERE version = $1", row[0])
+    await connection.execute("INSERT INTO schema_migration VALUES ($1, $2, $3)", *row)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=said):
+            await migrate(connection)
+    assert await connection.fetchval("SELECT to_regclass('applied_migration')") is None
 
 
 async def test_what_was_indexed_before_time_marks_equals_what_is_indexed_now(connection):
-    """Rows written by the release before 0009, migrated, are those of `looma rebuild search`."""
+    """Rows written before that migration, brought up to date, are those of `looma rebuild search`."""
     texts = {
         "c1": "我要投诉你们。WiFi密码 4S店 café ☎ 13800138000",
         "c2": "please refund\tme: it's \\ broken",
@@ -90,8 +220,9 @@ async def test_what_was_indexed_before_time_marks_equals_what_is_indexed_now(con
     org = uuid4()
     fields = {"user_id": "u'1"}
     known = read_migrations()
+    (script,) = [one for one in known if one.key == ("data_access.search", 2)]
     for migration in known:
-        if migration.version < 9 and migration.part in {"core", "search"}:
+        if migration is not script and migration.part in {"core", "search"}:
             await connection.execute(migration.sql)
     await connection.execute("SET ROLE looma_system")
     for item, text in texts.items():
@@ -104,8 +235,7 @@ async def test_what_was_indexed_before_time_marks_equals_what_is_indexed_now(con
             org, item, text, microseconds(times.get(item)), " ".join([*before, *places]),
         )  # fmt: skip
     await connection.execute("RESET ROLE")
-    (script,) = [migration.sql for migration in known if migration.version == 9]
-    await connection.execute(script)
+    await connection.execute(script.sql)
     await connection.execute("SET ROLE looma_system")
     for item, text in texts.items():
         now = Place(org, "calls").vector(text, fields, microseconds(times.get(item)))
