@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge
 
 from ai_services.enrichment import store
 from ai_services.enrichment.analysis.pending import PooledAnalyzer, analyse_pending, pooled_analyzer
-from ai_services.enrichment.projections import CallGraph, CallSearch
+from ai_services.enrichment.projections import PROJECTIONS
 from ai_services.enrichment.routes import endpoints
 from ai_services.enrichment.service import Stores
 from shared.config import Config
@@ -49,7 +49,7 @@ async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExit
     analyzer = await stack.enter_async_context(pooled_analyzer(config.analysis_workers))
     relay = OutboxRelay(
         data.relational,
-        [CallSearch(data.relational, data.search), CallGraph(data.relational, data.graph)],
+        [make(data) for make in PROJECTIONS.values()],
         registry=service.metrics.registry,
     )
     service.check("postgres", data.relational.ping)

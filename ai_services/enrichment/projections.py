@@ -6,12 +6,13 @@ twice, or late, does no harm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from ai_services.enrichment import store
-from shared.data_access.outbox.relay import OutboxEvent
+from shared.data_access.access import UnifiedDataAccess
+from shared.data_access.outbox.relay import OutboxEvent, Projection
 from shared.data_access.ports import Document, Edge, Graph, Node, Relational, Row, Search
 
 COLLECTION: Final = "calls"
@@ -135,6 +136,12 @@ def _edge(row: Row) -> Edge:
         "last_at": row["last_at"].isoformat(),
     }
     return Edge("CALLED", ("Account", row["user_id"]), ("Customer", row["customer_id"]), facts)
+
+
+PROJECTIONS: Final[Mapping[str, Callable[[UnifiedDataAccess], Projection]]] = {
+    CallSearch.name: lambda data: CallSearch(data.relational, data.search),
+    CallGraph.name: lambda data: CallGraph(data.relational, data.graph),
+}
 
 
 def _callids(events: Sequence[OutboxEvent]) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
-from ai_services.portrait.projections import PortraitVectors
+from ai_services.portrait.projections import PROJECTIONS
 from ai_services.portrait.routes import endpoints
 from shared.config import Config
 from shared.data_access.access import open_data_access
@@ -43,7 +43,7 @@ async def _open(
     )
     relay = OutboxRelay(
         data.relational,
-        [PortraitVectors(data.relational, data.vectors)],
+        [make(data) for make in PROJECTIONS.values()],
         registry=service.metrics.registry,
     )
     service.check("postgres", data.relational.ping)

@@ -7,7 +7,7 @@ event applied twice, or late, does no harm.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -15,7 +15,8 @@ from ai_services.portrait import store
 from ai_services.portrait.figures import Figures
 from ai_services.portrait.period import PeriodType
 from ai_services.portrait.vector import MODEL_VERSION, vector
-from shared.data_access.outbox.relay import OutboxEvent
+from shared.data_access.access import UnifiedDataAccess
+from shared.data_access.outbox.relay import OutboxEvent, Projection
 from shared.data_access.ports import Relational, VectorItem, Vectors
 
 COLLECTION: Final = "portrait"
@@ -92,3 +93,8 @@ def _item(period_key: str, user_id: str, figures: Figures) -> VectorItem:
         vector(figures),
         {"user_id": user_id, "period_type": PROJECTED, "period_key": period_key},
     )
+
+
+PROJECTIONS: Final[Mapping[str, Callable[[UnifiedDataAccess], Projection]]] = {
+    PortraitVectors.name: lambda data: PortraitVectors(data.relational, data.vectors)
+}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from looma_cli import exit_codes
 from looma_cli.options import AsJson, Org
+from shared.services import SERVICES
 
 if TYPE_CHECKING:
     from shared.config import Config
@@ -17,11 +18,18 @@ if TYPE_CHECKING:
 dead_letters = typer.Typer(
     invoke_without_command=True, help="Events that no projection would take: list, replay."
 )
-_PORTS = {"search": "search", "graph": "graph", "vectors": "vectors"}
+_OWNERS = {one.name: service for service in SERVICES for one in service.projections}
+_STORES = {one.name: one.store for service in SERVICES for one in service.projections}
+
+
+def _known(name: str) -> str:
+    if name not in _OWNERS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(_OWNERS)}")
+    return name
 
 
 def rebuild(
-    projection: Annotated[Literal["graph", "vectors", "search"], typer.Argument()],
+    projection: Annotated[str, typer.Argument(parser=_known, metavar="|".join(_OWNERS))],
     org: Org = None,
 ) -> None:
     """Drop a projection of one organisation and fill it again from PostgreSQL."""
@@ -37,7 +45,7 @@ async def _rebuild(config: Config, projection: str, org: str | None) -> int:
     from looma_cli.stores.organisation import resolve
     from looma_cli.terminal.console import bar
 
-    async with opened(config, {"relational", _PORTS[projection]}) as data:
+    async with opened(config, {"relational", _STORES[projection]}) as data:
         organisation = await resolve(data.relational, org, config.organisation)
         with bar(f"Rebuilding {projection}", None, "entries") as progress:
             return await relay(data, projection).rebuild(
@@ -47,17 +55,12 @@ async def _rebuild(config: Config, projection: str, org: str | None) -> int:
 
 def relay(data: UnifiedDataAccess, projection: str) -> OutboxRelay:
     """A relay for the one projection, over the ports that it needs."""
-    from ai_services.enrichment.projections import CallGraph, CallSearch
-    from ai_services.portrait.projections import PortraitVectors
+    from importlib import import_module
+
     from shared.data_access.outbox.relay import OutboxRelay
 
-    match projection:
-        case "search":
-            return OutboxRelay(data.relational, [CallSearch(data.relational, data.search)])
-        case "graph":
-            return OutboxRelay(data.relational, [CallGraph(data.relational, data.graph)])
-        case _:
-            return OutboxRelay(data.relational, [PortraitVectors(data.relational, data.vectors)])
+    service = import_module(f"{_OWNERS[projection].module}.projections")
+    return OutboxRelay(data.relational, [service.PROJECTIONS[projection](data)])
 
 
 @dead_letters.callback()

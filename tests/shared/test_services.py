@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
 
 from gateway.routing.packaged import packaged_routes
-from shared.data_access.access import PORTS
+from shared.data_access.access import PORTS, StoreUrls, open_data_access
 from shared.security import PUBLIC, SELF
 from shared.services import GATEWAY, PROCESSES, SERVICES, Service, service_named
 
@@ -41,6 +42,20 @@ def test_every_topic_that_is_heard_is_told_by_somebody() -> None:
     told = {topic for service in SERVICES for topic in service.topics}
     heard = {t for service in SERVICES for one in service.projections for t in one.topics}
     assert heard <= told
+
+
+@each_service
+async def test_a_service_makes_its_projections_of_the_store_that_each_names(
+    service: Service,
+) -> None:
+    urls = StoreUrls("postgresql://127.0.0.1:1/none", "bolt://a:b@127.0.0.1:1", None, None, "")
+    makers = {}
+    if find_spec(f"{service.module}.projections") is not None:
+        makers = import_module(f"{service.module}.projections").PROJECTIONS
+    assert set(makers) == {one.name for one in service.projections}
+    for one in service.projections:
+        async with open_data_access(urls, ports={"relational", one.store}) as data:
+            assert makers[one.name](data).name == one.name
 
 
 @each_service

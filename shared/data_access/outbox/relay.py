@@ -43,7 +43,7 @@ class Projection(Protocol):
 
     @property
     def name(self) -> str:
-        """As in TOPICS."""
+        """As in the entry of its service in shared/services.py."""
         ...
 
     async def apply(self, org_id: UUID, events: Sequence[OutboxEvent]) -> None:

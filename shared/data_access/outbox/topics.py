@@ -1,13 +1,24 @@
-"""What is announced over the outbox, and which projections listen."""
+"""Which projections hear of what is announced over the outbox, as the services' entries say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-TOPICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "calls": ("search", "graph"),
-        "portraits": ("vectors",),
-    }
-)
+from shared.services import SERVICES, Service
+
+
+def listeners(services: Iterable[Service]) -> Mapping[str, tuple[str, ...]]:
+    """Topic that a service tells → the projections that listen to it; none, if nobody does."""
+    services = tuple(services)
+    projections = [one for service in services for one in service.projections]
+    return MappingProxyType(
+        {
+            topic: tuple(one.name for one in projections if topic in one.topics)
+            for service in services
+            for topic in service.topics
+        }
+    )
+
+
+TOPICS = listeners(SERVICES)

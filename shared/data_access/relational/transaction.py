@@ -87,7 +87,9 @@ class PostgresTransaction:
         self, org_id: UUID, topic: str, events: Sequence[tuple[str, Mapping[str, Any]]]
     ) -> None:
         if topic not in TOPICS:
-            raise ValueError(f"unknown topic {topic!r}: add it to TOPICS in topics.py")
+            raise ValueError(
+                f"unknown topic {topic!r}: add it to its service in shared/services.py"
+            )
         if not events:
             return
         keys = [key for key, _ in events]
