@@ -1,6 +1,5 @@
 """Endpoints of the auth service: parse, call, respond."""
 
-import re
 from typing import Any, Final
 from uuid import UUID
 
@@ -8,13 +7,13 @@ from sanic.response import HTTPResponse
 
 from ai_services.auth import schemas
 from ai_services.auth.service import Auth
-from shared.errors import Detail, InvalidInput, NotFound
+from shared.errors import NotFound
 from shared.security import PUBLIC, SELF
 from shared.serving.envelope import json_response, success
 from shared.serving.service import Call, Endpoint
+from shared.wire import CLIENT_ADDRESS_HEADER, IDEMPOTENCY_KEY_HEADER, idempotency_key
 
 _BODY_LIMIT: Final = 16 << 10
-_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
 
 
 async def login(call: Call[Auth]) -> HTTPResponse:
@@ -143,7 +142,7 @@ async def list_revocations(call: Call[Auth]) -> schemas.RevocationPage:
 
 def _address(call: Call[Auth]) -> str:
     """The client's address as the gateway saw it; empty without a gateway in front."""
-    return str(call.request.headers.get("x-client-address", ""))
+    return str(call.request.headers.get(CLIENT_ADDRESS_HEADER, ""))
 
 
 def _id(call: Call[Auth], name: str) -> UUID:
@@ -154,13 +153,7 @@ def _id(call: Call[Auth], name: str) -> UUID:
 
 
 def _idempotency_key(call: Call[Auth]) -> str | None:
-    key = call.request.headers.get("idempotency-key")
-    if key is not None and _IDEMPOTENCY_KEY.fullmatch(key) is None:
-        problem = Detail(
-            "Idempotency-Key", "is empty, too long or not ASCII", "send 1 to 255 characters, a UUID"
-        )
-        raise InvalidInput(f"Idempotency-Key: {problem.problem}", details=[problem])
-    return key
+    return idempotency_key(call.request.headers.getall(IDEMPOTENCY_KEY_HEADER, ()))
 
 
 def _secret(call: Call[Auth], data: Any, *, status: int = 200) -> HTTPResponse:

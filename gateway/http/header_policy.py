@@ -12,6 +12,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gateway.http.headers import Fields
+from shared.wire import (
+    CLIENT_ADDRESS_HEADER,
+    DEADLINE_HEADER,
+    INTERNAL_TOKEN_HEADER,
+    REQUEST_ID_HEADER,
+)
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -20,20 +26,25 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )  # fmt: skip
 _NOT_FORWARDED: Final = _HOP_BY_HOP | {
-    "authorization", "x-api-key", "cookie", "forwarded", "x-client-address", "x-real-ip",
-    "x-request-id", "traceparent", "tracestate", "host", "content-length", "expect",
-    "x-deadline-ms",
+    "authorization", "x-api-key", "cookie", "forwarded", CLIENT_ADDRESS_HEADER, "x-real-ip",
+    REQUEST_ID_HEADER, "traceparent", "tracestate", "host", "content-length", "expect",
+    DEADLINE_HEADER,
 }  # fmt: skip
 _NOT_FORWARDED_PREFIXES: Final = ("x-internal-", "x-user-", "x-forwarded-")
 _NOT_RETURNED: Final = frozenset(
     name.encode()
     for name in {
-        *_HOP_BY_HOP, "content-length", "set-cookie", "server", "alt-svc", "x-request-id",
+        *_HOP_BY_HOP, "content-length", "set-cookie", "server", "alt-svc", REQUEST_ID_HEADER,
         "x-content-type-options", "x-frame-options", "referrer-policy",
     }
 )  # fmt: skip
 # What is left of a limit is the gateway's to say: two answers to that would contradict each other.
 _NOT_RETURNED_PREFIXES: Final = (b"x-internal-", b"ratelimit", b"x-ratelimit", b"x-rate-limit")
+# What the gateway itself says of a request, up to each value: put together once.
+_TOKEN: Final = f"{INTERNAL_TOKEN_HEADER}: "
+_ID: Final = f"\r\n{REQUEST_ID_HEADER}: "
+_ID_LINE: Final = f"{REQUEST_ID_HEADER}: ".encode()
+_ADDRESS: Final = f"{CLIENT_ADDRESS_HEADER}: "
 _HARMLESS_CONNECTION: Final = frozenset({"", "keep-alive", "close"})
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
@@ -105,8 +116,8 @@ def own_lines(token: str, request_id: str, trace: str, address: str, scheme: str
     # A host that is none, as one with obs-text, is not passed on.
     shown = f"x-forwarded-host: {host}\r\n" if host and _HOST.fullmatch(host) else ""
     return (
-        f"x-internal-token: {token}\r\nx-request-id: {request_id}\r\n{trace}"
-        f"x-client-address: {address}\r\nx-forwarded-for: {address}\r\n"
+        f"{_TOKEN}{token}{_ID}{request_id}\r\n{trace}"
+        f"{_ADDRESS}{address}\r\nx-forwarded-for: {address}\r\n"
         f"x-forwarded-proto: {scheme}\r\n{shown}"
     )
 
@@ -137,7 +148,7 @@ def returned(
             has |= _CACHE_CONTROL
         elif name == b"etag":
             has |= _TAG
-    return lines, b"%bx-request-id: %b\r\n" % (_BESIDE[has], request_id)
+    return lines, b"%b%b%b\r\n" % (_BESIDE[has], _ID_LINE, request_id)
 
 
 def own_answer_lines(
@@ -149,7 +160,7 @@ def own_answer_lines(
     return [
         (b"content-type", content_type.encode()),
         *{**defaults, **given}.items(),
-        (b"x-request-id", request_id.encode()),
+        (REQUEST_ID_HEADER.encode(), request_id.encode()),
     ]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from typing import Final
-from uuid import UUID
 
 from gateway.http.answer import Answer
 from gateway.http.headers import Fields
+from shared.wire import REQUEST_ID_HEADER, canonical_request_id
 
 _VERSION_4: Final = 0x4 << 76
 _VARIANT: Final = 0x2 << 62
@@ -86,16 +86,10 @@ class GatewayRequest:
     def id(self) -> str:
         """The client's X-Request-Id if it is a UUID, else a new one; always the same."""
         if not self._id:
-            given = self.headers.get("x-request-id")
-            self._id = _canonical(given) if given else _new_id()
+            given = self.headers.get(REQUEST_ID_HEADER)
+            named = canonical_request_id(given) if given else None
+            self._id = _new_id() if named is None else named
         return self._id
-
-
-def _canonical(given: str) -> str:
-    try:
-        return str(UUID(given))
-    except ValueError:
-        return _new_id()
 
 
 def _new_id() -> str:

@@ -8,6 +8,8 @@ from typing import Final
 
 import orjson
 
+from shared.wire import REQUEST_ID_HEADER
+
 KEPT_BODY_LIMIT: Final = 256 * 1024
 Lines = tuple[tuple[bytes, bytes], ...]  # header names in lower case
 
@@ -15,7 +17,7 @@ Lines = tuple[tuple[bytes, bytes], ...]  # header names in lower case
 _NOT_KEPT: Final = frozenset(
     {
         b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"trailer",
-        b"upgrade", b"content-length", b"set-cookie", b"x-request-id",
+        b"upgrade", b"content-length", b"set-cookie", REQUEST_ID_HEADER.encode(),
         b"idempotent-replayed",
     }
 )  # fmt: skip

@@ -18,6 +18,7 @@ import structlog
 from gateway.http.stored_answer import KeptAnswer
 from gateway.own_api.batch_items import SubRequest, read_items
 from shared.errors import LoomaError, UpstreamTimeout, render
+from shared.wire import REQUEST_ID_HEADER
 
 CONCURRENCY: Final = 10
 DEADLINE_S: Final = 30.0
@@ -27,7 +28,7 @@ _LARGE: Final = 64 << 10  # bytes of a batch that are read off the event loop
 _RETURNED: Final = frozenset(
     {
         b"content-type", b"location", b"etag", b"cache-control", b"age", b"vary", b"allow",
-        b"retry-after", b"www-authenticate", b"idempotent-replayed", b"x-request-id",
+        b"retry-after", b"www-authenticate", b"idempotent-replayed", REQUEST_ID_HEADER.encode(),
         b"ratelimit", b"ratelimit-policy", b"ratelimit-limit", b"ratelimit-remaining",
         b"ratelimit-reset",
     }

@@ -13,11 +13,12 @@ from gateway.http.request import Client, GatewayRequest
 from gateway.http.stored_answer import KeptAnswer
 from gateway.own_api.batch import ITEM_LIMIT
 from gateway.own_api.batch_items import SubRequest
+from shared.wire import DEADLINE_HEADER, REQUEST_ID_HEADER
 
 # Of the outer request: who calls and from where. What a batch item may set itself is its own.
 _INHERITED: Final = (
     "host", "authorization", "x-api-key", "x-forwarded-for", "x-forwarded-proto", "traceparent",
-    "tracestate", "x-deadline-ms", "user-agent",
+    "tracestate", DEADLINE_HEADER, "user-agent",
 )  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def inner_request(outer: GatewayRequest, sub: SubRequest) -> tuple[GatewayReques
     """`sub` as if the client of `outer` had sent it alone, and where its answer is collected."""
     assert outer.client is not None
     client = InnerClient(sub.body or b"", outer.client)
-    own = {**dict(sub.headers), "x-request-id": sub.request_id}
+    own = {**dict(sub.headers), REQUEST_ID_HEADER: sub.request_id}
     if sub.body is not None:
         own["content-length"] = str(len(sub.body))
     # All lines of a header: the first X-Forwarded-For alone may be the client's own word.

@@ -14,6 +14,7 @@ from gateway.own_api.page import Page
 from shared.security import Principal
 from shared.serving.entity_tag import weak_tag
 from shared.serving.openapi import operation, schemas
+from shared.wire import success_envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class OwnRoute:
 def enveloped(data: Any, request_id: str, method: str) -> Page:
     """The success envelope; with a validator if it answers a GET."""
     written = orjson.dumps(data)
-    body = b'{"code":0,"data":%b,"request_id":"%b"}' % (written, request_id.encode())
+    body = success_envelope(written, request_id)
     return Page(body, headers=_validated(written) if method == "GET" else ())
 
 

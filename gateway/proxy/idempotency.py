@@ -21,8 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from uuid import UUID, uuid4
@@ -35,8 +34,6 @@ from gateway.http.stored_answer import KEPT_BODY_LIMIT, KeptAnswer
 from shared.data_access.ports import Cache
 from shared.errors import (
     Conflict,
-    Detail,
-    InvalidInput,
     LoomaError,
     StoreError,
     StoreUnavailable,
@@ -49,7 +46,6 @@ REPLAYED: Final = (b"idempotent-replayed", b"true")
 LIFE_S: Final = 86_400.0
 BUDGET_S: Final = 0.5
 _SLACK_S: Final = 5.0  # a claim outlives the work that it is for
-_KEY: Final = re.compile(r"[!-~]{1,255}")
 _PASSING: Final = frozenset({408, 425, 429})
 
 Outcome = Literal["first", "replayed", "running", "different", "unkept", "unprotected"]
@@ -87,25 +83,6 @@ class AnswerLost(UpstreamError):
 def settled(status: int) -> bool:
     """Whether an answer with this status says what became of the operation, for good."""
     return status < 500 and status not in _PASSING
-
-
-def idempotency_key(values: Sequence[str], *, required: bool = False) -> str | None:
-    """The key among the values of Idempotency-Key; None without one.
-
-    InvalidInput if it is none, or if there is none and one is `required`.
-    """
-    if not values:
-        if required:
-            raise _invalid("is missing", "send a new one with each new request, a UUID")
-        return None
-    if len(values) > 1:
-        raise _invalid("was sent more than once", "send one")
-    if not _KEY.fullmatch(values[0]):
-        raise _invalid(
-            "is empty, too long or holds more than visible ASCII",
-            "send 1 to 255 characters, a UUID",
-        )
-    return values[0]
 
 
 def fingerprint(method: str, target: str, content_type: str, body: bytes) -> str:
@@ -292,9 +269,3 @@ def _kept(operation: Operation, answer: KeptAnswer) -> bytes:
 
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
-
-
-def _invalid(problem: str, fix: str) -> InvalidInput:
-    return InvalidInput(
-        f"Idempotency-Key {problem}; {fix}.", details=[Detail("Idempotency-Key", problem, fix)]
-    )

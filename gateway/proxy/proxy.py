@@ -21,11 +21,10 @@ from gateway.proxy.idempotency import (
     Idempotency,
     Operation,
     fingerprint,
-    idempotency_key,
 )
 from gateway.proxy.idempotency import Answered as Once
 from gateway.proxy.response_cache import Question, ResponseCache
-from gateway.resilience.deadline import DEADLINE_HEADER, parse_deadline
+from gateway.resilience.deadline import parse_deadline
 from gateway.resilience.outcome import Outcome
 from gateway.resilience.retries import Repeat
 from gateway.resilience.shedding import Slot
@@ -40,6 +39,7 @@ from gateway.upstream.instance import Exchange
 from gateway.upstream.service_calls import WholeBody
 from shared.errors import UpstreamError
 from shared.security import InternalTokens
+from shared.wire import DEADLINE_HEADER, IDEMPOTENCY_KEY_HEADER, idempotency_key
 
 _REPLAYED_LINE: Final = b"%b: %b\r\n" % REPLAYED
 _SPARE_S: Final = 1.0  # what is done about an answer that is late takes time, too
@@ -325,7 +325,8 @@ def _idempotency_key(call: Admitted) -> str | None:
     route, headers = call.plan.route, call.request.headers
     if not route.idempotent or call.principal.kind == "anonymous":
         return None
-    values = headers.getall("idempotency-key") if "idempotency-key" in headers else ()
+    there = IDEMPOTENCY_KEY_HEADER in headers
+    values = headers.getall(IDEMPOTENCY_KEY_HEADER) if there else ()
     return idempotency_key(values, required=route.idempotent == REQUIRED)
 
 

@@ -1,33 +1,21 @@
 """How long a request may take: in all, for one try, and what its caller still waits for.
 
-`X-Deadline-Ms` carries the milliseconds that are left, as a decimal number, so that no two clocks
-have to agree. It can only shorten what the route allows, and goes on to the service with what is
-left when a try begins.
+`X-Deadline-Ms` (shared/wire.py) can only shorten what the route allows, and goes on to the service
+with what is left when a try begins.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Final
 
-from shared.errors import Detail, MalformedRequest
-
-DEADLINE_HEADER: Final = "x-deadline-ms"
-_NUMBER: Final = re.compile("[0-9]{1,9}")
+from shared.wire import deadline_ms
 
 
 def parse_deadline(value: str | None) -> float | None:
     """Seconds that are left by the header's value; None without one. MalformedRequest otherwise."""
     if value is None:
         return None
-    if not _NUMBER.fullmatch(value):
-        shown = value if len(value) <= 20 else value[:20] + "…"
-        problem, fix = f"{shown!r} is not a number of milliseconds", "Send digits, such as 2500."
-        raise MalformedRequest(
-            f"X-Deadline-Ms: {problem}. {fix}", details=(Detail("X-Deadline-Ms", problem, fix),)
-        )
-    return int(value) / 1000.0
+    return deadline_ms(value) / 1000.0
 
 
 def format_deadline(left: float) -> str:

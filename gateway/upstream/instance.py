@@ -12,13 +12,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from gateway.resilience.breaker import Breaker
-from gateway.resilience.deadline import DEADLINE_HEADER, format_deadline
+from gateway.resilience.deadline import format_deadline
 from gateway.resilience.slow_start import SlowStart
 from gateway.resilience.witnesses import EVERYBODY, Witness
 from gateway.time_limit import within
 from gateway.upstream.connection import BodySource, Connection
 from gateway.upstream.peak_ewma import PeakEwma
 from shared.errors import UpstreamError, UpstreamUnavailable
+from shared.wire import DEADLINE_HEADER
 
 # Below the 75 s after which a service closes an idle connection: who closes first wins no race.
 _IDLE_S: Final = 55.0

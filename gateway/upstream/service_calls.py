@@ -11,6 +11,7 @@ from gateway.upstream.discovery import Discovery
 from gateway.upstream.instance import Exchange, Upstream
 from shared.errors import UpstreamError
 from shared.security import NO_ORG, InternalTokens, Principal
+from shared.wire import INTERNAL_TOKEN_HEADER
 
 GATEWAY: Final = Principal(NO_ORG, "service:gateway", "service", "service")
 _TIMEOUT_S: Final = 3.0
@@ -64,7 +65,7 @@ class ServiceCalls:
 
     def _exchange(self, service: str, method: str, target: str, body: Any) -> Exchange:
         token = self._tokens.mint(GATEWAY, service)
-        headers = f"x-internal-token: {token}\r\naccept: application/json\r\n"
+        headers = f"{INTERNAL_TOKEN_HEADER}: {token}\r\naccept: application/json\r\n"
         if body is None:
             return Exchange(method, target, headers, timeout=_TIMEOUT_S)
         headers += "content-type: application/json\r\n"

@@ -25,6 +25,7 @@ from gateway.websocket.handshake import Handshake, read_handshake, same_host
 from gateway.websocket.tunnel import Tunnel
 from shared.errors import Forbidden, Unauthenticated, UpgradeRequired, UpstreamError
 from shared.security import PUBLIC
+from shared.wire import REQUEST_ID_HEADER
 
 _CREDENTIALS: Final = ("authorization", "x-api-key")
 log = structlog.get_logger()
@@ -113,7 +114,7 @@ class WebSocketRelay:
 
 def _checked(call: Admitted, answered: Answered, handshake: Handshake) -> bytes:
     """The client's 101 for the service's; UpstreamError if that one is wrong."""
-    more = b"%bx-request-id: %b\r\n" % (call.more, call.request.id.encode())
+    more = b"%b%b: %b\r\n" % (call.more, REQUEST_ID_HEADER.encode(), call.request.id.encode())
     try:
         return handshake.answer(answered.connection.headers, more)
     except UpstreamError:

@@ -12,6 +12,7 @@ from sanic.response import HTTPResponse
 
 from shared.errors import LoomaError, render
 from shared.serving.entity_tag import matches, weak_tag
+from shared.wire import REQUEST_ID_HEADER, success_envelope
 
 log = structlog.get_logger()
 
@@ -30,12 +31,12 @@ def success(
     `if_none_match` is that of a GET, '' without one, and None for other methods: the answer to a GET
     has an ETag, and is 304 for a client that has these data already.
     """
-    written, headers = _json(data), {"X-Request-Id": request_id}
+    written, headers = _json(data), {REQUEST_ID_HEADER: request_id}
     if if_none_match is not None:
         headers["ETag"] = tag = weak_tag(written)
         if matches(if_none_match, tag):
             return HTTPResponse(None, 304, headers, None)
-    body = b'{"code":0,"data":%b,"request_id":"%b"}' % (written, request_id.encode())
+    body = success_envelope(written, request_id)
     return HTTPResponse(body, status, headers, "application/json")
 
 
@@ -46,7 +47,7 @@ def error_response(error: BaseException, request_id: str) -> HTTPResponse:
     elif error.status >= 500:
         log.warning("request failed", error=error.name, reason=error.message, request_id=request_id)
     status, body, headers = render(error, request_id)
-    return json_response(body, status, {**headers, "X-Request-Id": request_id})
+    return json_response(body, status, {**headers, REQUEST_ID_HEADER: request_id})
 
 
 def _json(value: Any) -> bytes:

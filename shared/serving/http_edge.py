@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from sanic import exceptions as sanic_errors
 from sanic.handlers import ErrorHandler
@@ -24,6 +24,7 @@ from shared.errors import (
     UriTooLong,
 )
 from shared.serving.envelope import error_response
+from shared.wire import REQUEST_ID_HEADER, canonical_request_id
 
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
@@ -95,11 +96,9 @@ def request_id_of(request: Request) -> str:
     known = getattr(request.ctx, "request_id", None)
     if known is not None:
         return str(known)
-    given = request.headers.get("x-request-id")
-    try:
-        # Most requests bring none: an exception for each of them would cost more than the id.
-        request_id = str(uuid4() if given is None else UUID(given))
-    except ValueError:
-        request_id = str(uuid4())
+    given = request.headers.get(REQUEST_ID_HEADER)
+    # Most requests bring none: an exception for each of them would cost more than the id.
+    named = None if given is None else canonical_request_id(given)
+    request_id = str(uuid4()) if named is None else named
     request.ctx.request_id = request_id
     return request_id

@@ -23,7 +23,7 @@ from shared import errors
 from shared.data_access.ports import Cache
 from shared.security import InternalTokens, Principal
 from shared.serving.registry import Instance, instances
-from shared.serving.service import INTERNAL_TOKEN_HEADER
+from shared.wire import INTERNAL_TOKEN_HEADER, REQUEST_ID_HEADER
 
 _REGISTRY_S: Final = 2.0
 _CONNECT_S: Final = 2.0
@@ -69,7 +69,7 @@ class Peers:
         """
         headers = {INTERNAL_TOKEN_HEADER: self._tokens.mint(principal, service)}
         if request_id is not None:
-            headers["X-Request-Id"] = request_id
+            headers[REQUEST_ID_HEADER] = request_id
         content = None
         if body is not None:
             content = body.model_dump_json(by_alias=True).encode()

@@ -6,7 +6,6 @@ scopes, validation, the error envelope, logs, traces and the graceful stop.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,9 +25,7 @@ from sanic.response import HTTPResponse
 
 from shared.config import Config
 from shared.errors import (
-    Detail,
     LoomaError,
-    MalformedRequest,
     PayloadTooLarge,
     StoreUnavailable,
     UpstreamTimeout,
@@ -43,13 +40,11 @@ from shared.serving.openapi import describe
 from shared.serving.server import handed_over, listen, serving
 from shared.serving.validation import parse_body, parse_params, parse_query
 from shared.telemetry import Metrics
+from shared.wire import DEADLINE_HEADER, INTERNAL_TOKEN_HEADER, deadline_ms
 
 S = TypeVar("S")
 log = structlog.get_logger()
 
-INTERNAL_TOKEN_HEADER = "x-internal-token"  # noqa: S105 - a header's name
-DEADLINE_HEADER = "x-deadline-ms"  # milliseconds that the caller still waits
-_DEADLINE = re.compile("[0-9]{1,9}")
 _LARGE_BODY = 64 << 10  # bytes; reading more of them takes longer than others should wait
 _READY_TIMEOUT_S = 2.0
 # More than any deadline: Sanic's own limit for handlers would cut work that has longer to go.
@@ -323,15 +318,11 @@ async def in_time(
     """
     if deadline is None:
         return await handler(call)
-    if not _DEADLINE.fullmatch(deadline):
-        problem, fix = "is not a number of milliseconds", "send 1 to 9 digits"
-        raise MalformedRequest(
-            f"X-Deadline-Ms {problem}; {fix}.", details=[Detail("X-Deadline-Ms", problem, fix)]
-        )
-    if int(deadline) == 0:
+    left = deadline_ms(deadline)
+    if left == 0:
         raise UpstreamTimeout("The deadline of this request has passed; nothing was done.")
     try:
-        async with asyncio.timeout(int(deadline) / 1000) as scope:
+        async with asyncio.timeout(left / 1000) as scope:
             return await handler(call)
     except TimeoutError:
         if not scope.expired():
