@@ -14,16 +14,12 @@ from ai_services.enrichment.validation.record import (
     MAX_TURNS,
 )
 from ai_services.enrichment.validation.reject import Reject
+from shared.calls import CallStatus, HangupBy, Level, Risk, Sentiment
 from shared.cursor import Cursor, Page
 from shared.data_access.ports import Row
 from shared.ids import MAX_ID_CHARS, Id
 from shared.phones import mask_phones
 
-CallStatus = Literal[
-    "connected", "busy", "no_answer", "power_off", "invalid_number", "rejected", "failed"
-]
-Level = Literal["A", "B", "C", "D", "E", "F"]
-Risk = Literal["low", "medium", "high"]
 MAX_RECORDS = 1000
 
 
@@ -53,7 +49,7 @@ class CallIn(BaseModel):
     rounds: int | None = Field(None, ge=0, le=MAX_ROUNDS, description="turns by the customer")
     level_name: Level | None = None
     call_status: CallStatus
-    hangup_by: Literal[1, 2] | None = Field(None, description="1 robot, 2 customer")
+    hangup_by: HangupBy | None = Field(None, description="1 robot, 2 customer")
     turns: list[TurnOut] | None = Field(None, max_length=MAX_TURNS)
 
 
@@ -132,7 +128,7 @@ class CallOut(BaseModel):
     call_status: CallStatus
     hangup_by: int | None
     has_transcript: bool
-    sentiment: Literal["positive", "neutral", "negative"] | None
+    sentiment: Sentiment | None
     sentiment_score: float | None
     complaint_risk: Risk | None
     churn_risk: Risk | None

@@ -12,9 +12,6 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
-FAIL_REASONS: Final = ("busy", "no_answer", "power_off", "invalid_number", "rejected", "failed")
-LEVELS: Final = ("A", "B", "C", "D", "E", "F")
-
 
 @dataclass(frozen=True, slots=True)
 class Figures:

@@ -18,8 +18,17 @@ from functools import cache
 from typing import Final
 from uuid import UUID
 
-from ai_services.portrait.figures import COLUMNS, COUNTS, FAIL_REASONS, LEVELS
+from ai_services.portrait.figures import COLUMNS, COUNTS
 from ai_services.portrait.period import Period, PeriodType
+from shared.calls import (
+    CONNECTED,
+    FAIL_REASONS,
+    HANGUP_CUSTOMER,
+    HANGUP_ROBOT,
+    INTENTION_LEVELS,
+    RISKS,
+    SENTIMENTS,
+)
 from shared.data_access.ports import Transaction
 
 # 0001-01-01 is a Monday. Integer steps from it: several times faster than date_trunc per row.
@@ -29,19 +38,19 @@ _START_OF: Final[dict[PeriodType, str]] = {
     "quarter": "date_trunc('quarter', call_date::timestamp)::date",
 }
 
-_CONNECTED: Final = "call_status = 'connected'"
+_CONNECTED: Final = f"call_status = '{CONNECTED}'"
 _SCORE_UNIT: Final = 2**40
 
 # The facts of connected calls that are counted.
 _CONDITIONS: Final[dict[str, str]] = {
-    **{f"level_{level.lower()}_count": f"level_name = '{level}'" for level in LEVELS},
-    "robot_hangup_count": "hangup_by = 1",
-    "user_hangup_count": "hangup_by = 2",
-    **{f"{mood}_count": f"sentiment = '{mood}'" for mood in ("positive", "neutral", "negative")},
+    **{f"level_{level.lower()}_count": f"level_name = '{level}'" for level in INTENTION_LEVELS},
+    "robot_hangup_count": f"hangup_by = {HANGUP_ROBOT}",
+    "user_hangup_count": f"hangup_by = {HANGUP_CUSTOMER}",
+    **{f"{mood}_count": f"sentiment = '{mood}'" for mood in SENTIMENTS},
     **{
         f"{level}_{risk}_risk": f"{risk}_risk = '{level}'"
         for risk in ("complaint", "churn")
-        for level in ("high", "medium", "low")
+        for level in RISKS
     },
     "scored_calls": "sentiment_score IS NOT NULL",
 }
@@ -149,7 +158,7 @@ LEFT JOIN (SELECT period_key, count(*) AS rows FROM changed GROUP BY 1) c USING 
 LEFT JOIN (SELECT period_key, array_agg(user_id) AS ids FROM removed GROUP BY 1) r
     USING (period_key)
 ORDER BY period_key
-"""  # noqa: S608 - constants of this module only
+"""  # noqa: S608 - constants only
 
 
 # The groups of a year fit into 128 MB; with the default they would go through temporary files.

@@ -14,7 +14,8 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from ai_services.portrait.figures import FAIL_REASONS, LEVELS, Figures, ratio
+from ai_services.portrait.figures import Figures, ratio
+from shared.calls import FAIL_REASONS, INTENTION_LEVELS
 
 MODEL_VERSION: Final = "portrait-rates/1"
 
@@ -27,7 +28,7 @@ COMPONENTS: Final = (
     "connect_rate",
     "avg_duration",
     "avg_rounds",
-    *(f"level_{level.lower()}" for level in LEVELS),
+    *(f"level_{level.lower()}" for level in INTENTION_LEVELS),
     "robot_hangup",
     "user_hangup",
     *FAIL_REASONS,

@@ -24,9 +24,8 @@ from ai_services.enrichment.analysis.lexicon import (
     load_lexicon,
     weigh,
 )
+from shared.calls import Risk, Sentiment
 
-Sentiment = Literal["positive", "neutral", "negative"]
-Risk = Literal["low", "medium", "high"]
 _Dimension = Literal["complaint", "churn"]
 _Label = Literal["positive", "negative", "complaint", "churn"]
 

@@ -1,4 +1,4 @@
-"""The call record: its fields, limits and closed vocabularies.
+"""The call record: its fields and their limits. Its words are in shared/calls.py.
 
 The HTTP API, the file import and the demo generator all take their names and limits from
 here, so that a record means the same wherever it comes in. `docs/import.md` describes the
@@ -13,19 +13,6 @@ from typing import Annotated, Final, Literal
 import msgspec
 import polars as pl
 
-CALL_STATUSES: Final = (
-    "connected",
-    "busy",
-    "no_answer",
-    "power_off",
-    "invalid_number",
-    "rejected",
-    "failed",
-)
-CONNECTED: Final = "connected"
-INTENTION_LEVELS: Final = ("A", "B", "C", "D", "E", "F")
-HANGUP_ROBOT: Final = 1
-HANGUP_CUSTOMER: Final = 2
 ROLES: Final = ("customer", "agent")
 
 PHONE_DIGITS: Final = (3, 20)

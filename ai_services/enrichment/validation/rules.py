@@ -12,20 +12,16 @@ import polars as pl
 
 from ai_services.enrichment.validation.parse_time import explain_time
 from ai_services.enrichment.validation.record import (
-    CALL_STATUSES,
-    CONNECTED,
     FIELDS,
     FIRST_YEAR,
     FUTURE_HOURS,
-    HANGUP_CUSTOMER,
-    HANGUP_ROBOT,
     ID_FIELDS,
     INT_LIMITS,
-    INTENTION_LEVELS,
     MS_FIELDS,
     PHONE_DIGITS,
     REQUIRED,
 )
+from shared.calls import CALL_STATUSES, CONNECTED, HANGUP_CUSTOMER, HANGUP_ROBOT, INTENTION_LEVELS
 from shared.ids import BLANK_LETTERS, MAX_ID_CHARS, UNADDRESSABLE, why_unaddressable
 
 _INVISIBLE: Final = rf"[\p{{Cc}}\p{{Cf}}\p{{Co}}\p{{Zl}}\p{{Zp}}{BLANK_LETTERS}]"

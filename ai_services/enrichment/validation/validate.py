@@ -25,7 +25,6 @@ import polars as pl
 
 from ai_services.enrichment.validation.parse_time import parse_times
 from ai_services.enrichment.validation.record import (
-    CONNECTED,
     FIELDS,
     FRAME_SCHEMA,
     ID_FIELDS,
@@ -34,6 +33,7 @@ from ai_services.enrichment.validation.record import (
 )
 from ai_services.enrichment.validation.reject import Problem
 from ai_services.enrichment.validation.rules import Conventions, Rule, record_rules
+from shared.calls import CONNECTED
 
 HANGUP_WARNING: Final = (
     "hangup_by is kept for connected calls only; it was dropped from calls that were not."

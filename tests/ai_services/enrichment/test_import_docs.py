@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ai_services.enrichment.reading.presets import BUILT_IN, load_preset
-from ai_services.enrichment.validation.record import CALL_STATUSES, FIELDS
+from ai_services.enrichment.validation.record import FIELDS
+from shared.calls import CALL_STATUSES
 from tests.ai_services.enrichment.calls_files import Folder, rows
 
 PAGE = (Path(__file__).parents[3] / "docs" / "import.md").read_text(encoding="utf-8")

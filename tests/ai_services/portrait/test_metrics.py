@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_services.portrait.figures import COUNTS, FAIL_REASONS, Figures
+from ai_services.portrait.figures import COUNTS, Figures
 from ai_services.portrait.metrics import METRICS, metric
 from ai_services.portrait.vector import COMPONENTS, DIMENSION, vector
+from shared.calls import FAIL_REASONS
 from shared.errors import InvalidInput
 
 SEED_EXAMPLE = Figures(

@@ -7,8 +7,8 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from ai_services.enrichment.validation.record import CONNECTED
 from ai_services.enrichment.validation.reject import Problem
+from shared.calls import CONNECTED
 
 _MONTHS: Final = {
     name: number

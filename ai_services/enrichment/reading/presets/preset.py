@@ -36,8 +36,9 @@ import polars as pl
 
 from ai_services.enrichment.reading.turns import TurnShape
 from ai_services.enrichment.validation.parse_time import ISO, UNIX_UNITS
-from ai_services.enrichment.validation.record import CALL_STATUSES, FIELDS, INTENTION_LEVELS, ROLES
+from ai_services.enrichment.validation.record import FIELDS, ROLES
 from ai_services.enrichment.validation.reject import Problem
+from shared.calls import CALL_STATUSES, INTENTION_LEVELS
 from shared.errors import Detail, InvalidInput
 
 # Reads one row of a foreign file, in file order; values by field name, or what is wrong.

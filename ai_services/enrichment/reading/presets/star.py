@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ai_services.enrichment.validation.record import (
-    CONNECTED,
-    HANGUP_CUSTOMER,
-    HANGUP_ROBOT,
-    ROLES,
-)
+from ai_services.enrichment.validation.record import ROLES
 from ai_services.enrichment.validation.reject import Problem
+from shared.calls import CONNECTED, HANGUP_CUSTOMER, HANGUP_ROBOT
 
 _HANGUP: Final = {"agent": HANGUP_ROBOT, "customer": HANGUP_CUSTOMER}
 

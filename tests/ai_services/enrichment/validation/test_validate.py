@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_services.enrichment.reading.read_file import Batch, read_records
-from ai_services.enrichment.validation.record import CALL_STATUSES, FRAME_SCHEMA
+from ai_services.enrichment.validation.record import FRAME_SCHEMA
+from shared.calls import CALL_STATUSES
 from tests.ai_services.enrichment.calls_files import CALL, NOW, TURNS, call, rows
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ai_services.enrichment.validation.record import CALL_STATUSES, INTENTION_LEVELS
 from looma_cli.work.demo.generate import ACCOUNTS, TROUBLED, generate_calls
+from shared.calls import CALL_STATUSES, INTENTION_LEVELS
 from shared.errors import InvalidInput
 from tests.ai_services.enrichment.calls_files import NOW, Folder, whole
 
@@ -35,7 +35,7 @@ def connected(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_the_same_seed_gives_the_same_bytes_in_any_process() -> None:
     code = (
-        "import sys, hashlib\nfrom ai_services.enrichment.generate import generate_calls\n"
+        "import sys, hashlib\nfrom looma_cli.work.demo.generate import generate_calls\n"
         "print(hashlib.sha256(b''.join(generate_calls(3000, 11, bad_rows=0.1))).hexdigest())"
     )
     digests = {
