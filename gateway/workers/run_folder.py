@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from shared.file_lock import FileLock, is_held
 
 _LOCK: Final = "lock"
 
@@ -22,41 +22,19 @@ def run_folder(parent: Path) -> Iterator[Path]:
     lock that ends with it.
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    starting = _opened(parent / _LOCK)
-    try:
-        fcntl.flock(starting, fcntl.LOCK_EX)  # nobody clears away what isn't locked yet
+    with FileLock.at(parent / _LOCK) as starting:
+        starting.take()  # nobody clears away what isn't locked yet
         for left in parent.iterdir():
-            if left.is_dir() and not _is_held(left / _LOCK):
+            if left.is_dir() and not is_held(left / _LOCK):
                 shutil.rmtree(left, ignore_errors=True)
             elif not left.is_dir() and left.name != _LOCK:
                 left.unlink(missing_ok=True)
         fresh = parent / secrets.token_hex(8)
         fresh.mkdir(mode=0o700)
-        held = _opened(fresh / _LOCK)
-        fcntl.flock(held, fcntl.LOCK_EX)
-    finally:
-        os.close(starting)
-    try:
-        yield fresh
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        os.close(held)
-
-
-def _opened(lock: Path) -> int:
-    return os.open(lock, os.O_WRONLY | os.O_CREAT, 0o600)
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        descriptor = os.open(lock, os.O_WRONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)
+        own = FileLock.at(fresh / _LOCK)
+        own.take()
+    with own:
+        try:
+            yield fresh
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)

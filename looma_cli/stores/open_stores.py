@@ -7,8 +7,6 @@ by the last command that used them; `looma up` keeps them when it comes in betwe
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from looma_cli.terminal.console import say
 from shared.config import Config
 from shared.data_access.access import UnifiedDataAccess, open_data_access
 from shared.embedded.stores import EmbeddedStores, find
+from shared.file_lock import FileLock
 from shared.store_urls import store_urls
 
 # Which embedded server each port needs.
@@ -75,29 +74,22 @@ class _Lease:
         self._files = RunFiles(home)
         self._folder = home / "run"
         self._mark = self._folder / "stores-for-command"
-        self._descriptor = -1
 
     async def share(self) -> None:
         self._files.prepare()
-        self._descriptor = os.open(
-            self._folder / "stores.users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        self._users = FileLock.at(self._folder / "stores.users")
         # Waits while the last user stops the stores.
-        await asyncio.to_thread(fcntl.flock, self._descriptor, fcntl.LOCK_SH)
+        await asyncio.to_thread(self._users.share)
 
     def mark(self) -> None:
         self._mark.touch(mode=0o600)
 
     async def release(self, stores: EmbeddedStores) -> None:
-        try:
+        with self._users:
             if not self._mark.exists():
                 return
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not self._users.try_take():
                 return  # another command still uses them
             if not self._files.is_held():
                 await stores.stop()
             self._mark.unlink(missing_ok=True)
-        finally:
-            os.close(self._descriptor)

@@ -6,7 +6,6 @@ the lock stands who took it, as a file of an earlier supervisor may still be the
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import psutil
 
 from shared.errors import ConfigError, Conflict
+from shared.file_lock import FileLock, is_held
 
 # The creation time of a process is known to a clock tick, what we noted to a second or so.
 _SAME_CREATION_S = 5.0
@@ -67,33 +67,30 @@ class RunFiles:
         home without a moment in which nobody does.
         """
         self.prepare()
-        descriptor = self._opened(given)
-        try:
-            if not _lock(descriptor):
-                raise AlreadyUp(self._already_up(descriptor))
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-            yield descriptor
+        with self._opened(given) as lock:
+            if not _taken(lock):
+                raise AlreadyUp(self._already_up(lock.descriptor))
+            os.ftruncate(lock.descriptor, 0)
+            os.pwrite(lock.descriptor, str(os.getpid()).encode(), 0)
+            yield lock.descriptor
             state = self.read()
             if state is not None and state.pid == os.getpid():
                 self._state.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
 
-    def _opened(self, given: int | None) -> int:
+    def _opened(self, given: int | None) -> FileLock:
         if given is not None:
             with suppress(OSError):
                 if os.path.samestat(os.fstat(given), self._lock.stat()):
                     os.set_inheritable(given, False)
-                    return given
-        return os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                    return FileLock(given)
+        return FileLock.at(self._lock)
 
     def prepare(self) -> None:
         """Make the folder, open to its owner only; ConfigError if that can't be."""
         try:
             self._folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            os.close(os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            FileLock.at(self._lock).close()
         except OSError as error:
             raise ConfigError(
                 f"LOOMA_HOME: {self._folder} can't be used: {error.strerror}. "
@@ -102,17 +99,7 @@ class RunFiles:
 
     def is_held(self) -> bool:
         """Whether a supervisor runs."""
-        try:
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return is_held(self._lock)
 
     def write(self, state: RunState) -> None:
         fresh = self._state.with_suffix(".new")
@@ -138,15 +125,12 @@ class RunFiles:
         return f"Another `looma up`{who} is starting on {home}. Wait for it: looma status"
 
 
-def _lock(descriptor: int) -> bool:
+def _taken(lock: FileLock) -> bool:
     """Take the lock; whoever only looks whether it is held holds it for an instant, too."""
     for _ in range(_TRIES):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.02)
-        else:
+        if lock.try_take():
             return True
+        time.sleep(0.02)
     return False
 
 

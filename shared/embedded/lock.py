@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from shared.embedded.errors import EmbeddedStoreError
+from shared.file_lock import FileLock
 
 _POLL_S = 0.05
 _TELL_AFTER_S = 1.0
@@ -25,17 +24,15 @@ async def locked(
     `on_wait` is called once if another process has kept it for a second.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = FileLock.at(path)
     except OSError as error:
         raise EmbeddedStoreError(
             f"{path} cannot be opened ({error.strerror}): run looma as the user that owns "
             f"{path.parent}, or choose another home (LOOMA_HOME)"
         ) from error
-    try:
-        await _acquire(descriptor, path, timeout_s, on_wait)
+    with lock:
+        await _acquire(lock, path, timeout_s, on_wait)
         yield
-    finally:
-        os.close(descriptor)
 
 
 class TogetherLocked:
@@ -67,11 +64,11 @@ class TogetherLocked:
 
 
 async def _acquire(
-    descriptor: int, path: Path, timeout_s: float, on_wait: Callable[[], None] | None
+    lock: FileLock, path: Path, timeout_s: float, on_wait: Callable[[], None] | None
 ) -> None:
     began = time.monotonic()
     told = False
-    while not _try_lock(descriptor):
+    while not lock.try_take():
         waited = time.monotonic() - began
         if waited > timeout_s:
             raise EmbeddedStoreError(
@@ -82,11 +79,3 @@ async def _acquire(
             told = True
             on_wait()
         await asyncio.sleep(_POLL_S)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
