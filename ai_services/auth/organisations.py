@@ -56,6 +56,13 @@ class Organisations:
         return org_id
 
 
+async def listing(relational: Relational) -> list[Organisation]:
+    """All there are, by slug."""
+    async with relational.system() as tx:
+        rows = await store.listing(tx)
+    return [Organisation(**row) for row in rows]
+
+
 async def insert(
     tx: Transaction, slug: str, name: str, timezone: str, *, actor: str, at: datetime
 ) -> Organisation:

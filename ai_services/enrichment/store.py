@@ -168,6 +168,16 @@ async def finish_import(tx: Transaction, org_id: UUID, import_id: UUID) -> None:
     )  # fmt: skip
 
 
+async def import_finished(tx: Transaction, org_id: UUID, source: str) -> bool:
+    """Whether an import of this source ever came to its end."""
+    found: bool = await tx.fetchval(
+        """SELECT EXISTS (SELECT FROM import_run
+           WHERE org_id = $1 AND source = $2 AND finished_at IS NOT NULL)""",
+        org_id, source,
+    )  # fmt: skip
+    return found
+
+
 async def keep_rejects(
     tx: Transaction,
     org_id: UUID,
@@ -345,6 +355,30 @@ async def callids_after(tx: Transaction, org_id: UUID, after: str, limit: int) -
         org_id, after, limit,
     )  # fmt: skip
     return [row["callid"] for row in rows]
+
+
+async def totals(tx: Transaction, org_id: UUID) -> Row:
+    """Calls, transcripts, how many of these are analysed, users, and the first and last day."""
+    row = await tx.fetchrow(
+        """SELECT count(*) AS calls,
+                  count(*) FILTER (WHERE has_transcript) AS transcripts,
+                  count(*) FILTER (WHERE has_transcript AND llm_analyzed_at IS NOT NULL)
+                      AS analysed,
+                  count(DISTINCT user_id) AS users,
+                  min(call_date)::text AS first, max(call_date)::text AS last
+           FROM call_record_enriched WHERE org_id = $1""",
+        org_id,
+    )
+    assert row is not None, "an aggregate without GROUP BY returns a row"
+    return row
+
+
+async def last_change(tx: Transaction, org_id: UUID) -> dt.datetime | None:
+    """When a call was last written; None without calls."""
+    changed: dt.datetime | None = await tx.fetchval(
+        "SELECT max(updated_at) FROM call_record_enriched WHERE org_id = $1", org_id
+    )
+    return changed
 
 
 async def count_calls(tx: Transaction, org_id: UUID) -> int:

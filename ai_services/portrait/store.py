@@ -304,3 +304,36 @@ async def summarised_keys(
         period_type,
     )
     return [(row["period_key"], row["users"]) for row in rows]
+
+
+# What there is, all periods together.
+
+
+async def totals(tx: Transaction, org_id: UUID) -> Row:
+    """Periods that are computed, and portraits."""
+    row = await tx.fetchrow(
+        """SELECT (SELECT count(*) FROM period_registry
+                   WHERE org_id = $1 AND status = 'completed') AS periods,
+                  (SELECT count(*) FROM user_portrait_snapshot WHERE org_id = $1) AS portraits""",
+        org_id,
+    )
+    assert row is not None, "a SELECT without FROM returns a row"
+    return row
+
+
+async def last_computed(tx: Transaction, org_id: UUID) -> datetime | None:
+    """When a period was last computed; None if none ever was."""
+    computed: datetime | None = await tx.fetchval(
+        "SELECT max(computed_at) FROM period_registry WHERE org_id = $1", org_id
+    )
+    return computed
+
+
+async def busiest_user(tx: Transaction, org_id: UUID) -> str | None:
+    """The user with most calls in the newest quarter; None without portraits."""
+    user: str | None = await tx.fetchval(
+        """SELECT user_id FROM user_portrait_snapshot WHERE org_id = $1 AND period_type = 'quarter'
+           ORDER BY period_key DESC, total_calls DESC, user_id LIMIT 1""",
+        org_id,
+    )
+    return user

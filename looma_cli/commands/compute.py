@@ -10,9 +10,9 @@ import typer
 from looma_cli.options import AsJson, Org
 
 if TYPE_CHECKING:
+    from ai_services.auth.organisations import Organisation
     from ai_services.portrait.request import Requested
     from ai_services.portrait.service import Computed
-    from looma_cli.stores.queries import Organisation
     from shared.config import Config
     from shared.data_access.ports import Relational
 

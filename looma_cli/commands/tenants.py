@@ -11,7 +11,7 @@ from looma_cli.options import AsJson, Org, RoleName
 
 if TYPE_CHECKING:
     from ai_services.auth.user import User
-    from looma_cli.stores.queries import Holdings
+    from looma_cli.stores.holdings import Holdings
     from shared.config import Config
 
 orgs = typer.Typer(no_args_is_help=True, help="Organisations: list, create.")

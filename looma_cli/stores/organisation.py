@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ai_services.auth.organisations import Organisation, listing
 from ai_services.auth.service import open_auth
-from looma_cli.stores import queries
-from looma_cli.stores.queries import Organisation
 from shared.config import Config
 from shared.data_access.access import UnifiedDataAccess
 from shared.data_access.ports import Relational
@@ -15,9 +14,7 @@ from shared.errors import InvalidInput, NotFound
 
 async def resolve(relational: Relational, slug: str | None, preferred: str) -> Organisation:
     """The one named; else the only one there is; else `preferred` (the setting ORGANISATION)."""
-    async with relational.system() as tx:
-        known = await queries.organisations(tx)
-    return choose(known, slug, preferred)
+    return choose(await listing(relational), slug, preferred)
 
 
 def choose(known: Sequence[Organisation], slug: str | None, preferred: str) -> Organisation:

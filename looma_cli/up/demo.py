@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from ai_services.auth.organisations import Organisation, listing
 from ai_services.auth.service import Auth, operator
 from ai_services.auth.sign_in.passwords import random_password
+from ai_services.auth.store import users
+from ai_services.enrichment import store as calls_store
 from ai_services.portrait import service
+from ai_services.portrait import store as portrait_store
 from ai_services.portrait.request import requested
 from looma_cli.commands.compute import compute_all
 from looma_cli.commands.portrait import show_portrait
-from looma_cli.stores import queries
-from looma_cli.stores.queries import Organisation
+from looma_cli.stores.holdings import portraits_outdated
 from looma_cli.terminal.console import results, say
 from looma_cli.up.start import DEMO, Opened
 from looma_cli.up.welcome import SignIn
@@ -44,8 +47,7 @@ async def _organisation(
     relational: Relational, auth: Auth, config: Config, sign_in: SignIn
 ) -> tuple[Organisation, SignIn]:
     """The demo organisation; one made beside others gets an admin of its own."""
-    async with relational.system() as tx:
-        known = {one.slug: one for one in await queries.organisations(tx)}
+    known = {one.slug: one for one in await listing(relational)}
     if DEMO in known:
         return known[DEMO], await _way_in(relational, known[DEMO].org_id, sign_in)
     made = await auth.organisations.create(
@@ -55,21 +57,20 @@ async def _organisation(
     await auth.users.create(
         operator(made.org_id), email=_EMAIL, name="Demo", role="admin", password=password
     )
-    organisation = Organisation(made.org_id, made.slug, made.name, made.timezone)
-    return organisation, SignIn(_EMAIL, password)
+    return made, SignIn(_EMAIL, password)
 
 
 async def _way_in(relational: Relational, org_id: UUID, sign_in: SignIn) -> SignIn:
     if sign_in.password is not None:
         return sign_in
     async with relational.tenant(org_id, readonly=True) as tx:
-        email = await queries.first_admin(tx, org_id)
+        email = await users.first_admin(tx, org_id)
     return SignIn(email or sign_in.email)
 
 
 async def _filled(relational: Relational, org_id: UUID) -> bool:
     async with relational.tenant(org_id, readonly=True) as tx:
-        return await queries.import_finished(tx, org_id, DEMO)
+        return await calls_store.import_finished(tx, org_id, DEMO)
 
 
 async def _import(
@@ -87,13 +88,13 @@ async def _import(
 
 async def _outdated(relational: Relational, org_id: UUID) -> bool:
     async with relational.tenant(org_id, readonly=True) as tx:
-        return await queries.portraits_outdated(tx, org_id)
+        return await portraits_outdated(tx, org_id)
 
 
 async def _show_one(relational: Relational, org_id: UUID) -> None:
     """The newest quarter of the account with most calls, as an example."""
     async with relational.tenant(org_id, readonly=True) as tx:
-        busiest = await queries.busiest_user(tx, org_id)
+        busiest = await portrait_store.busiest_user(tx, org_id)
     if busiest is not None:
         show_portrait(await service.portrait(relational, org_id, busiest, "quarter"))
         results().print(

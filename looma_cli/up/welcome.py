@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from looma_cli.stores import queries
-from looma_cli.stores.queries import Holdings
+from ai_services.auth.organisations import listing
+from looma_cli.stores.holdings import Holdings, holdings
 from looma_cli.terminal.console import results
 from looma_cli.terminal.render import table
 from shared.data_access.ports import Relational
@@ -21,12 +21,10 @@ class SignIn:
 
 async def survey(relational: Relational) -> dict[str, Holdings]:
     """What every organisation has, by its short name."""
-    async with relational.system() as tx:
-        known = await queries.organisations(tx)
     found = {}
-    for organisation in known:
+    for organisation in await listing(relational):
         async with relational.tenant(organisation.org_id, readonly=True) as tx:
-            found[organisation.slug] = await queries.holdings(tx, organisation.org_id)
+            found[organisation.slug] = await holdings(tx, organisation.org_id)
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
+from ai_services.enrichment import store
 from ai_services.enrichment.analysis.pending import analyse_pending, pooled_analyzer
-from looma_cli.stores import queries
 from looma_cli.terminal.console import bar
 from shared.config import Config
 from shared.data_access.ports import Relational
@@ -31,4 +31,4 @@ async def analyse(config: Config, relational: Relational, org_id: UUID) -> int:
 
 async def _waiting(relational: Relational, org_id: UUID) -> int:
     async with relational.tenant(org_id, readonly=True) as tx:
-        return await queries.unanalysed(tx, org_id)
+        return await store.count_unanalysed(tx, org_id)

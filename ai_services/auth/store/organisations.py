@@ -27,6 +27,11 @@ async def find(tx: Transaction, org_id: UUID) -> Row | None:
     )
 
 
+async def listing(tx: Transaction) -> list[Row]:
+    """All of them by slug; needs a system transaction."""
+    return await tx.fetch("SELECT org_id, slug, name, timezone FROM organisation ORDER BY slug")
+
+
 async def id_of(tx: Transaction, slug: str) -> UUID | None:
     org_id: UUID | None = await tx.fetchval("SELECT org_id FROM organisation WHERE slug = $1", slug)
     return org_id

@@ -121,6 +121,16 @@ async def delete(tx: Transaction, user: User) -> None:
     )
 
 
+async def first_admin(tx: Transaction, org_id: UUID) -> str | None:
+    """The e-mail address of the admin who is there longest; None if nobody is one."""
+    email: str | None = await tx.fetchval(
+        """SELECT email FROM app_user WHERE org_id = $1 AND role = 'admin' AND NOT disabled
+           ORDER BY created_at LIMIT 1""",
+        org_id,
+    )
+    return email
+
+
 async def other_admin_exists(tx: Transaction, user: User) -> bool:
     """Whether an admin who may sign in remains without `user`."""
     return bool(

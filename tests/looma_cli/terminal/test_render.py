@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from ai_services.auth.organisations import Organisation
 from looma_cli.stores.organisation import choose
-from looma_cli.stores.queries import Organisation
 from looma_cli.terminal.render import bars, fraction_bar, shown, table
 from shared.errors import InvalidInput, NotFound
 
