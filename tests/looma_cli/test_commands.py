@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ import pytest
 from looma_cli import exit_codes
 from looma_cli.supervision.run_state import RunFiles
 from shared.embedded.stores import Endpoints
+from shared.services import SERVICE_NAMES
 from tests.looma_cli.looma import Looma
 
 
@@ -294,6 +296,12 @@ def test_a_projection_is_rebuilt_from_what_there_is(looma: Looma) -> None:
     done = looma.run("rebuild", "search")
     assert done.returncode == 0, done.stderr
     assert f"search holds {transcripts} entries again." in done.stderr
+
+
+def test_the_packaged_route_table_is_printed_as_a_file_to_begin_with(looma: Looma) -> None:
+    printed = tomllib.loads(looma("gateway", "routes"))
+    assert set(printed) == {"limits", *SERVICE_NAMES}
+    assert all(printed[name]["routes"] for name in SERVICE_NAMES)
 
 
 @pytest.mark.slow

@@ -107,3 +107,11 @@ def test_scopes_decide_between_401_and_403() -> None:
 
 def test_every_role_holds_known_scopes_only() -> None:
     assert all(scopes <= ALL_SCOPES for scopes in ROLE_SCOPES.values())
+
+
+def test_a_role_may_what_a_lesser_one_may_and_its_own() -> None:
+    agent = {"self", "calls:read", "portrait:read"}
+    analyst = agent | {"calls:search", "calls:write", "portrait:summary", "portrait:compute"}
+    admin = analyst | {"users:admin", "keys:admin", "audit:read", "gateway:admin"}
+    known = {"agent": agent, "analyst": analyst, "service": analyst, "admin": admin}
+    assert dict(ROLE_SCOPES) == {**known, "anonymous": set()}
