@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from shared.data_access.relational.migrate import Owner, migrate, owners, read_migrations
+from shared.data_access.relational.migrate import Key, Owner, migrate, owners, read_migrations
 from shared.data_access.search.query import microseconds
 from shared.data_access.search.terms import terms
 from shared.data_access.search.vector import Place
@@ -139,6 +139,10 @@ OF_ALL = {row for row in BEFORE if row[0] not in (6, 7, 9)}
 WITH_SEARCH = {row for row in BEFORE if row[0] != 7}
 
 
+def keys(rows) -> set[Key]:
+    return {(owner, number) for *_, owner, number in rows}
+
+
 async def migrated_before(connection, rows) -> None:
     """A database as the release before left it: tables, and a ledger by version."""
     texts = {migration.key: migration.sql for migration in read_migrations()}
@@ -163,11 +167,11 @@ async def ledger(connection):
 @pytest.mark.parametrize("rows", [OF_ALL, WITH_SEARCH, set(BEFORE)], ids=["core", "search", "all"])
 async def test_a_database_of_before_goes_on_where_it_was(connection, rows):
     await migrated_before(connection, rows)
-    assert await migrate(connection, ["search"]) == [
-        (owner, number) for _, _, _, owner, number in sorted(WITH_SEARCH - rows)
-    ]
+    ran = await migrate(connection, ["search"])
+    assert not keys(rows) & set(ran)
+    assert keys(WITH_SEARCH - rows) <= set(ran)
     found = await ledger(connection)
-    assert set(found) == {(owner, number) for *_, owner, number in rows | WITH_SEARCH}
+    assert set(found) == keys(rows) | set(ran)
     for version, name, checksum, owner, number in rows:
         row = found[owner, number]
         assert (row["name"], row["checksum"]) == (name, checksum)
@@ -178,7 +182,7 @@ async def test_a_database_of_before_goes_on_where_it_was(connection, rows):
 async def test_what_the_release_before_does_meanwhile_is_seen(connection):
     """In a rolling upgrade a process of before may be the first that uses a part."""
     await migrated_before(connection, OF_ALL)
-    assert await migrate(connection) == []
+    await migrate(connection)
     texts = {migration.key: migration.sql for migration in read_migrations()}
     for version, name, checksum, owner, number in sorted(WITH_SEARCH - OF_ALL):
         await connection.execute(texts[owner, number])
