@@ -40,13 +40,8 @@ from gateway.proxy.proxy import Kept, Proxy
 from gateway.proxy.response_cache import ResponseCache
 from gateway.routing.plan import Plans
 from gateway.routing.reload import Reload
-from gateway.routing.route import (
-    DEFAULT_BODY_LIMIT,
-    MAX_TIMEOUT_S,
-    RouteFile,
-    packaged_routes,
-    read_route_file,
-)
+from gateway.routing.route import DEFAULT_BODY_LIMIT, MAX_TIMEOUT_S
+from gateway.routing.route_file import RouteFile, packaged_routes, read_route_file
 from gateway.routing.table import RouteTable
 from gateway.telemetry.exposition import families_of, rendered
 from gateway.telemetry.metrics import Meters

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
@@ -24,7 +24,7 @@ from shared.errors import ConfigError
 Scope = Literal["route", "principal", "organisation", "address"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 _NEEDS_SIGN_IN: Final = ("principal", "organisation")
-_EXAMPLE: Final = 'Example: limits = ["principal 100/s burst 200", "address 20/m"].'
+EXAMPLE: Final = 'Example: limits = ["principal 100/s burst 200", "address 20/m"]'
 _FORM: Final = re.compile(
     r"(?:(?P<name>[a-z][a-z0-9_-]{0,31}): *)?(?P<scope>[a-z]+) +(?P<rate>[0-9]{1,9})/"
     r"(?P<periods>[0-9]{1,6})?(?P<period>[smhd])(?: +burst +(?P<burst>[0-9]{1,9}))?(?P<closed> +closed)?"
@@ -71,16 +71,13 @@ class Limit:
 
 
 def parse_limits(
-    items: object, label: str, *, signed_in: bool, of_role: bool = False
+    items: Sequence[str], label: str, *, signed_in: bool, of_role: bool = False
 ) -> tuple[Limit, ...]:
-    """The limits of one route or role, written as a list of texts; ConfigError that starts with
-    `label`.
+    """The limits of one route or role, as they are written; ConfigError that starts with `label`.
 
     `signed_in`: whether callers of the route are known, so that principals can be counted.
     `of_role`: they are counted over all routes, so each needs a name.
     """
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ConfigError(f"{label}: limits must be a list of texts. {_EXAMPLE}")
     limits = tuple(_limit(item, label) for item in items)
     names = [limit.name for limit in limits]
     for limit in limits:
@@ -124,7 +121,7 @@ def _limit(text: str, label: str) -> Limit:
     if match is None:
         raise ConfigError(
             f"{label}: {text!r} is not a limit. Write [NAME:] SCOPE RATE/PERIOD [burst N] [closed]. "
-            f"{_EXAMPLE}"
+            f"{EXAMPLE}."
         )
     if match["scope"] not in SCOPES:
         raise ConfigError(

@@ -13,7 +13,8 @@ from gateway.limits.limit import Limit
 from gateway.limits.rate_limiter import LimitedRoute, RateLimiter
 from gateway.resilience.deadline import TimeLimits
 from gateway.resilience.shedding import Priority, Shedder
-from gateway.routing.route import Route, RouteFile
+from gateway.routing.route import Route
+from gateway.routing.route_file import RouteFile
 from gateway.routing.table import RouteTable
 from gateway.telemetry.metrics import Meters, RouteMeter
 from gateway.upstream.hedging import HedgePolicy

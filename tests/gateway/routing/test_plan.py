@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.limits.rate_limiter import RateLimiter
 from gateway.routing.plan import compile_plan
-from gateway.routing.route import parse_route_file
+from gateway.routing.route_file import parse_route_file
 from gateway.routing.table import RouteTable
 from gateway.telemetry.metrics import Meters
 from gateway.timeouts import Timeouts

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -308,11 +309,12 @@ async def test_an_issuer_without_nbf_is_judged_by_iat() -> None:
     async def fetch() -> Any:
         return {"keys": [provider.signers[0].jwk()]}
 
+    entry = issuer(provider, jwks_url="https://acme.example/certs")
     tokens = AccessTokens(
         SigningKeys(fetch, algorithms=("RS256",)),
         issuer=provider.issuer,
         audience="looma-crm",
-        principal=lambda said: external_principal(issuer(provider), said),
+        principal=partial(external_principal, entry),
         begins="iat",
     )
     await tokens.verify(provider.token(nbf=None))
