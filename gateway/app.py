@@ -160,7 +160,7 @@ class Gateway:
         calls = ServiceCalls(discovery, Balancer(), internal)
         authentication = await open_authentication(stack, config, self.issuers, calls, cache)
         processes = config.gateway_replicas * config.gateway_workers
-        limiter = RateLimiter((), cache, meters.registry, replicas=processes)
+        limiter = RateLimiter(cache, meters.registry, replicas=processes)
         stack.push_async_callback(limiter.close)
         await discovery.refresh()
         asked = await last_reload(cache)

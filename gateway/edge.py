@@ -33,7 +33,6 @@ from gateway.websocket.handshake import Handshake
 from gateway.websocket.relay import WebSocketRelay
 from shared.errors import LoomaError, MalformedRequest, render
 from shared.media_type import require_json
-from shared.security import PUBLIC
 
 _NO_FAILURE: Final[Exception | None] = None
 _NO_REFUSAL: Final[LoomaError | None] = None
@@ -119,10 +118,7 @@ class Edge:
         handshake: Handshake | None = None
         if route.websocket:
             handshake = await self._handshake(request, plan, address)
-        caller = await admission.caller(request.headers, route.scope, limits, address)
-        more = await admission.counted(caller, limits, address)
-        if route.scope != PUBLIC:
-            caller.require(route.scope)
+        caller, more = await admission.admit(request.headers, route.scope, limits, address)
         more += admission.origin_lines(request.headers)
         scheme = admission.scheme(request)
         call = Admitted(request, plan, caller, address, scheme, target, started, more)
@@ -144,9 +140,7 @@ class Edge:
         await self._check_method(request, (route.method,))
         admission, limits = self._admission, self._plans.current.own
         address = admission.address(request)
-        caller = await admission.caller(request.headers, route.scope, limits, address)
-        more = await admission.counted(caller, limits, address)
-        caller.require(route.scope)
+        caller, more = await admission.admit(request.headers, route.scope, limits, address)
         body = b""
         if route.body_limit:
             headers = request.headers

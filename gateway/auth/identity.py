@@ -44,11 +44,12 @@ class Identity:
         self._verified: ExpiringCache[bytes, Caller] = ExpiringCache(_SIZE, clock)
         self.anonymous = Caller(ANONYMOUS)
 
-    def known(self, headers: Fields) -> Caller | None:
-        """The caller, if nobody has to be asked who it is; `caller` asks.
+    async def caller(self, headers: Fields) -> Caller:
+        """`anonymous` without a credential; Unauthenticated with one that is not good.
 
-        Unauthenticated for a credential that can't be one, or has ended.
+        UpstreamError if the auth service would have to be asked and can't be.
         """
+        # A coroutine although it seldom waits: compiled, that costs 20 ns of a request's 30 µs.
         credential = headers.credential
         if credential is None:
             credential = read_credential(headers)
@@ -56,20 +57,11 @@ class Identity:
                 return self.anonymous
             headers.credential = credential
         caller = self._verified.get(credential.digest)
-        if caller is None or not self._revocations.ended(caller.mark):
-            return caller
-        return self._after_notice(credential, caller)
+        if caller is not None and self._revocations.ended(caller.mark):
+            caller = self._after_notice(credential, caller)
+        return await self._verify(credential) if caller is None else caller
 
-    async def caller(self, headers: Fields) -> Caller:
-        """`anonymous` without a credential; Unauthenticated with one that is not good.
-
-        UpstreamError if the auth service would have to be asked and can't be.
-        """
-        caller = self.known(headers)
-        if caller is not None:
-            return caller
-        credential = headers.credential
-        assert credential is not None
+    async def _verify(self, credential: Credential) -> Caller:
         if credential.is_key:
             verified = await self._key(credential.digest)
         elif credential.may_be_token():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from gateway.expiring_cache import Entry
 from gateway.limits.limit import Limit
 
 NEVER: Final = float("-inf")
@@ -36,18 +37,18 @@ class Rule:
         self.room_alone = max(self.room, self.alone * _ROUNDING)
 
 
-class Bucket:
+class Bucket(Entry):
     """One key. `tat` is never later than the shared one (in seconds of the process's clock), so
     what is over the limit by it is over the limit.
     """
 
     def __init__(self, rule: Rule, key: str) -> None:
+        super().__init__()
         self.rule = rule
         self.key = key
         self.tat = NEVER
         self.leased = 0  # units taken from the shared count and not given out yet
         self.asleep_until = NEVER  # before that, asking again would bring too little
-        self.used = True  # since it was last looked for something to forget
         self.forgotten = False  # another one counts for the key now
 
     def follow(self, rule: Rule) -> None:

@@ -57,44 +57,39 @@ class Admission:
                 return told
         return "https" if client.secure else "http"
 
-    async def caller(self, headers: Fields, scope: str, limits: RoleLimits, address: str) -> Caller:
-        """Who calls, of those who can be known: `counted` and `Caller.require` come next.
+    async def admit(
+        self, headers: Fields, scope: str, limits: RoleLimits, address: str
+    ) -> tuple[Caller, bytes]:
+        """Who calls, counted and with the scope; and the header lines of what is left to them.
 
-        Unauthenticated for a credential that is not good, or none where one is needed.
+        Unauthenticated for a credential that is not good, or none where one is needed; RateLimited,
+        or StoreUnavailable for a limit that can't be counted now; Forbidden without the scope.
         """
-        identity, refusal = self._identity, _NO_FAILURE
-        caller = identity.anonymous
-        if scope == PUBLIC:
-            return caller
-        try:
-            caller = identity.known(headers) or await identity.caller(headers)
-            if caller.anonymous:
-                caller.require(scope)
-        except Unauthenticated as error:
-            refusal = error
+        refusal = _NO_FAILURE
+        caller = self._identity.anonymous
+        if scope != PUBLIC:
+            try:
+                caller = await self._identity.caller(headers)
+                if caller.anonymous:
+                    caller.require(scope)
+            except Unauthenticated as error:
+                refusal = error
         if refusal is not None:  # guessing credentials costs as much as any public route
             await self.stranger(limits, address)
             raise refusal
-        return caller
-
-    async def counted(self, caller: Caller, limits: RoleLimits, address: str) -> bytes:
-        """Count a request of `caller`; the header lines that say what is left.
-
-        Raises RateLimited, or StoreUnavailable for a limit that can't be counted now.
-        """
+        more = b""
         limited = limits.public if caller.anonymous else limits.by_role.get(caller.role)
-        if limited is None:
-            return b""
-        buckets = self._limiter.buckets(limited, caller, address)
-        allowance = self._limiter.known(limited, buckets)
-        if allowance is None and buckets:
-            allowance = await self._limiter.ask(limited, buckets)
-        return b"" if allowance is None else allowance.block()
+        if limited is not None:
+            allowance = await self._limiter.count(limited, caller, address)
+            more = allowance.block()
+        if scope != PUBLIC:
+            caller.require(scope)
+        return caller, more
 
     async def stranger(self, limits: RoleLimits, address: str) -> None:
-        """Count a request of nobody in particular; raises as `counted` does."""
+        """Count a request of nobody in particular; raises RateLimited."""
         if limits.public is not None:
-            await self._limiter.admit(limits.public, None, address)
+            await self._limiter.count_stranger(limits.public, address)
 
     def origin_lines(self, headers: Fields) -> bytes:
         """What a page of another origin is told, as header lines."""

@@ -92,13 +92,6 @@ class Plans:
         return compile_plan(file, table, self._meters, self._pools, self._limiter)
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    method: str
-    path: str
-    limits: tuple[Limit, ...]
-
-
 def compile_plan(
     file: RouteFile, table: RouteTable, meters: Meters, pools: Pools, limiter: RateLimiter
 ) -> Plan:
@@ -142,7 +135,7 @@ def _role_limits(
     def limited(role: str) -> LimitedRoute | None:
         # One that both name is counted once.
         limits = tuple(dict.fromkeys(own + file.limits.get(role, ())))
-        return limiter.compiled([_Limits(method, path, limits)])[0] if limits else None
+        return limiter.compile(method, path, limits) if limits else None
 
     public = limited(PUBLIC)
     roles = {role: limited(role) for role in USER_ROLES}

@@ -99,7 +99,7 @@ class WebSocketRelay:
             if scope == PUBLIC:
                 return True
             try:
-                caller = identity.known(credential) or await identity.caller(credential)
+                caller = await identity.caller(credential)
                 caller.require(scope)
             except (Unauthenticated, Forbidden) as error:
                 log.info("websocket ended", reason=error.message, request_id=request_id)
