@@ -191,6 +191,7 @@ class Gateway:
             authentication.keys,
             lambda: self.draining,
         )
+        stack.callback(health.close)
         pages = {
             "/health": OwnPage(health.health, limited=False),
             "/ready": OwnPage(health.ready, limited=False),

@@ -23,6 +23,9 @@ from shared.security import USER_ROLES, Principal
 
 LEEWAY_S: Final = 30
 MAX_TOKEN: Final = 4096
+HEADER: Final = 0
+CLAIMS: Final = 1
+_PARTS: Final = 3
 _MAX_KID: Final = 256
 _REQUIRED: Final = ("exp", "iss", "aud", "nbf", "sub")
 
@@ -112,15 +115,23 @@ class AccessTokens:
         return claims
 
 
-def _header(token: str) -> Mapping[str, str]:
-    """The checked header: `alg` and `kid` are strings, `crit` is absent."""
-    if "=" in token:  # padding is optional to decoders: one token would have many spellings
+def unverified(token: str, part: int) -> Any:
+    """The document in a part of a token (HEADER, CLAIMS), as its sender wrote it; Unauthenticated if
+    this is no token.
+    """
+    parts = token.split(".")
+    if len(parts) != _PARTS or "=" in token:  # padding would give one token many spellings
         raise refused("is not a JSON Web Token")
-    encoded = token.partition(".")[0]
+    encoded = parts[part]
     try:
-        header = orjson.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+        return orjson.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
     except (binascii.Error, ValueError):
         raise refused("is not a JSON Web Token") from None
+
+
+def _header(token: str) -> Mapping[str, str]:
+    """The checked header: `alg` and `kid` are strings, `crit` is absent."""
+    header = unverified(token, HEADER)
     if not isinstance(header, dict) or "crit" in header:
         raise refused("has a header that is not understood here")
     kid, algorithm = header.get("kid"), header.get("alg")
