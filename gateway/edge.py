@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import orjson
 import structlog
@@ -34,8 +34,6 @@ from gateway.websocket.relay import WebSocketRelay
 from shared.errors import LoomaError, MalformedRequest, render
 from shared.media_type import require_json
 
-_NO_FAILURE: Final[Exception | None] = None
-_NO_REFUSAL: Final[LoomaError | None] = None
 log = structlog.get_logger()
 
 
@@ -72,7 +70,8 @@ class Edge:
     async def handle(self, request: GatewayRequest) -> None:
         started = time.perf_counter()
         meter = self._meters.unmatched(request.method)
-        status, failure = CLIENT_GONE, _NO_FAILURE
+        status = CLIENT_GONE
+        failure: Exception | None = None
         try:
             raw, query = split_target(request.target)
             path = normalise(raw)
@@ -91,7 +90,8 @@ class Edge:
                 else:
                     meter = one.meter
                     status = await self._forward(request, one, path + query, started)
-        except Exception as error:  # noqa: BLE001 - the edge: rendered, or raised again to cut it off
+        # The edge: rendered below, as decision 0012 allows no await here, or raised to cut it off.
+        except Exception as error:  # noqa: BLE001
             status = error.status if isinstance(error, LoomaError) else 500
             failure = error
         except BaseException:
@@ -127,12 +127,10 @@ class Edge:
         return await self._proxy.relay(call)
 
     async def _handshake(self, request: GatewayRequest, plan: RoutePlan, address: str) -> Handshake:
-        refusal = _NO_REFUSAL
         try:
             return self._sockets.read(request)
         except LoomaError as error:
-            refusal = error
-        assert refusal is not None
+            refusal = error  # counted below: decision 0012 allows no await here
         await self._admission.stranger(plan.limits, address)
         raise refusal
 

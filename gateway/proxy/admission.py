@@ -8,7 +8,6 @@ the address.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from gateway.auth.caller import Caller
 from gateway.auth.identity import Identity
@@ -20,8 +19,6 @@ from gateway.limits.rate_limiter import RateLimiter
 from gateway.routing.plan import RoleLimits
 from shared.errors import Unauthenticated
 from shared.security import PUBLIC
-
-_NO_FAILURE: Final[Unauthenticated | None] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class Admission:
         Unauthenticated for a credential that is not good, or none where one is needed; RateLimited,
         or StoreUnavailable for a limit that can't be counted now; Forbidden without the scope.
         """
-        refusal = _NO_FAILURE
+        refusal: Unauthenticated | None = None
         caller = self._identity.anonymous
         if scope != PUBLIC:
             try:
@@ -73,7 +70,7 @@ class Admission:
                 if caller.anonymous:
                     caller.require(scope)
             except Unauthenticated as error:
-                refusal = error
+                refusal = error  # counted below: decision 0012 allows no await here
         if refusal is not None:  # guessing credentials costs as much as any public route
             await self.stranger(limits, address)
             raise refusal

@@ -18,7 +18,6 @@ from shared.errors import UpstreamError
 
 _COLLECTED: Final = 32 << 20  # bytes of an answer to a request with an Idempotency-Key
 _REFUSAL: Final = 1 << 20  # bytes of what a service answers instead of 101
-_NO_FAILURE: Final[BaseException | None] = None
 
 
 class Keeping(Delivery):
@@ -67,20 +66,19 @@ class Collecting(Delivery):
         self.kept: KeptAnswer | None = None
 
     async def first(self, answered: Answered) -> bool:
-        connection, idle, failure = answered.connection, self._idle, _NO_FAILURE
+        connection, idle = answered.connection, self._idle
         since = time.perf_counter()
         try:
             self.kept = await within(
                 idle, collected(connection, idle, _COLLECTED, self._request_id)
             )
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failure = error
-        self.waited = time.perf_counter() - since
-        if failure is None:
-            return True
-        if isinstance(failure, UpstreamError | TimeoutError) and settled(connection.status):
-            raise AnswerLost(str(failure) or "it took too long.") from failure
-        raise failure
+        except (UpstreamError, TimeoutError) as error:
+            if settled(connection.status):
+                raise AnswerLost(str(error) or "it took too long.") from error
+            raise
+        finally:
+            self.waited = time.perf_counter() - since
+        return True
 
 
 class HandingOver(Delivery):
