@@ -26,7 +26,7 @@ from gateway.http.client_address import ClientAddress
 from gateway.http.cors import Cors
 from gateway.limits.rate_limiter import RateLimiter
 from gateway.limits.replicas import SERVICE as GATEWAYS
-from gateway.limits.replicas import GatewayCount
+from gateway.limits.replicas import Replicas
 from gateway.own_api.admin import Admin
 from gateway.own_api.batch_items import BATCH_LIMIT, BATCH_PATH
 from gateway.own_api.batch_schemas import BatchIn, BatchOut
@@ -243,7 +243,7 @@ class Gateway:
         """What keeps this process and its place among others up to date, by name."""
         stack.enter_context(reload.on_signal())
         config = self.config
-        count = GatewayCount(config.gateway_replicas * config.gateway_workers)
+        count = Replicas(config.gateway_replicas * config.gateway_workers)
         return {
             "discovery": discovery.refresh_forever,
             "announcement": partial(self._announce, cache),

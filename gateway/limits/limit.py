@@ -13,13 +13,18 @@ d, or several (`10s`). The burst is RATE unless given.
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, cast, get_args
+from uuid import UUID
 
 from shared.errors import ConfigError
+from shared.security import Principal
 
 Scope = Literal["route", "principal", "organisation", "address"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -32,6 +37,9 @@ _FORM: Final = re.compile(
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MOST: Final = 1_000_000
 _LONGEST_S: Final = 31 * 86_400
+_KEY_LENGTH: Final = 120
+
+Subject = str | UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +161,36 @@ def _limit(text: str, label: str) -> Limit:
             "more than 31. Lower the burst or raise the rate."
         )
     return limit
+
+
+def subject_of(scope: Scope, principal: Principal | None, address: str) -> Subject:
+    """Equal for requests that count together. A caller who is not known counts by address."""
+    if scope == "route":
+        return ""
+    if scope == "address" or principal is None:
+        return _network(address) if ":" in address else address
+    if scope == "organisation":
+        return principal.org_id
+    if principal.kind in ("user", "key"):  # `user:<uuid>`: no two organisations share one
+        return principal.subject
+    return f"{principal.org_id}:{principal.subject}"
+
+
+def key_of(rule: str, subject: Subject) -> str:
+    """The key of a rule's subject, of bounded length whatever they hold."""
+    key = f"limit:{rule}:{subject}"
+    if len(key) <= _KEY_LENGTH and key.isascii():
+        return key
+    return "limit:#" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@lru_cache(maxsize=10_000)
+def _network(address: str) -> str:
+    """Whoever has one IPv6 address has 2^64 of them: what is counted is the /64."""
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False))

@@ -23,9 +23,8 @@ from gateway.auth.caller import Caller
 from gateway.expiring_cache import push_out
 from gateway.limits.gcra import Bucket, Rule
 from gateway.limits.headers import Allowance
-from gateway.limits.limit import Limit
-from gateway.limits.limit_subject import Subject, key_of, subject_of
-from gateway.limits.redis_batch import LimitedRequest, LimitQuestions
+from gateway.limits.limit import Limit, Subject, key_of, subject_of
+from gateway.limits.redis_batch import LimitedRequest, RedisBatch
 from shared.data_access.ports import Cache
 from shared.errors import StoreUnavailable, TooManyRequests
 from shared.security import Principal
@@ -76,7 +75,7 @@ class RateLimiter:
         size: int = _SIZE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._questions = LimitQuestions(cache, registry, budget, clock)
+        self._questions = RedisBatch(cache, registry, budget, clock)
         self._size = size
         self._clock = clock
         self._buckets: OrderedDict[tuple[str, Subject], Bucket] = OrderedDict()

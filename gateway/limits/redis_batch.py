@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.limits.gcra import Bucket
-from gateway.limits.redis_gcra import Key, SharedCounts
+from gateway.limits.redis_gcra import Key, RedisGcra
 from shared.data_access.ports import Cache
 from shared.errors import StoreError
 from shared.serving.background import end
@@ -64,7 +64,7 @@ class LimitedRequest:
             self.told.set_result(allowed)
 
 
-class LimitQuestions:
+class RedisBatch:
     """`ask` decides a request; `close` at the end. No answer takes longer than two `budget`s."""
 
     def __init__(
@@ -74,7 +74,7 @@ class LimitQuestions:
         budget: float,
         clock: Callable[[], float],
     ) -> None:
-        self._counts = SharedCounts(cache)
+        self._counts = RedisGcra(cache)
         self._budget = budget
         self._clock = clock
         self._waiting: list[LimitedRequest] = []
@@ -175,7 +175,7 @@ class LimitQuestions:
 
 
 def _questions(batch: list[LimitedRequest]) -> tuple[dict[str, Bucket], list[list[int]]]:
-    """What is asked about, and the requests as SharedCounts takes them."""
+    """What is asked about, and the requests as RedisGcra takes them."""
     buckets: dict[str, Bucket] = {}
     numbers: dict[str, int] = {}
     requests = []

@@ -88,7 +88,7 @@ class Count:
     allowed: tuple[bool, ...]
 
 
-class SharedCounts:
+class RedisGcra:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 

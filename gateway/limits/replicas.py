@@ -19,7 +19,7 @@ _LAST_KNOWN_S: Final = 30.0
 log = structlog.get_logger()
 
 
-class GatewayCount:
+class Replicas:
     """`number` of processes; `least` are known by the settings."""
 
     def __init__(self, least: int, clock: Callable[[], float] = time.monotonic) -> None:

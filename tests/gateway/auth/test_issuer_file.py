@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.app import create_gateway
-from gateway.auth.external_claims import mapped_role, said
 from gateway.auth.issuer_file import parse_issuers, read_issuers
+from gateway.auth.issuers import mapped_role, said
 from shared.errors import ConfigError
 from shared.security import ROLE_SCOPES, USER_ROLES, Role
 from tests.gateway.conftest import gateway_config

@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.auth.caller import Caller
 from gateway.limits.headers import Allowance
-from gateway.limits.limit_subject import key_of, subject_of
+from gateway.limits.limit import key_of, subject_of
 from gateway.limits.rate_limiter import LimitedRoute, RateLimited, RateLimiter
 from shared.data_access.cache.redis import RedisCache
 from shared.errors import StoreUnavailable, render

@@ -16,8 +16,8 @@ import jwt
 import pytest
 
 from gateway.auth.access_tokens import AccessTokens
-from gateway.auth.external_claims import external_principal
 from gateway.auth.issuer_file import ExternalIssuer
+from gateway.auth.issuers import external_principal
 from gateway.auth.jwks import SigningKeys
 from gateway.auth.jwks_download import downloading
 from shared.errors import Unauthenticated, UpstreamError, UpstreamTimeout, UpstreamUnavailable
