@@ -138,13 +138,13 @@ class Edge:
         await self._check_method(request, (route.method,))
         admission, limits = self._admission, self._plans.current.own
         address = admission.address(request)
-        caller, more = await admission.admit(request.headers, route.scope, limits, address)
+        _, more = await admission.admit(request.headers, route.scope, limits, address)
         body = b""
         if route.body_limit:
             headers = request.headers
             require_json(headers.getall("content-type"), headers.getall("content-encoding"))
             body = await whole_body(request, route.body_limit, self._stall)
-        data = await route.handler(OwnCall(request, caller.principal, address, request.id, body))
+        data = await route.handler(OwnCall(request, body))
         more += admission.origin_lines(request.headers)
         return await send_page(request, enveloped(data, request.id, route.method), more)
 

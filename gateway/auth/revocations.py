@@ -69,9 +69,6 @@ class Revocations:
         """Seconds since the last successful poll; None before the first."""
         return None if self._polled_at is None else self._clock() - self._polled_at
 
-    def __len__(self) -> int:
-        return len(self._ended)
-
     async def poll_forever(self) -> None:
         reachable = True
         while True:

@@ -32,10 +32,6 @@ class Allowance:
         self.reset = reset
         self.retry_after = retry_after  # None: allowed
 
-    @property
-    def allowed(self) -> bool:
-        return self.retry_after is None
-
     def block(self) -> bytes:
         """The header lines of an answer, as they go out."""
         left, limit, reset = self.remaining, self.limit, math.ceil(self.reset)

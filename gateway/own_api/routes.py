@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from gateway.http.request import GatewayRequest
 from gateway.own_api.page import Page
-from shared.security import Principal
 from shared.serving.entity_tag import weak_tag
 from shared.serving.openapi import operation, schemas
 
@@ -21,9 +20,6 @@ class OwnCall:
     """A request to one of the gateway's own routes; its caller has the scope."""
 
     request: GatewayRequest
-    principal: Principal
-    address: str
-    request_id: str
     body: bytes = b""
 
 

@@ -35,8 +35,8 @@ class _Node:
 class RouteTable:
     """Immutable once built: a new table replaces an old one as a whole.
 
-    `find` answers with the index of a route in `routes`, so that whatever else is kept per route
-    (its counters, later its limits) is a list beside this one.
+    `look_up` answers with the index of a route in `routes`: a plan keeps what else there is of each
+    in a list beside this one.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
@@ -56,13 +56,6 @@ class RouteTable:
             return -1
         index = methods.get(method, -1)
         return methods.get("GET", -1) if index < 0 and method == "HEAD" else index
-
-    def find(self, method: str, path: str) -> int:
-        """As `look_up`; NotFound or MethodNotAllowed without one."""
-        index = self.look_up(method, path)
-        if index < 0:
-            raise not_allowed(self.methods(path))
-        return index
 
     def methods(self, path: str) -> list[str]:
         """What a normalised path may be asked; NotFound."""
