@@ -1,4 +1,4 @@
-"""Composition root of the gateway."""
+"""Composition root of the gateway: opens its parts and connects them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where every request enters, and where every failure gets its envelope.
+"""The edge: the entry of every request, and the place where every failure gets its envelope.
 
-one spelling of the path → own page or route → principal → limits → scope → proxy
+path normalised → own page, own route or service's route → admission → handler or proxy
 """
 
 from __future__ import annotations
@@ -62,12 +62,13 @@ class Edge:
         self._meters = meters
 
     def answer_itself(self, pages: Mapping[str, OwnPage], own: Sequence[OwnRoute]) -> None:
-        """What no service is asked for: pages, by path, and routes for the signed in."""
+        """Set what the gateway answers itself: pages, by path, and own routes."""
         meters = self._meters
         self._pages = {path: (page, meters.page(path)) for path, page in pages.items()}
         self._own = {one.path: (one, meters.own(one.method, one.path)) for one in own}
 
     async def handle(self, request: GatewayRequest) -> None:
+        """Answer a request; raises only to have a begun answer cut off."""
         started = time.perf_counter()
         meter = self._meters.unmatched(request.method)
         status = CLIENT_GONE
@@ -159,7 +160,7 @@ class Edge:
         return await send_page(request, await page.make(), admission.origin_lines(request.headers))
 
     async def _options(self, request: GatewayRequest, path: str) -> int:
-        """Which methods a path takes: to a page of another origin, or to anybody."""
+        """Answer OPTIONS: a CORS preflight, or the methods that the path takes."""
         client, admission = request.client, self._admission
         assert client is not None
         await admission.stranger(self._plans.current.own, admission.address(request))

@@ -1,4 +1,4 @@
-"""A bounded cache whose entries end at a time of their own; what isn't used goes first."""
+"""A bounded cache whose entries expire, each at its own time; what isn't used goes first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Expiring(Entry, Generic[V]):
 
 
 class ExpiringCache(Generic[K, V]):
-    """At most `size` (1 or more) entries; see `push_out` for which those are."""
+    """At most `size` (1 or more) entries; `push_out` says which goes when there are more."""
 
     def __init__(self, size: int, clock: Callable[[], float] = time.time) -> None:
         self._size = size
@@ -62,7 +62,7 @@ class ExpiringCache(Generic[K, V]):
 
 
 def push_out(entries: OrderedDict[K, E], newest: K) -> E:
-    """Drop the oldest that wasn't used since it was last looked at, never `newest`; what was dropped.
+    """Drop and return the oldest entry that wasn't used since it was last looked at, not `newest`.
 
     Second chance (clock) rather than least recently used: a look-up marks its entry and moves
     nothing, as with 100,000 entries each neighbour that a move touches is a miss of the processor's.

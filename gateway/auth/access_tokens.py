@@ -1,4 +1,4 @@
-"""Access tokens: signed by the issuer's key, meant for us, alive; anything else is 401.
+"""Verification of access tokens (JWT): signature, audience, times; anything else is 401.
 
 The algorithm is the key's, never the token's. `kid` only picks a key from those we hold. Header
 parameters that point at other keys mean nothing here, and `crit` is refused (RFC 8725).
@@ -32,7 +32,7 @@ _REQUIRED: Final = ("exp", "iss", "aud", "nbf", "sub")
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Who a token or key speaks for, and until when (seconds since 1970).
+    """A verified credential: whom it speaks for, and until when (seconds since 1970).
 
     `heard` says which notices were known when it was asked for (see Revocations).
     """
@@ -72,7 +72,7 @@ class AccessTokens:
         self._clock = clock
 
     async def verify(self, token: str) -> Verified:
-        """Unauthenticated for a bad token; UpstreamUnavailable if no key can be had to tell."""
+        """Unauthenticated if the token is bad; UpstreamUnavailable if no key can be had to tell."""
         if len(token) > self._max_length:
             raise refused("is too long")
         header = _header(token)
@@ -116,9 +116,7 @@ class AccessTokens:
 
 
 def unverified(token: str, part: int) -> Any:
-    """The document in a part of a token (HEADER, CLAIMS), as its sender wrote it; Unauthenticated if
-    this is no token.
-    """
+    """Part HEADER or CLAIMS of a token, decoded, not verified; Unauthenticated if it is none."""
     parts = token.split(".")
     if len(parts) != _PARTS or "=" in token:  # padding would give one token many spellings
         raise refused("is not a JSON Web Token")
@@ -145,7 +143,7 @@ def _is_time(value: object) -> bool:
 
 
 def own_principal(claims: Mapping[str, Any]) -> Principal:
-    """Whom a token of the auth service speaks for; Unauthenticated if nobody."""
+    """The principal of a token of the auth service; Unauthenticated if its claims name none."""
     try:
         role, session, subject = claims["role"], claims.get("sid", ""), claims["sub"]
         if role not in USER_ROLES or not isinstance(session, str):
@@ -159,5 +157,5 @@ def own_principal(claims: Mapping[str, Any]) -> Principal:
 
 
 def refused(problem: str) -> Unauthenticated:
-    """The answer to a token that opens nothing."""
+    """The 401 for a token; `problem` completes "The access token …"."""
     return Unauthenticated(f"The access token {problem}. Sign in again.")

@@ -1,4 +1,4 @@
-"""API keys: the auth service is asked by hash, its answer good for at most 30 s.
+"""Verification of API keys: by asking the auth service, whose answer is good for at most 30 s.
 
 The key itself goes nowhere. It is looked up by its SHA-256 here and in the auth service: how long
 that takes says nothing about a key, as nobody can choose the hash. An unknown key is remembered
@@ -28,6 +28,8 @@ _SIZE: Final = 10_000
 
 
 class ApiKeys:
+    """`verify` per key that is not known, `close` at the end."""
+
     def __init__(self, calls: ServiceCalls, clock: Callable[[], float] = time.time) -> None:
         self._calls = calls
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Who is calling: the credential of a request becomes a caller, once per credential.
+"""From a request's credential to its caller: verified once, then kept.
 
 What was verified is kept by SHA-256 of the whole credential, bounded, never beyond its end, and
 every use asks the revocations.
@@ -31,6 +31,8 @@ _KEY: Final = re.compile(r"[!-~]{8,512}")
 
 
 class Identity:
+    """The callers of all requests, by credential."""
+
     def __init__(
         self,
         tokens: TokenIssuers,
@@ -45,7 +47,7 @@ class Identity:
         self.anonymous = Caller(ANONYMOUS)
 
     async def caller(self, headers: Fields) -> Caller:
-        """`anonymous` without a credential; Unauthenticated with one that is not good.
+        """Who sent these headers: `anonymous` without a credential, Unauthenticated with a bad one.
 
         UpstreamError if the auth service would have to be asked and can't be.
         """
@@ -88,7 +90,7 @@ class Identity:
         return None
 
     async def _key(self, digest: bytes) -> Verified:
-        """The key as it is after every notice about it that has come by now."""
+        """Verify a key: as it is after every notice about it that has come by now."""
         for _ in range(_TIMES):
             verified = await self._keys.verify(digest, self._revocations.heard)
             if verified.heard >= self._revocations.heard_at(verified.principal.subject):
@@ -97,7 +99,7 @@ class Identity:
 
 
 def read_credential(headers: Fields) -> Credential | None:
-    """None without one; Unauthenticated for what can't be one."""
+    """The credential in a request's headers, if any; Unauthenticated for what can't be one."""
     if not headers.repeated:  # a client's usual way, without a list for each
         if "x-api-key" not in headers:
             bearer = headers.get("authorization")

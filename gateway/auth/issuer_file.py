@@ -1,4 +1,4 @@
-"""The file of external issuers: whose tokens are taken beside ours, read and checked at start.
+"""The file of external issuers (GATEWAY_ISSUERS), read and checked at start.
 
 What an issuer may say is fixed here and nowhere else. It speaks for one organisation; where its
 keys are is never taken from a token; a role comes out of `roles` or not at all.

@@ -1,4 +1,4 @@
-"""All issuers whose tokens are taken: ours, and those of organisations that bring their own.
+"""The issuers whose tokens are accepted: ours, and those of organisations that bring their own.
 
 A token's `iss` is read before anything is verified, to choose among the issuers that are
 configured; everything after that is up to the one chosen: its keys, its algorithms, its audience.
@@ -31,14 +31,14 @@ _STRONGEST_FIRST: Final[tuple[Role, ...]] = ("admin", "analyst", "service", "age
 
 @dataclass(frozen=True, slots=True)
 class TokenIssuers:
-    """`own` verifies what no `external` issuer is named for."""
+    """Verifies a token by its issuer: one of `external` (by `iss`), `own` for all others."""
 
     own: AccessTokens
     external: Mapping[str, AccessTokens]
     renewals: Mapping[str, Callable[[], Awaitable[None]]]  # to run beside the requests, by name
 
     async def verify(self, token: str) -> Verified:
-        """Unauthenticated for a bad token; UpstreamUnavailable if no key can be had to tell."""
+        """Unauthenticated if the token is bad; UpstreamUnavailable if no key can be had to tell."""
         if not self.external:
             return await self.own.verify(token)
         return await self.external.get(_issuer(token), self.own).verify(token)
@@ -47,7 +47,7 @@ class TokenIssuers:
 async def open_issuers(
     stack: AsyncExitStack, own: AccessTokens, issuers: Iterable[ExternalIssuer]
 ) -> TokenIssuers:
-    """Ready to verify; what was opened is closed with `stack`."""
+    """Open the downloads of all issuers' keys; they are closed with `stack`."""
     external, renewals = {}, {}
     for issuer in issuers:
         download = await stack.enter_async_context(downloading(issuer.jwks_url, issuer.ca_file))
@@ -95,7 +95,7 @@ def mapped_role(roles: Mapping[str, Role], values: Iterable[str]) -> Role:
 
 
 def said(claims: Mapping[str, Any], way: Iterable[str]) -> list[str]:
-    """The texts of the claim at the end of `way`: itself, or those in its list."""
+    """The texts of the claim at the end of the path `way`: itself, or those in its list."""
     value: Any = claims
     for name in way:
         value = value.get(name) if isinstance(value, dict) else None

@@ -54,7 +54,7 @@ class VerificationKey:
 
 
 class SigningKeys:
-    """`fetch` returns the decoded JWKS document or raises UpstreamError."""
+    """The keys of one issuer, by id; `fetch` returns its JWKS document or raises UpstreamError."""
 
     def __init__(
         self,

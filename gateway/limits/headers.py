@@ -1,4 +1,4 @@
-"""What a client is told about its rate limit.
+"""The rate limit headers of answers.
 
 `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-11 (2026-05).
 `RateLimit-Limit`, `-Remaining` and `-Reset` come from its sixth version; most clients know these.
@@ -10,7 +10,7 @@ import math
 
 
 class Allowance:
-    """The tightest of a request's limits after that request.
+    """What is left of the tightest of a request's limits, after that request.
 
     `reset` is the number of seconds until all of it is there again; of a refused request it is
     `retry_after`, as Retry-After must not come before it.
@@ -42,5 +42,6 @@ class Allowance:
         )
 
     def headers(self) -> dict[str, str]:
+        """The same by name, for an error's answer."""
         lines = self.block().decode().split("\r\n")[:-1]
         return {name.title(): value for name, _, value in (line.partition(": ") for line in lines)}

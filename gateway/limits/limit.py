@@ -1,4 +1,4 @@
-"""One rate limit, and the words in which the route table writes it.
+"""One rate limit: how the route file writes it, and whom it counts.
 
     [NAME:] SCOPE RATE/PERIOD [burst N] [closed]
 
@@ -107,9 +107,10 @@ def parse_limits(
 
 
 def check_shared(placed: Iterable[tuple[str, Limit]]) -> None:
-    """ConfigError if one name stands for two different limits; each comes with where it is written.
+    """Check that a name stands for one limit wherever it is written, else ConfigError.
 
-    All that are counted together must come at once: routes' and roles' limits share their counts.
+    Each limit comes with its place. All that are counted together must come at once: routes' and
+    roles' limits share their counts.
     """
     seen: dict[str, tuple[str, Limit]] = {}
     for place, limit in placed:
@@ -164,7 +165,10 @@ def _limit(text: str, label: str) -> Limit:
 
 
 def subject_of(scope: Scope, principal: Principal | None, address: str) -> Subject:
-    """Equal for requests that count together. A caller who is not known counts by address."""
+    """Whom a request counts for in this scope: equal for requests that count together.
+
+    A caller who is not known counts by address.
+    """
     if scope == "route":
         return ""
     if scope == "address" or principal is None:
@@ -177,7 +181,7 @@ def subject_of(scope: Scope, principal: Principal | None, address: str) -> Subje
 
 
 def key_of(rule: str, subject: Subject) -> str:
-    """The key of a rule's subject, of bounded length whatever they hold."""
+    """The key in Redis of a rule's subject, of bounded length whatever they hold."""
     key = f"limit:{rule}:{subject}"
     if len(key) <= _KEY_LENGTH and key.isascii():
         return key
@@ -186,7 +190,7 @@ def key_of(rule: str, subject: Subject) -> str:
 
 @lru_cache(maxsize=10_000)
 def _network(address: str) -> str:
-    """Whoever has one IPv6 address has 2^64 of them: what is counted is the /64."""
+    """What counts as one address: the /64 of an IPv6 address, as who has one has 2^64 of them."""
     try:
         parsed = ipaddress.IPv6Address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Rate limits: how much each caller, organisation, address and route may ask for.
+"""The rate limiter: counts each request against the limits of its route.
 
 Three ways to an answer, the cheapest first (docs/decisions/0006-rate-limits.md has the figures):
  1. Known here. A process holds a small lease of units of large limits, and knows until when a
@@ -111,6 +111,7 @@ class RateLimiter:
         return self._questions.away
 
     async def close(self) -> None:
+        """Stop asking Redis; requests that wait are counted alone."""
         await self._questions.close()
 
     async def count(
@@ -179,7 +180,7 @@ class RateLimiter:
 
 
 def _still_count(buckets: list[Bucket], rules: tuple[Rule, ...]) -> bool:
-    """Whether these are what the rules count with; if so, they are marked as used."""
+    """Whether kept buckets are still what the rules count with; if so, they are marked as used."""
     for bucket, rule in zip(buckets, rules, strict=True):
         if bucket.forgotten or bucket.rule is not rule:
             return False

@@ -1,4 +1,4 @@
-"""Questions to the shared counts: gathered, one round trip at a time, none while Redis is away."""
+"""Batches the limiter's questions to Redis: one round trip at a time, none while Redis is away."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class LimitedRequest:
-    """A request on its way through its limits."""
+    """A request that leases don't pay for, with its buckets, until it is decided."""
 
     __slots__ = ("asked", "buckets", "cost", "taken", "told")
 
@@ -35,11 +35,11 @@ class LimitedRequest:
         self.told: asyncio.Future[bool | None] | None = None
 
     def cost_of(self, bucket: Bucket) -> int:
-        """No request is refused for ever: one that costs more than the burst takes all of it."""
+        """What it takes of a bucket: at most the burst, so that no request is refused for ever."""
         return min(self.cost, bucket.rule.burst)
 
     def refusing(self, now: float) -> bool:
-        """Whether asking can't help."""
+        """Whether it is refused without asking Redis."""
         return any(bucket.refusing(now, self.cost_of(bucket)) for bucket in self.buckets)
 
     def take_leases(self) -> bool:
@@ -54,12 +54,14 @@ class LimitedRequest:
         return not self.asked
 
     def give_back(self) -> None:
+        """Undo `take_leases`."""
         for bucket in self.taken:
             bucket.leased += self.cost_of(bucket)
         self.taken.clear()
         self.asked.clear()
 
     def decide(self, allowed: bool | None) -> None:
+        """Tell who waits for it; None: Redis can't be asked."""
         if self.told is not None and not self.told.done():
             self.told.set_result(allowed)
 
@@ -113,7 +115,7 @@ class RedisBatch:
                     request.decide(None)  # those without an answer
 
     def _next_batch(self) -> list[LimitedRequest]:
-        """Who still has to be asked for: the last answer may have brought leases or refusals."""
+        """The requests to ask for; the last answer may have decided some without."""
         batch: list[LimitedRequest] = []
         now = self._clock()
         while self._waiting and len(batch) < _BATCH:

@@ -1,4 +1,4 @@
-"""What operators see of the gateway: its routes, its pools, its limits (scope gateway:admin).
+"""Operators' views of the gateway: routes, pools, limits (scope gateway:admin).
 
 With several workers, the one that is asked asks the others: `workers` says how many there should be
 and how many were heard in time. Their pools are shown as one, as operators ask about a service, not

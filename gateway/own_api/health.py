@@ -1,4 +1,4 @@
-"""How the platform is doing, seen from its edge.
+"""`/health` and `/ready`: how the platform is doing, and whether this process can serve.
 
 `/health` is always 200 while the gateway can answer: its `status` says how the rest is. A load
 balancer that took the gateway out because services are down would turn a partial outage into a
@@ -28,6 +28,8 @@ _KEPT_S: Final = 1.0  # anybody may ask; the services are not asked for each
 
 
 class Health:
+    """The two pages; `close` at the end."""
+
     def __init__(
         self,
         services: Callable[[], Collection[str]],

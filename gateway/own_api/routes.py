@@ -1,4 +1,4 @@
-"""What the gateway answers itself to signed-in callers, as data: its own API beside the services'."""
+"""The gateway's own routes: what it answers itself to signed-in callers, as data."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class OwnCall:
 
 @dataclass(frozen=True, slots=True)
 class OwnRoute:
+    """A route with its handler; described like a service's (shared.serving.openapi)."""
+
     method: str
     path: str
     scope: str

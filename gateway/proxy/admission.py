@@ -1,4 +1,4 @@
-"""What a request passes before it is answered: who calls, how much of it, and may they.
+"""Admission: authentication, rate limits and scope, in this order, before a request is answered.
 
 Everything that is asked for by somebody counts: by the limits of the caller's role, whether the role
 has the scope or not; without a good credential, or for what doesn't exist, by the public limits of
@@ -23,6 +23,8 @@ from shared.security import PUBLIC
 
 @dataclass(frozen=True, slots=True)
 class Gates:
+    """What admission is made of."""
+
     identity: Identity
     limiter: RateLimiter
     addresses: ClientAddress
@@ -30,6 +32,8 @@ class Gates:
 
 
 class Admission:
+    """`admit` for requests with a route, `stranger` for all others."""
+
     def __init__(self, gates: Gates) -> None:
         self._identity = gates.identity
         self._limiter = gates.limiter
@@ -37,7 +41,7 @@ class Admission:
         self._cors = gates.cors
 
     def address(self, request: GatewayRequest) -> str:
-        """The client's, as far as trusted proxies tell it."""
+        """The client's address, as far as trusted proxies tell it."""
         client, addresses = request.client, self._addresses
         assert client is not None
         if not addresses.trusting:
@@ -45,7 +49,7 @@ class Admission:
         return addresses.of(client.address, request.headers.getall("x-forwarded-for"))
 
     def scheme(self, request: GatewayRequest) -> str:
-        """That of our own socket, unless a trusted proxy says which its client used."""
+        """The client's scheme: our own socket's, unless a trusted proxy says which it used."""
         client, addresses, headers = request.client, self._addresses, request.headers
         assert client is not None
         if addresses.trusting and "x-forwarded-proto" in headers:
@@ -57,7 +61,7 @@ class Admission:
     async def admit(
         self, headers: Fields, scope: str, limits: RoleLimits, address: str
     ) -> tuple[Caller, bytes]:
-        """Who calls, counted and with the scope; and the header lines of what is left to them.
+        """The caller, counted and with the scope; and the header lines of what is left to them.
 
         Unauthenticated for a credential that is not good, or none where one is needed; RateLimited,
         or StoreUnavailable for a limit that can't be counted now; Forbidden without the scope.
@@ -84,12 +88,12 @@ class Admission:
         return caller, more
 
     async def stranger(self, limits: RoleLimits, address: str) -> None:
-        """Count a request of nobody in particular; raises RateLimited."""
+        """Count a request without caller or route by the public limits; raises RateLimited."""
         if limits.public is not None:
             await self._limiter.count_stranger(limits.public, address)
 
     def origin_lines(self, headers: Fields) -> bytes:
-        """What a page of another origin is told, as header lines."""
+        """The CORS header lines of an answer; b'' if there are none."""
         cors = self._cors
         if not cors.enabled or "origin" not in headers:
             return b""

@@ -1,4 +1,4 @@
-"""Answers that are not passed on as they come: kept, collected, or handed over."""
+"""Deliveries that do more than send: keep an answer, collect it, or hand the connection over."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REFUSAL: Final = 1 << 20  # bytes of what a service answers instead of 101
 
 
 class Keeping(Delivery):
-    """Kept for the next who asks, if it may be; passed on as it comes if not."""
+    """Sends an answer and keeps it in the response cache, if that is allowed."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Keeping(Delivery):
 
 
 class Collecting(Delivery):
-    """Collected, whether a client waits for it or not: `kept`.
+    """Reads an answer to its end into `kept`, whether a client waits for it or not.
 
     Raises AnswerLost if only that went wrong after the service had done its work.
     """
@@ -82,9 +82,7 @@ class Collecting(Delivery):
 
 
 class HandingOver(Delivery):
-    """An answer of 101 is left to whoever asked to leave HTTP: `answered`, `slot`. Any other is
-    sent.
-    """
+    """Leaves an answer of 101 to the caller, as `answered` and `slot`; sends any other."""
 
     def __init__(self, request: GatewayRequest, answering: Answering, idle: float) -> None:
         super().__init__()
@@ -110,7 +108,7 @@ class HandingOver(Delivery):
 
 
 def if_none_match(request: GatewayRequest) -> str:
-    """'' without one."""
+    """The request's If-None-Match, '' without one."""
     headers = request.headers
     return ", ".join(headers.getall("if-none-match")) if "if-none-match" in headers else ""
 

@@ -1,4 +1,4 @@
-"""From one client's request to one service's answer, passed on as it comes."""
+"""The proxy: forwards one admitted request to its service, and delivers the answer."""
 
 from __future__ import annotations
 
@@ -75,13 +75,15 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What answers requests without asking a service again."""
+    """The stores of answers that are given again without asking a service."""
 
     cache: ResponseCache
     idempotency: Idempotency
 
 
 class Proxy:
+    """`relay` for requests, `upgrade` for those that leave HTTP."""
+
     def __init__(
         self,
         tokens: InternalTokens,
@@ -136,8 +138,7 @@ class Proxy:
         lines: str = "",
         place: Slot | None = None,
     ) -> int:
-        """The one way to a service, whatever becomes of its answer: shed, ask, deliver, measure,
-        and tell the slot how it ended. The status.
+        """The one path to a service: shed, ask, deliver, measure, release the slot. The status.
 
         `body` takes the place of what is to be read of the client's, `place` that of being shed;
         `lines` ask to leave HTTP.
@@ -317,7 +318,7 @@ class Proxy:
 
 
 def _place(call: Admitted) -> Slot:
-    """Among what its service is given at once; see `Shedder.admit`."""
+    """Its slot among what the service is given at once; raises as `Shedder.admit`."""
     return call.plan.shedder.admit(call.plan.priority, call.principal.org_id)
 
 
@@ -331,12 +332,12 @@ def _idempotency_key(call: Admitted) -> str | None:
 
 
 def _patience(plan: RoutePlan, exchange: Exchange, asked: float | None) -> Patience:
-    """A body that still comes is no part of the time that the service has to answer."""
+    """The deadlines of a request; a body that still comes is no part of the service's time."""
     coming = exchange.body is not None and not exchange.body.complete
     deadline = None if coming and asked is None else plan.times.begin(time.monotonic(), asked)
     return Patience(plan.times, deadline, tell=not plan.route.stream)
 
 
 def _key(call: Admitted) -> str:
-    """Whose requests stay at one instance: an organisation's, or an address's without sign-in."""
+    """The key of hash balancing: the organisation, or the address without sign-in."""
     return call.address if call.principal.kind == "anonymous" else str(call.principal.org_id)

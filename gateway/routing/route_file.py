@@ -1,4 +1,4 @@
-"""The file of routes: read, checked, explained when wrong. gateway/routes.toml tells its words."""
+"""The route file (GATEWAY_ROUTES): read and checked. gateway/routes.toml explains its words."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def parse_route_file(
     source: str,
     default: ServicePolicy | None = None,
 ) -> RouteFile:
-    """`document` is a parsed file: routes by service, `services` and `limits`."""
+    """A parsed file as a whole: routes by service, and the tables `services` and `limits`."""
     routes = parse_routes(document, services, source=source)
     limits = _role_limits(document.get("limits", {}), f"{source}: [limits]")
     try:
@@ -97,7 +97,7 @@ def parse_route_file(
 def parse_routes(
     document: Mapping[str, Any], services: Collection[str], *, source: str
 ) -> tuple[Route, ...]:
-    """`document` is service → {"routes": [{method, path, scope, …}]}."""
+    """The routes of a parsed file: service → {"routes": [{method, path, scope, …}]}."""
     routes: list[Route] = []
     for service, section in document.items():
         if service in _SETTINGS:
