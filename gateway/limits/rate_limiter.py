@@ -88,7 +88,10 @@ class RateLimiter:
         self._limited = limited
 
     def compile(self, method: str, path: str, limits: Sequence[Limit]) -> LimitedRoute:
-        """What requests of a route are counted by; compiled anew, it keeps the counts so far."""
+        """What requests of a route with `limits` (one or more) are counted by.
+
+        Compiled anew, it keeps the counts so far.
+        """
         rules = tuple(
             [
                 self._rule(limit, limit.name if limit.shared else f"{method} {path} {limit.name}")
