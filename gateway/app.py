@@ -185,6 +185,7 @@ class Gateway:
         admin = Admin(plans, pools, limiter, None if siblings is None else siblings.inquiries)
         own = (*admin.routes(), _batch_route(edge))
         descriptions = Descriptions(lambda: plans.current.table.routes, own, calls)
+        stack.callback(descriptions.close)
         health = Health(
             lambda: plans.current.services,
             discovery,
