@@ -13,7 +13,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.routing.route import Route, RouteFile, parse_route_file
+from gateway.routing.route import Route
+from gateway.routing.route_file import RouteFile, parse_route_file
 from gateway.upstream.policy import ServicePolicy
 from shared.errors import ConfigError
 from shared.service_files import service_files
