@@ -1,4 +1,4 @@
-from gateway.downstream.hangups import hold
+from gateway.hangups import hold
 
 hold()  # before the imports below, which take a second
 

@@ -25,7 +25,6 @@ from gateway.edge import Edge
 from gateway.http.client_address import ClientAddress
 from gateway.http.cors import Cors
 from gateway.limits.rate_limiter import RateLimiter
-from gateway.limits.replicas import SERVICE as GATEWAYS
 from gateway.limits.replicas import GatewayCount
 from gateway.own_api.admin import Admin
 from gateway.own_api.batch_items import BATCH_LIMIT, BATCH_PATH
@@ -54,7 +53,7 @@ from gateway.telemetry.tracing import Traces
 from gateway.timeouts import Timeouts
 from gateway.upstream.active_checks import Checks
 from gateway.upstream.balancing import Balancer
-from gateway.upstream.discovery import Discovery
+from gateway.upstream.discovery import GATEWAYS, Discovery
 from gateway.upstream.policy import ServicePolicy
 from gateway.upstream.pool import Pools
 from gateway.upstream.service_calls import ServiceCalls

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from gateway.routing.route import METHODS
+from gateway.http.request import METHODS
 
 Lines = list[tuple[bytes, bytes]]
 _SHOWN: Final = (

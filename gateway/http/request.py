@@ -9,6 +9,7 @@ from uuid import UUID
 from gateway.http.answer import Answer
 from gateway.http.headers import Fields
 
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")  # that routes may have
 _VERSION_4: Final = 0x4 << 76
 _VARIANT: Final = 0x2 << 62
 _RANDOM: Final = ~((0xF << 76) | (0x3 << 62)) & ((1 << 128) - 1)

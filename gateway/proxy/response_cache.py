@@ -24,7 +24,6 @@ from uuid import UUID
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.http.stored_answer import KEPT_BODY_LIMIT, KeptAnswer, Lines
-from shared.errors import ConfigError
 from shared.security import Principal
 from shared.serving.entity_tag import is_tag, matches, weak_tag
 
@@ -32,24 +31,10 @@ SIZE: Final = 64 << 20
 _CHANGES: Final = 10_000
 _ENTRY_BYTES: Final = 1024  # what an entry takes beside its body, roughly
 _NEVER: Final = float("-inf")
-_LIFE: Final = re.compile(r"([1-9][0-9]{0,4})([smh])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
-_LONGEST_S: Final = 3600
 _MAX_AGE: Final = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,9})")
 _OWN: Final = frozenset({b"etag", b"cache-control", b"age", b"expires", b"last-modified", b"date"})
 _FRESH: Final = ("no-cache", "no-store", "max-age=0")
 _RESULTS: Final = ("hit", "not_modified", "miss")
-
-
-def parse_life(text: object, label: str) -> float:
-    """Seconds of `cache = "30s"` in the route table; ConfigError that starts with `label`."""
-    match = _LIFE.fullmatch(text) if isinstance(text, str) else None
-    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
-    if not 0 < seconds <= _LONGEST_S:
-        raise ConfigError(
-            f'{label}: cache must be a time from 1s to 1h, not {text!r}. Example: cache = "30s".'
-        )
-    return float(seconds)
 
 
 @dataclass(frozen=True, slots=True)

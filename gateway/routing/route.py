@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.http.request import METHODS
 from gateway.limits.limit import Limit, check_shared, parse_limits
-from gateway.proxy.response_cache import parse_life
 from gateway.upstream.policy import ServicePolicy, parse_policy
 from shared.errors import ConfigError
 from shared.security import ALL_SCOPES, PUBLIC, USER_ROLES
 
 DEFAULT_TIMEOUT_S: Final = 15.0
 DEFAULT_BODY_LIMIT: Final = 1 << 20
-METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MAX_TIMEOUT_S: Final = 3600.0
 _MAX_BODY: Final = 1 << 30
 _KEYS: Final = frozenset(
@@ -28,6 +27,9 @@ _KEYS: Final = frozenset(
 )  # fmt: skip
 KEYED_METHODS: Final = frozenset({"POST", "PATCH"})  # the others can be sent again without a key
 REQUIRED: Final = "required"
+_LIFE: Final = re.compile(r"([1-9][0-9]{0,4})([smh])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+_LONGEST_LIFE_S: Final = 3600
 PRIORITIES: Final = ("interactive", "batch")
 _SETTINGS: Final = frozenset({"services", "limits"})  # tables that are no service's routes
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*|\.well-known|\{[a-z][a-z0-9_]*\}")
@@ -205,6 +207,17 @@ def _route(service: str, item: object, source: str) -> Route:
     idempotent = item.get("idempotent", not stream)
     read = {"limits": limits, "cache": cache, "stream": stream, "idempotent": idempotent}
     return Route(service=service, **{**item, **read})
+
+
+def parse_life(text: object, label: str) -> float:
+    """Seconds of `cache = "30s"` in the route table; ConfigError that starts with `label`."""
+    match = _LIFE.fullmatch(text) if isinstance(text, str) else None
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
+    if not 0 < seconds <= _LONGEST_LIFE_S:
+        raise ConfigError(
+            f'{label}: cache must be a time from 1s to 1h, not {text!r}. Example: cache = "30s".'
+        )
+    return float(seconds)
 
 
 def _check_times(item: Mapping[str, Any], label: str) -> None:

@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from gateway.routing.route import METHODS, Route
+from gateway.http.request import METHODS
 from gateway.telemetry.histogram import LocalHistogram
 from shared.telemetry import LATENCY_BUCKETS, process_registry
 
@@ -160,25 +160,22 @@ class Meters:
             registry=registry,
         )
         self._unmatched = {
-            method: self._meter(method, UNMATCHED, "none") for method in (*METHODS, "OTHER")
+            method: self.route(method, UNMATCHED, "none") for method in (*METHODS, "OTHER")
         }
-
-    def of(self, routes: Iterable[Route]) -> tuple[RouteMeter, ...]:
-        """One meter per route, in the same order; a known route's goes on counting."""
-        return tuple(self._meter(route.method, route.path, route.service) for route in routes)
 
     def page(self, path: str) -> RouteMeter:
         """The meter of one of the gateway's own pages."""
-        return self._meter("GET", path, "gateway")
+        return self.route("GET", path, "gateway")
 
     def own(self, method: str, path: str) -> RouteMeter:
         """The meter of one of the gateway's own routes."""
-        return self._meter(method, path, "gateway")
+        return self.route(method, path, "gateway")
 
     def unmatched(self, method: str) -> RouteMeter:
         return self._unmatched.get(method) or self._unmatched["OTHER"]
 
-    def _meter(self, method: str, path: str, service: str) -> RouteMeter:
+    def route(self, method: str, path: str, service: str) -> RouteMeter:
+        """The meter of one route; a known one goes on counting."""
         key = (method, path, service)
         if key not in self._meters:
             self._meters[key] = RouteMeter(method, path, service)

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from gateway.limits.replicas import SERVICE
 from gateway.timeouts import Timeouts
 from gateway.upstream.instance import Upstream
 from shared.data_access.ports import Cache
 from shared.errors import StoreError
 from shared.serving.registry import Instance, instances
 
+GATEWAYS: Final = "gateway"  # the name under which gateways stand in the registry themselves
 _LAST_KNOWN_S: Final = 30.0
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class Discovery:
             self._note("an entry of the registry is not readable")
             return
         self._note(await self._written())
-        self.gateways = len(found.pop(SERVICE, ()))
+        self.gateways = len(found.pop(GATEWAYS, ()))
         self._take(found, asyncio.get_running_loop().time())
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from typing import Final
 
 import structlog
 
-from gateway.downstream.hangups import held, let_through
+from gateway.hangups import held, let_through
 from gateway.workers.metrics import retire
 from gateway.workers.run_folder import run_folder
 from gateway.workers.worker import WorkerPlace
