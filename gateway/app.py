@@ -52,7 +52,6 @@ from gateway.telemetry.metrics import Meters
 from gateway.telemetry.tracing import Traces
 from gateway.timeouts import Timeouts
 from gateway.upstream.active_checks import Checks
-from gateway.upstream.balancing import Balancer
 from gateway.upstream.discovery import GATEWAYS, Discovery
 from gateway.upstream.policy import ServicePolicy
 from gateway.upstream.pool import Pools
@@ -161,7 +160,7 @@ class Gateway:
         discovery = Discovery(cache, config.gateway_upstreams, self.timeouts)
         stack.callback(discovery.close)
         internal = InternalTokens(internal_token_secret(config))
-        calls = ServiceCalls(discovery, Balancer(), internal)
+        calls = ServiceCalls(discovery, internal)
         authentication = await open_authentication(stack, config, self.issuers, calls, cache)
         processes = config.gateway_replicas * config.gateway_workers
         limiter = RateLimiter((), cache, meters.registry, replicas=processes)

@@ -13,10 +13,10 @@ import orjson
 import structlog
 
 from gateway.http.answer import Answer
+from gateway.http.body import whole_body
 from gateway.http.header_policy import own_answer_lines
 from gateway.http.path import normalise, split_target
 from gateway.http.request import GatewayRequest
-from gateway.http.request_body import whole_body
 from gateway.http.stored_answer import KeptAnswer
 from gateway.own_api.batch import run_batch
 from gateway.own_api.batch_items import SubRequest

@@ -16,8 +16,8 @@ from gateway.downstream.busy_poll import BusyPoll
 from gateway.downstream.handler import Site
 from gateway.downstream.server import EdgeServer
 from gateway.http.answer import Answer
+from gateway.http.body import whole_body
 from gateway.http.request import Client, GatewayRequest
-from gateway.http.request_body import whole_body
 from gateway.timeouts import Timeouts
 from shared.errors import LoomaError, MalformedRequest, render
 from shared.serving.server import listen, serving, wait_for_signal

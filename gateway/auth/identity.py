@@ -17,8 +17,7 @@ from gateway.auth.caller import Caller
 from gateway.auth.issuers import TokenIssuers
 from gateway.auth.revocations import Revocations
 from gateway.expiring_cache import ExpiringCache
-from gateway.http.credential import Credential
-from gateway.http.headers import Fields
+from gateway.http.headers import Credential, Fields
 from shared.errors import Unauthenticated, UpstreamUnavailable
 from shared.security import ANONYMOUS
 

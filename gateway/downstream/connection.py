@@ -22,14 +22,14 @@ from gateway.http.head import MAX_HEAD, Head, check_beginning, parse_head
 from gateway.http.headers import Fields
 from gateway.http.request import Client, GatewayRequest
 from gateway.http.upgrade import HandedOver, Successor
-from gateway.time_limit import Looks
+from gateway.timeouts import StallGuard
 from shared.errors import LoomaError, RequestTimeout, UpstreamTimeout
 
 MAX_REQUESTS: Final = 10_000  # on one connection; its memory can't grow for ever
 TASK: Final = "client connection"  # the name of its task
 _HIGH_WATER: Final = 65_536
 _MAX_DISCARDED: Final = 64 << 20
-_LOOKS_S: Final = 0.2  # between two looks at the deadlines
+_CHECK_S: Final = 0.2  # between two checks of the deadlines
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_BODY: Final = NoBody()
 _NO_HEAD: Final = Head("NONE", "*", "1", Fields([]))
@@ -430,11 +430,11 @@ class ClientConnection(Client):
 
 async def watch(connections: set[ClientConnection]) -> None:
     """End what is late on any of these connections, for ever."""
-    looks = Looks()
+    stalls = StallGuard()
     while True:
-        due = monotonic() + _LOOKS_S
-        await asyncio.sleep(_LOOKS_S)
+        due = monotonic() + _CHECK_S
+        await asyncio.sleep(_CHECK_S)
         now = monotonic()
-        if looks.count(now - due):
+        if stalls.counts(now - due):
             for connection in [one for one in connections if now >= min(one.read_by, one.write_by)]:
                 connection.expire(now)

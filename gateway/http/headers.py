@@ -1,13 +1,27 @@
-"""The header fields of a request."""
+"""The header fields of a request, and the credential among them."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gateway.http.credential import Credential
-
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]+")
 _NONE: Final[tuple[str, ...]] = ()
+
+
+class Credential:
+    """An access token or an API key. `digest` is the SHA-256 of the whole `text`: nothing is remembered by anything less."""
+
+    def __init__(self, text: str, *, is_key: bool) -> None:
+        self.text = text
+        self.is_key = is_key
+        self.digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+    def may_be_token(self) -> bool:
+        """Whether it has the characters of one (RFC 6750); long, so asked only before verifying."""
+        return _TOKEN.fullmatch(self.text) is not None
 
 
 class Fields:

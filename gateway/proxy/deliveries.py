@@ -11,7 +11,7 @@ from gateway.proxy.answering import Answering, collected
 from gateway.proxy.delivery import Delivery
 from gateway.proxy.idempotency import AnswerLost, settled
 from gateway.proxy.response_cache import Question, ResponseCache, may_keep
-from gateway.time_limit import within
+from gateway.timeouts import within
 from gateway.upstream.attempts import Answered
 from gateway.upstream.connection import Connection
 from shared.errors import UpstreamError

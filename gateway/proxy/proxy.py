@@ -9,9 +9,9 @@ from typing import Final
 import structlog
 
 from gateway.auth.caller import Caller
+from gateway.http.body import body_of, whole_body
 from gateway.http.header_policy import forwarded_block, own_lines, without
 from gateway.http.request import GatewayRequest
-from gateway.http.request_body import body_of, whole_body
 from gateway.http.stored_answer import KeptAnswer
 from gateway.proxy.answering import Answering
 from gateway.proxy.deliveries import Collecting, HandingOver, Keeping, if_none_match

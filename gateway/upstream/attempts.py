@@ -19,8 +19,7 @@ from gateway.resilience.outcome import Outcome, outcome_of_error, outcome_of_sta
 from gateway.resilience.retries import Repeat
 from gateway.resilience.witnesses import EVERYBODY
 from gateway.upstream.connection import Connection
-from gateway.upstream.hedged_attempts import HedgedTries
-from gateway.upstream.hedging import HedgePolicy
+from gateway.upstream.hedging import HedgedAttempts, HedgePolicy
 from gateway.upstream.instance import Exchange, Upstream
 from gateway.upstream.pool import Pool
 from shared.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
@@ -90,7 +89,7 @@ async def ask(
             if hedge is None:
                 answered = await _once(pool, upstream, exchange, patience)
             else:
-                hedged = HedgedTries(
+                hedged = HedgedAttempts(
                     partial(_once, pool, exchange=exchange, patience=patience), pool, key, hedge
                 )
                 answered = await hedged.first(upstream, exchange.method, exchange.body is not None)

@@ -15,7 +15,7 @@ from gateway.resilience.breaker import Breaker
 from gateway.resilience.deadline import DEADLINE_HEADER, format_deadline
 from gateway.resilience.slow_start import SlowStart
 from gateway.resilience.witnesses import EVERYBODY, Witness
-from gateway.time_limit import within
+from gateway.timeouts import within
 from gateway.upstream.connection import BodySource, Connection
 from gateway.upstream.peak_ewma import PeakEwma
 from shared.errors import UpstreamError, UpstreamUnavailable

@@ -13,11 +13,15 @@ parent; a worker ends when its parent does.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import secrets
+import shutil
 import signal
 import socket
 import sys
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +29,6 @@ import structlog
 
 from gateway.hangups import held, let_through
 from gateway.workers.metrics import retire
-from gateway.workers.run_folder import run_folder
 from gateway.workers.worker import WorkerPlace
 from shared.config import Config
 from shared.errors import ConfigError
@@ -33,6 +36,7 @@ from shared.serving.process import EXIT_CONFIG
 from shared.serving.restarts import crashes_in_a_row, restart_pause
 
 _SLACK_S: Final = 5.0
+_LOCK: Final = "lock"
 log = structlog.get_logger()
 
 Pair = tuple[socket.socket, socket.socket]
@@ -136,6 +140,54 @@ def _folder(stack: ExitStack, config: Config) -> Path:
             f"LOOMA_HOME: can't keep the workers' metrics in {parent}: {error.strerror}. "
             "Point LOOMA_HOME at a directory that this user may write."
         ) from error
+
+
+@contextmanager
+def run_folder(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent`, taken away at the end; what killed processes left there, too.
+
+    Two processes with the same `parent` don't disturb each other: the owner of a folder holds a
+    lock that ends with it.
+    """
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    starting = _opened(parent / _LOCK)
+    try:
+        fcntl.flock(starting, fcntl.LOCK_EX)  # nobody clears away what isn't locked yet
+        for left in parent.iterdir():
+            if left.is_dir() and not _is_held(left / _LOCK):
+                shutil.rmtree(left, ignore_errors=True)
+            elif not left.is_dir() and left.name != _LOCK:
+                left.unlink(missing_ok=True)
+        fresh = parent / secrets.token_hex(8)
+        fresh.mkdir(mode=0o700)
+        held = _opened(fresh / _LOCK)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    finally:
+        os.close(starting)
+    try:
+        yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        os.close(held)
+
+
+def _opened(lock: Path) -> int:
+    return os.open(lock, os.O_WRONLY | os.O_CREAT, 0o600)
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_WRONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _pair(stack: ExitStack) -> Pair:

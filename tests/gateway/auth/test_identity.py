@@ -24,7 +24,6 @@ from gateway.auth.revocations import CHANNEL, Revocations
 from gateway.expiring_cache import ExpiringCache
 from gateway.http.headers import Fields
 from gateway.timeouts import Timeouts
-from gateway.upstream.balancing import Balancer
 from gateway.upstream.discovery import Discovery
 from gateway.upstream.service_calls import ServiceCalls
 from shared.data_access.cache.redis import RedisCache
@@ -49,7 +48,7 @@ class Door:
     def __post_init__(self) -> None:
         self.cache = RedisCache(self.redis)
         discovery = Discovery(self.cache, {}, Timeouts())
-        calls = ServiceCalls(discovery, Balancer(), InternalTokens(SECRET.encode()))
+        calls = ServiceCalls(discovery, InternalTokens(SECRET.encode()))
         tokens = AccessTokens(
             SigningKeys(self._jwks), issuer="looma", audience="looma", clock=lambda: self.now
         )

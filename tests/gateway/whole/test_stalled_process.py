@@ -12,8 +12,7 @@ from typing import Self
 
 import pytest
 
-from gateway.time_limit import Looks
-from gateway.timeouts import Timeouts
+from gateway.timeouts import StallGuard, Timeouts
 from gateway.upstream.instance import Exchange, Upstream
 from shared.errors import UpstreamTimeout
 from tests.gateway.gateway_process import gateway_process
@@ -37,9 +36,9 @@ health = false
         ([0.5, 0.5, 0.5, 0.5], [False, True, False, True]),  # always late: deadlines hold
     ],
 )
-def test_a_look_after_a_stall_is_put_off_once(late: list[float], counts: list[bool]) -> None:
-    looks = Looks()
-    assert [looks.count(seconds) for seconds in late] == counts
+def test_a_check_after_a_stall_is_put_off_once(late: list[float], counts: list[bool]) -> None:
+    guard = StallGuard()
+    assert [guard.counts(seconds) for seconds in late] == counts
 
 
 class Service:
