@@ -1,0 +1,1 @@
+"""The schema of PostgreSQL, in numbered SQL files. `relational.migrate` applies them."""

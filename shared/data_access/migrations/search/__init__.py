@@ -1,0 +1,1 @@
+"""The schema of the search index that is kept in PostgreSQL."""

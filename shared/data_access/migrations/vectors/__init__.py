@@ -1,0 +1,1 @@
+"""The schema of the vectors that are kept in PostgreSQL."""
