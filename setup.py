@@ -28,7 +28,7 @@ HOT_PATH: Final = tuple(
         "http": "answer body client_address compression head header_policy headers path request",
         "resilience": "breaker deadline outcome outliers retries rolling_window shedding slow_start witnesses",
         "downstream": "busy_poll connection",
-        "upstream": "attempts balancer connection instance peak_ewma pool",
+        "upstream": "attempts balancer connection instance member peak_ewma pool",
         "telemetry": "metrics tracing",
         "auth": "caller identity",
         "limits": "gcra headers limit limit_subject rate_limiter",

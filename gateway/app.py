@@ -48,16 +48,16 @@ from gateway.routing.route import (
 )
 from gateway.routing.table import RouteTable
 from gateway.telemetry.exposition import families_of, rendered
-from gateway.telemetry.metrics import Meters
+from gateway.telemetry.metrics import Meters, PoolCollector
 from gateway.telemetry.tracing import Traces
 from gateway.timeouts import Timeouts
-from gateway.upstream.active_checks import Checks
+from gateway.upstream.active_checks import ActiveChecks
 from gateway.upstream.discovery import GATEWAYS, Discovery
 from gateway.upstream.policy import ServicePolicy
 from gateway.upstream.pool import Pools
 from gateway.upstream.service_calls import ServiceCalls
 from gateway.websocket.relay import WebSocketRelay
-from gateway.workers.peers import Siblings
+from gateway.workers.peers import Peers
 from gateway.workers.supervisor import stop_with_parent
 from gateway.workers.worker import WorkerPlace
 from shared.config import Config
@@ -169,10 +169,10 @@ class Gateway:
         asked = await last_reload(cache)
 
         pools = Pools(discovery, self.policy, None if self.worker is None else self.worker.share)
-        meters.pools.read = lambda: [pool.snapshot() for pool in pools.all()]
+        PoolCollector(meters.registry, lambda: [pool.snapshot() for pool in pools.all()])
         plans = Plans(self.read, meters, pools, limiter)
         metrics = partial(self._metrics, pools, authentication)
-        siblings = self._siblings(stack, pools, metrics)
+        peers = self._peers(stack, pools, metrics)
 
         gates = Gates(
             authentication.identity,
@@ -184,7 +184,7 @@ class Gateway:
         sockets = WebSocketRelay(proxy, gates.identity, gates.cors, meters, self.timeouts)
         scrapers = Scrapers(config.metrics_networks, gates.addresses, gates.identity)
         edge = Edge(plans, gates, proxy, sockets, meters, scrapers, self.timeouts.stall)
-        admin = Admin(plans, pools, limiter, None if siblings is None else siblings.inquiries)
+        admin = Admin(plans, pools, limiter, None if peers is None else peers.others)
         own = (*admin.routes(), _batch_route(edge))
         descriptions = Descriptions(lambda: plans.current.table.routes, own, calls)
         health = Health(
@@ -198,7 +198,7 @@ class Gateway:
             "/health": OwnPage(health.health, limited=False),
             "/ready": OwnPage(health.ready, limited=False),
             "/metrics": OwnPage(
-                partial(self._metrics_page, metrics, siblings), limited=False, guarded=True
+                partial(self._metrics_page, metrics, peers), limited=False, guarded=True
             ),
             "/openapi.json": OwnPage(descriptions.openapi),
             "/docs": OwnPage(descriptions.docs),
@@ -206,24 +206,24 @@ class Gateway:
         edge.answer_itself(pages, own)
 
         work = self._work(stack, cache, discovery, Reload(cache, plans.reload, asked), plans)
-        checks = Checks(pools, calls, None if siblings is None else siblings.makes_checks)
+        checks = ActiveChecks(pools, calls, None if peers is None else peers.makes_checks)
         work |= {"health checks": checks.run_forever, **authentication.work}
-        if siblings is not None:
-            await siblings.learn()
-            work |= siblings.work
+        if peers is not None:
+            await peers.learn()
+            work |= peers.work
         await stack.enter_async_context(running_beside(work))
         return edge, plans
 
-    def _siblings(
+    def _peers(
         self, stack: AsyncExitStack, pools: Pools, metrics: Callable[[], Iterable[Metric]]
-    ) -> Siblings | None:
+    ) -> Peers | None:
         """The other workers of this port; None if it is served by this process alone."""
         if self.worker is None:
             return None
-        siblings = Siblings(self.worker, pools, metrics)
-        stack.callback(siblings.close)
+        peers = Peers(self.worker, pools, metrics)
+        stack.callback(peers.close)
         stop_with_parent()
-        return siblings
+        return peers
 
     def _proxy(self, stack: AsyncExitStack, internal: InternalTokens, cache: Cache) -> Proxy:
         config, meters = self.config, self.meters
@@ -263,10 +263,8 @@ class Gateway:
         identity = f"{gethostname()}:{config.gateway_port}:{number}"
         await announce(cache, GATEWAYS, url, config.service_version, identity)
 
-    async def _metrics_page(
-        self, own: Callable[[], Iterable[Metric]], siblings: Siblings | None
-    ) -> Page:
-        page = rendered(families_of(own())) if siblings is None else await siblings.metrics.page()
+    async def _metrics_page(self, own: Callable[[], Iterable[Metric]], peers: Peers | None) -> Page:
+        page = rendered(families_of(own())) if peers is None else await peers.metrics.page()
         return Page(page, content_type=CONTENT_TYPE_LATEST)
 
     def _metrics(self, pools: Pools, authentication: Authentication) -> Iterable[Metric]:

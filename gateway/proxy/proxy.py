@@ -296,20 +296,20 @@ class Proxy:
         if connection.sending:
             await answered.close()
         else:
-            answered.upstream.release(connection)
+            answered.release()
         if failure is not None:
             raise failure
         return status
 
     def _broken_off(self, call: Admitted, answered: Answered, error: UpstreamError) -> None:
         plan, client = call.plan, call.request.client
-        plan.pool.broke_off(answered.upstream)
+        plan.pool.broke_off(answered.member)
         if client is None or client.begun:
             self._meters.cut.labels(plan.route.service).inc()
             log.warning(
                 "answer cut",
                 service=plan.route.service,
-                instance=answered.upstream.name,
+                instance=answered.member.name,
                 reason=error.message,
                 request_id=call.request.id,
             )

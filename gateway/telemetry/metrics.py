@@ -120,8 +120,11 @@ class RouteCollector(Collector):
 class PoolCollector(Collector):
     """What the pools count themselves, read when the page is asked for."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.read: Callable[[], Iterable[Mapping[str, Any]]] = tuple
+    def __init__(
+        self, registry: CollectorRegistry, read: Callable[[], Iterable[Mapping[str, Any]]]
+    ) -> None:
+        """`read` gives a snapshot of each pool."""
+        self._read = read
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
@@ -139,7 +142,7 @@ class PoolCollector(Collector):
         streams = GaugeMetricFamily(
             "gateway_streams_in_flight", "Streams that are open", labels=["service"]
         )
-        for pool in self.read():
+        for pool in self._read():
             service = [pool["service"]]
             retried.add_metric(service, pool["retried"])
             hedged.add_metric(service, pool["hedged"])
@@ -171,7 +174,6 @@ class Meters:
             ("service", "instance"),
             registry=registry,
         )
-        self.pools = PoolCollector(registry)
         self.instances = Gauge(
             "gateway_upstream_instances", "Known instances", ("service",), registry=registry
         )

@@ -52,7 +52,7 @@ T = TypeVar("T", bound=Timed)
 NOTHING_TRIED: Final[Container[object]] = ()
 
 
-class Picker(Protocol):
+class Balancer(Protocol):
     def pick(
         self,
         eligible: Sequence[T],
@@ -136,11 +136,12 @@ class ByKey:
         return max(roomy, key=lambda one: score(hashed, seed(one.url), one.weight))
 
 
-POLICIES: Final[Mapping[str, Callable[[], Picker]]] = {
+# By the name that a service's policy gives it.
+BALANCERS: Final[Mapping[str, Callable[[], Balancer]]] = {
     "least_request": LeastRequest,
-    "least_latency": LeastLatency,
-    "by_weight": ByWeight,
-    "by_key": ByKey,
+    "ewma": LeastLatency,
+    "hash": ByKey,
+    "weighted": ByWeight,
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from gateway.upstream.instance import Upstream
+from gateway.upstream.member import Member
 from gateway.upstream.pool import Pool
 
 
@@ -46,7 +46,7 @@ class HedgedAttempts(Generic[A]):
 
     def __init__(
         self,
-        once: Callable[[Upstream], Coroutine[Any, Any, A]],
+        once: Callable[[Member], Coroutine[Any, Any, A]],
         pool: Pool,
         key: str | None,
         policy: HedgePolicy,
@@ -56,10 +56,10 @@ class HedgedAttempts(Generic[A]):
         self._key = key
         self._policy = policy
 
-    async def first(self, upstream: Upstream, method: str, has_body: bool) -> A:
+    async def first(self, member: Member, method: str, has_body: bool) -> A:
         """The first answer of several tries, or the last failure; the others are given up."""
-        asked = [upstream]
-        running = {asyncio.create_task(self._once(upstream))}
+        asked = [member]
+        running = {asyncio.create_task(self._once(member))}
         failed: BaseException | None = None
         won: A | None = None
         hedging = True

@@ -20,14 +20,9 @@ from gateway.resilience.outliers import OutlierPolicy
 from gateway.resilience.retries import BudgetPolicy, RetryPolicy
 from gateway.resilience.shedding import SheddingPolicy
 from gateway.resilience.slow_start import SlowStartPolicy
+from gateway.upstream.balancer import BALANCERS
 from shared.errors import ConfigError
 
-BALANCE: Final[Mapping[str, str]] = {
-    "least_request": "least_request",
-    "ewma": "least_latency",
-    "hash": "by_key",
-    "weighted": "by_weight",
-}
 _MAY_BE_OFF: Final = frozenset({"errors", "gateway_errors", "most"})  # None, written as false
 _SCALARS: Final = frozenset({"balance", "versions", "health_path"})
 
@@ -87,8 +82,8 @@ def parse_policy(item: object, base: ServicePolicy, label: str) -> ServicePolicy
 
 
 def _balance(value: object, where: str) -> str:
-    if not isinstance(value, str) or value not in BALANCE:
-        raise ConfigError(f"{where} must be one of {', '.join(BALANCE)}.")
+    if not isinstance(value, str) or value not in BALANCERS:
+        raise ConfigError(f"{where} must be one of {', '.join(BALANCERS)}.")
     return value
 
 

@@ -11,7 +11,7 @@ import orjson
 
 from gateway.upstream.connection import Connection
 from gateway.upstream.discovery import Discovery
-from gateway.upstream.instance import Exchange, Upstream
+from gateway.upstream.instance import Exchange, Instance
 from shared.errors import UpstreamError, UpstreamUnavailable
 from shared.security import NO_ORG, InternalTokens, Principal
 
@@ -50,21 +50,21 @@ class ServiceCalls:
         Raises UpstreamError (unreachable, late, not JSON).
         """
         exchange = self._exchange(service, method, target, body)
-        upstream, connection = await self._balancer.open(
+        instance, connection = await self._balancer.open(
             service, self._discovery.of(service), exchange
         )
         try:
             return connection.status, _decoded(await _whole(connection.read))
         finally:
-            await upstream.close(connection)
+            await instance.close(connection)
 
-    async def ask_instance(self, upstream: Upstream, service: str, target: str) -> tuple[int, Any]:
+    async def ask_instance(self, instance: Instance, service: str, target: str) -> tuple[int, Any]:
         """The same from one instance in particular."""
-        connection = await upstream.open(self._exchange(service, "GET", target, None))
+        connection = await instance.open(self._exchange(service, "GET", target, None))
         try:
             return connection.status, _decoded(await _whole(connection.read))
         finally:
-            await upstream.close(connection)
+            await instance.close(connection)
 
     def _exchange(self, service: str, method: str, target: str, body: Any) -> Exchange:
         token = self._tokens.mint(GATEWAY, service)
@@ -82,22 +82,22 @@ class _LeastBusy:
         self._turn = count()
 
     async def open(
-        self, service: str, instances: Sequence[Upstream], exchange: Exchange
-    ) -> tuple[Upstream, Connection]:
+        self, service: str, instances: Sequence[Instance], exchange: Exchange
+    ) -> tuple[Instance, Connection]:
         """Send to one instance, to the next (three at most) if it can't be connected to.
 
         UpstreamUnavailable if there is none that can.
         """
-        for upstream in self._order(instances)[:_TRIES]:
+        for instance in self._order(instances)[:_TRIES]:
             try:
-                return upstream, await upstream.open(exchange)
+                return instance, await instance.open(exchange)
             except UpstreamUnavailable:
                 continue
         raise UpstreamUnavailable(
             f"No replica of the service {service!r} can be reached. Try again in a moment."
         )
 
-    def _order(self, instances: Sequence[Upstream]) -> Sequence[Upstream]:
+    def _order(self, instances: Sequence[Instance]) -> Sequence[Instance]:
         if len(instances) < 2:
             return instances
         now = asyncio.get_running_loop().time()

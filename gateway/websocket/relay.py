@@ -117,5 +117,5 @@ def _checked(call: Admitted, answered: Answered, handshake: Handshake) -> bytes:
     try:
         return handshake.answer(answered.connection.headers, more)
     except UpstreamError:
-        call.plan.pool.broke_off(answered.upstream)
+        call.plan.pool.broke_off(answered.member)
         raise

@@ -24,7 +24,7 @@ import structlog
 from prometheus_client.metrics_core import Metric
 
 from gateway.telemetry.exposition import Family, added, families_of, lasting, rendered
-from gateway.workers.scatter_gather import Inquiries
+from gateway.workers.scatter_gather import ScatterGather
 
 EVERY_S: Final = 5.0
 _FRESH_S: Final = 0.2  # how often a worker writes its file at most, whoever asks how often
@@ -36,7 +36,7 @@ class WorkerMetrics:
     """The metrics of worker `number`; `folder` is shared by the workers of one port."""
 
     def __init__(
-        self, folder: Path, number: int, own: Callable[[], Iterable[Metric]], others: Inquiries
+        self, folder: Path, number: int, own: Callable[[], Iterable[Metric]], others: ScatterGather
     ) -> None:
         self._folder = folder
         self._path = metrics_file(folder, number)

@@ -22,7 +22,7 @@ class _Asked:
             self.done.set()
 
 
-class Inquiries:
+class ScatterGather:
     """`ask` the others; `answers` is by the name of a question what this worker says to it."""
 
     def __init__(self, channel: Channel, patience_s: float = PATIENCE_S) -> None:

@@ -42,7 +42,7 @@ log = structlog.get_logger()
 Pair = tuple[socket.socket, socket.socket]
 
 
-class Workers:
+class Supervisor:
     """`run` in the parent; each worker is `python -m gateway` with its place as arguments."""
 
     name = "gateway"

@@ -54,7 +54,7 @@ async def announced(cache: RedisCache, service: str, url: str) -> AsyncIterator[
 
 
 def urls(discovery: Discovery, service: str) -> list[str]:
-    return [upstream.url for upstream in discovery.of(service)]
+    return [instance.url for instance in discovery.of(service)]
 
 
 async def test_instances_come_and_go(cache: RedisCache) -> None:

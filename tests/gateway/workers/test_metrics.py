@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.telemetry.exposition import GAUGES, added, families_of, rendered
 from gateway.workers.channel import Channel
 from gateway.workers.metrics import WorkerMetrics, metrics_file, retire
-from gateway.workers.scatter_gather import Inquiries
+from gateway.workers.scatter_gather import ScatterGather
 from tests.gateway.conftest import Platform
 
 
@@ -31,7 +31,7 @@ class Worker:
         }
         self.channel = Channel(number, ends.pop(number), ends)
         self.channel.start()
-        self.metrics = WorkerMetrics(folder, number, registry.collect, Inquiries(self.channel))
+        self.metrics = WorkerMetrics(folder, number, registry.collect, ScatterGather(self.channel))
 
 
 def pairs(size: int) -> list[list[socket.socket]]:
