@@ -19,7 +19,7 @@ from gateway.auth.authentication import Authentication, open_authentication
 from gateway.auth.issuer_file import read_issuers
 from gateway.compiled import check_sources, is_compiled
 from gateway.downstream.busy_poll import BusyPoll
-from gateway.downstream.handler import Site
+from gateway.downstream.handler import Handler
 from gateway.downstream.server import EdgeServer
 from gateway.edge import Edge
 from gateway.http.client_address import ClientAddress
@@ -135,7 +135,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             stack.callback(sock.close)
             edge, plans = await self._open(stack)
-            site = Site(
+            handler = Handler(
                 edge.handle,
                 edge.refuse,
                 self.timeouts,
@@ -143,13 +143,13 @@ class Gateway:
                 MAX_TIMEOUT_S + _SLACK_S,
                 BusyPoll(self.config.gateway_busy_poll_us / 1e6),
             )
-            server = EdgeServer(site)
+            server = EdgeServer(handler)
             await stack.enter_async_context(serving(server, sock, self.config.shutdown_seconds))
             log.info("serving", url=url, routes=len(plans.current.routes), compiled=is_compiled())
             try:
                 yield url
             finally:
-                self.draining = site.closing = True
+                self.draining = handler.closing = True
                 log.info("draining")
                 await asyncio.sleep(self.config.drain_delay_seconds)
 

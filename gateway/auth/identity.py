@@ -17,7 +17,7 @@ from gateway.auth.caller import Caller
 from gateway.auth.issuers import TokenIssuers
 from gateway.auth.revocations import Revocations
 from gateway.expiring_cache import ExpiringCache
-from gateway.http.headers import Credential, Fields
+from gateway.http.headers import Credential, Headers
 from shared.errors import Unauthenticated, UpstreamUnavailable
 from shared.security import ANONYMOUS
 
@@ -43,7 +43,7 @@ class Identity:
         self._verified: ExpiringCache[bytes, Caller] = ExpiringCache(_SIZE, clock)
         self.anonymous = Caller(ANONYMOUS)
 
-    def known(self, headers: Fields) -> Caller | None:
+    def known(self, headers: Headers) -> Caller | None:
         """The caller, if nobody has to be asked who it is; `caller` asks.
 
         Unauthenticated for a credential that can't be one, or has ended.
@@ -59,7 +59,7 @@ class Identity:
             return caller
         return self._after_notice(credential, caller)
 
-    async def caller(self, headers: Fields) -> Caller:
+    async def caller(self, headers: Headers) -> Caller:
         """`anonymous` without a credential; Unauthenticated with one that is not good.
 
         UpstreamError if the auth service would have to be asked and can't be.
@@ -103,7 +103,7 @@ class Identity:
         raise UpstreamUnavailable("This API key is being changed. Try again in a moment.")
 
 
-def read_credential(headers: Fields) -> Credential | None:
+def read_credential(headers: Headers) -> Credential | None:
     """None without one; Unauthenticated for what can't be one."""
     if not headers.repeated:  # a client's usual way, without a list for each
         if "x-api-key" not in headers:

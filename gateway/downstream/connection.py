@@ -15,13 +15,13 @@ from typing import Any, Final, cast
 import structlog
 from sanic.models.server_types import ConnInfo
 
-from gateway.downstream.handler import Site
+from gateway.downstream.handler import Handler
 from gateway.http.answer import Answer
 from gateway.http.body import BodyReader, ChunkedBody, LengthBody, NoBody
 from gateway.http.head import MAX_HEAD, Head, check_beginning, parse_head
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.http.request import Client, GatewayRequest
-from gateway.http.upgrade import HandedOver, Successor
+from gateway.http.upgrade import Successor, UpgradedConnection
 from gateway.timeouts import StallGuard
 from shared.errors import LoomaError, RequestTimeout, UpstreamTimeout
 
@@ -32,9 +32,9 @@ _MAX_DISCARDED: Final = 64 << 20
 _CHECK_S: Final = 0.2  # between two checks of the deadlines
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_BODY: Final = NoBody()
-_NO_HEAD: Final = Head("NONE", "*", "1", Fields([]))
+_NO_HEAD: Final = Head("NONE", "*", "1", Headers([]))
 # What could not be read, but asks for no body: whatever it is answered has none.
-_NO_HEAD_OF_HEAD: Final = Head("HEAD", "*", "1", Fields([]))
+_NO_HEAD_OF_HEAD: Final = Head("HEAD", "*", "1", Headers([]))
 _NO_REFUSAL: Final[LoomaError | None] = None
 log = structlog.get_logger()
 
@@ -52,15 +52,15 @@ class ClientConnection(Client):
 
     def __init__(
         self,
-        site: Site,
+        handler: Handler,
         *,
         loop: asyncio.AbstractEventLoop,
         connections: set[ClientConnection],
         **_unused: Any,
     ) -> None:
-        self._site = site
-        self._timeouts = site.timeouts
-        self._busy_poll = site.busy_poll
+        self._handler = handler
+        self._timeouts = handler.timeouts
+        self._busy_poll = handler.busy_poll
         self._loop = loop
         self._connections = connections
         self.transport: asyncio.Transport  # set by connection_made, before anything else happens
@@ -94,9 +94,9 @@ class ClientConnection(Client):
         self._received = 0  # bytes of the body
         self._waited = 0.0  # seconds for the body
         if head.chunked:
-            self._body = ChunkedBody(self._site.body_limit)
+            self._body = ChunkedBody(self._handler.body_limit)
         elif head.length:
-            self._body = LengthBody(head.length, self._site.body_limit)
+            self._body = LengthBody(head.length, self._handler.body_limit)
 
     # Requests, one after the other.
 
@@ -129,14 +129,14 @@ class ClientConnection(Client):
             begun = raw or bytes(self._buffer[:5])
             unread = _NO_HEAD_OF_HEAD if begun.startswith(b"HEAD ") else _NO_HEAD
             self._begin(unread)
-            await self._site.refuse(self._request(unread), refusal)
+            await self._handler.refuse(self._request(unread), refusal)
             return False
         self._begin(head)
         request = self._request(head)
-        self.write_by = monotonic() + self._site.patience
+        self.write_by = monotonic() + self._handler.patience
         cancelled = False
         try:
-            await self._site.handle(request)
+            await self._handler.handle(request)
         except LoomaError:  # told already; the answer had begun and stays unfinished
             if self._writing_paused:  # by a client that takes nothing of it
                 self.abort()
@@ -165,7 +165,7 @@ class ClientConnection(Client):
         task.uncancel()
         self.keep_alive = False
         request.client = self
-        await self._site.refuse(request, UpstreamTimeout("The answer took too long."))
+        await self._handler.refuse(request, UpstreamTimeout("The answer took too long."))
 
     # Reading.
 
@@ -239,7 +239,7 @@ class ClientConnection(Client):
             now = monotonic()
             self._waited += now - started
             if self.write_by != math.inf:
-                self.write_by = now + self._site.patience
+                self.write_by = now + self._handler.patience
 
     async def _more(self) -> None:
         if self._reading_paused:
@@ -282,7 +282,7 @@ class ClientConnection(Client):
         if answer.begun:
             return answer.part(data, end)
         self._expecting = False
-        self.keep_alive = self.keep_alive and self._body.done and not self._site.closing
+        self.keep_alive = self.keep_alive and self._body.done and not self._handler.closing
         self.write_by = math.inf
         head = self._head
         return answer.beginning(
@@ -309,7 +309,7 @@ class ClientConnection(Client):
             self._room = None
             self.write_by = math.inf
 
-    def hand_over(self, answer: bytes) -> HandedOver:
+    def hand_over(self, answer: bytes) -> UpgradedConnection:
         """Send the head of an answer 101, HTTP's last word here; then set `successor`.
 
         Raises ClientGone.
@@ -319,7 +319,7 @@ class ClientConnection(Client):
         self.transport.write(answer)
         received = bytes(self._buffer)
         self._buffer.clear()
-        return HandedOver(self.transport, received, self._writing_paused)
+        return UpgradedConnection(self.transport, received, self._writing_paused)
 
     # The end.
 

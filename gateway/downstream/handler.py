@@ -12,7 +12,7 @@ from shared.errors import LoomaError
 
 
 @dataclass(slots=True)
-class Site:
+class Handler:
     """`handle` answers a request; raising after the answer's head is sent cuts the connection.
 
     `refuse` answers what never became a request.

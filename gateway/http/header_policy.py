@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -82,7 +82,7 @@ def forwarded_line(name: str, value: str) -> str:
     return f"{name}: {value}\r\n"
 
 
-def forwarded_block(headers: Fields) -> str:
+def forwarded_block(headers: Headers) -> str:
     """The client's headers that go on to a service, as lines."""
     block = headers.forwarded
     if block is None:

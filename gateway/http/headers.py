@@ -24,7 +24,7 @@ class Credential:
         return _TOKEN.fullmatch(self.text) is not None
 
 
-class Fields:
+class Headers:
     """Names in lower case, in the order in which they came. Nobody changes them.
 
     A client repeats its fields from request to request; those of one connection then share one of
@@ -42,11 +42,11 @@ class Fields:
         self.credential: Credential | None = None  # see identity.Identity
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> Headers:
         """Of names in any case."""
         return cls([(name.lower(), value) for name, value in pairs])
 
-    def learn_from(self, before: Fields) -> None:
+    def learn_from(self, before: Headers) -> None:
         """Take over what is known of a credential that is the same in both."""
         if before.credential is None or self.repeated or before.repeated:
             return

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from gateway.http.answer import Answer
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")  # that routes may have
 _VERSION_4: Final = 0x4 << 76
@@ -74,7 +74,7 @@ class GatewayRequest:
     """One request. `client` None: it is over."""
 
     def __init__(
-        self, method: str, target: bytes, version: str, headers: Fields, client: Client
+        self, method: str, target: bytes, version: str, headers: Headers, client: Client
     ) -> None:
         self.method = method
         self.target = target  # path and query in origin form, as the client wrote them; or b'*'

@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class HandedOver:
+class UpgradedConnection:
     """`received` has come already and belongs to the new protocol; `full`: writing is paused."""
 
     transport: asyncio.Transport

@@ -14,7 +14,7 @@ from gateway.auth.caller import Caller
 from gateway.auth.identity import Identity
 from gateway.http.client_address import ClientAddress
 from gateway.http.cors import Cors
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.http.request import GatewayRequest
 from gateway.limits.rate_limiter import RateLimiter
 from gateway.routing.plan import RoleLimits
@@ -57,7 +57,9 @@ class Admission:
                 return told
         return "https" if client.secure else "http"
 
-    async def caller(self, headers: Fields, scope: str, limits: RoleLimits, address: str) -> Caller:
+    async def caller(
+        self, headers: Headers, scope: str, limits: RoleLimits, address: str
+    ) -> Caller:
         """Who calls, of those who can be known: `counted` and `Caller.require` come next.
 
         Unauthenticated for a credential that is not good, or none where one is needed.
@@ -96,7 +98,7 @@ class Admission:
         if limits.public is not None:
             await self._limiter.admit(limits.public, None, address)
 
-    def origin_lines(self, headers: Fields) -> bytes:
+    def origin_lines(self, headers: Headers) -> bytes:
         """What a page of another origin is told, as header lines."""
         cors = self._cors
         if not cors.enabled or "origin" not in headers:

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from gateway.http.request import GatewayRequest
-from gateway.http.stored_answer import KEPT_BODY_LIMIT, KeptAnswer
+from gateway.http.stored_answer import KEPT_BODY_LIMIT, StoredAnswer
 from gateway.proxy.answering import Answering, collected
 from gateway.proxy.delivery import Delivery
 from gateway.proxy.idempotency import AnswerLost, settled
@@ -64,7 +64,7 @@ class Collecting(Delivery):
         super().__init__()
         self._request_id = request_id
         self._idle = idle
-        self.kept: KeptAnswer | None = None
+        self.kept: StoredAnswer | None = None
 
     async def first(self, answered: Answered) -> bool:
         connection, idle, failure = answered.connection, self._idle, _NO_FAILURE
@@ -106,7 +106,7 @@ class HandingOver(Delivery):
         since = time.perf_counter()
         kept = await collected(connection, self._idle, _REFUSAL, self._request.id)
         self.waited = time.perf_counter() - since
-        whole = KeptAnswer(kept.status, tuple(connection.headers), kept.body)
+        whole = StoredAnswer(kept.status, tuple(connection.headers), kept.body)
         await self._answering.whole(whole)
         return True
 

@@ -1,6 +1,6 @@
-"""How long a request may take: in all, for one try, and what its caller still waits for.
+"""Deadlines: how long a request and each of its attempts may take (`X-Deadline-Ms`).
 
-`X-Deadline-Ms` carries the milliseconds that are left, as a decimal number, so that no two clocks
+The header carries the milliseconds that are left, as a decimal number, so that no two clocks
 have to agree. It can only shorten what the route allows, and goes on to the service with what is
 left when a try begins.
 """

@@ -27,7 +27,7 @@ from shared.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 
 _CONNECTS: Final = 3
 _NO_FAILURE: Final[BaseException | None] = None
-_SUCCESS: Final = Outcome.SUCCESS  # members of an enumeration are dear to look up
+_SUCCESS: Final = Outcome.SUCCESS  # once: see docs/decisions/0012-compiled-hot-path.md
 _RETRIED_HEAD_S: Final = 0.05  # for the rest of an answer that nobody will see
 
 

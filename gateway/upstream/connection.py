@@ -15,7 +15,7 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from gateway.http.upgrade import HandedOver
+from gateway.http.upgrade import UpgradedConnection
 from gateway.timeouts import StallGuard, within
 from shared.errors import UpstreamError, UpstreamTimeout
 
@@ -194,12 +194,12 @@ class Connection:
         self._stop_timer()
         self._socket.abort()
 
-    def hand_over(self) -> HandedOver:
+    def hand_over(self) -> UpgradedConnection:
         """The connection itself, after an answer of 101: what comes on it is no HTTP any more."""
         self._due = math.inf
         self._stop_timer()
         self.closed = True
-        return HandedOver(self._socket, b"".join(self._chunks), not self._writable.is_set())
+        return UpgradedConnection(self._socket, b"".join(self._chunks), not self._writable.is_set())
 
     # Sending.
 

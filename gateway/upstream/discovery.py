@@ -50,9 +50,6 @@ class Discovery:
     def of(self, service: str) -> tuple[Instance, ...]:
         return self._all.get(service, ())
 
-    def services(self) -> dict[str, tuple[Instance, ...]]:
-        return dict(self._all)
-
     async def refresh_forever(self) -> None:
         while True:
             await self.refresh()

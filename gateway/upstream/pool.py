@@ -31,7 +31,7 @@ from gateway.upstream.member import Member
 from gateway.upstream.policy import ServicePolicy
 from shared.errors import UpstreamUnavailable
 
-_SUCCESS: Final = Outcome.SUCCESS  # members of an enumeration are dear to look up
+_SUCCESS: Final = Outcome.SUCCESS  # once: see docs/decisions/0012-compiled-hot-path.md
 log = structlog.get_logger()
 
 

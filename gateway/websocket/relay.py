@@ -15,7 +15,7 @@ import structlog
 from gateway.auth.identity import Identity
 from gateway.downstream.connection import ClientConnection
 from gateway.http.cors import Cors
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.http.request import GatewayRequest
 from gateway.proxy.proxy import Admitted, Proxy
 from gateway.telemetry.metrics import Meters
@@ -93,7 +93,7 @@ class WebSocketRelay:
         """Asks whether a new request with the same credential would be let in still."""
         scope, request_id, headers = call.plan.route.scope, call.request.id, call.request.headers
         identity = self._identity
-        credential = Fields([(name, headers[name]) for name in _CREDENTIALS if name in headers])
+        credential = Headers([(name, headers[name]) for name in _CREDENTIALS if name in headers])
 
         async def stays() -> bool:
             if scope == PUBLIC:

@@ -22,7 +22,7 @@ from gateway.auth.issuers import TokenIssuers
 from gateway.auth.jwks import SigningKeys
 from gateway.auth.revocations import CHANNEL, Revocations
 from gateway.expiring_cache import ExpiringCache
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.timeouts import Timeouts
 from gateway.upstream.discovery import Discovery
 from gateway.upstream.service_calls import ServiceCalls
@@ -62,7 +62,7 @@ class Door:
 
     async def opens(self, token: str) -> bool:
         try:
-            await self.identity.caller(Fields.of([("Authorization", f"Bearer {token}")]))
+            await self.identity.caller(Headers.of([("Authorization", f"Bearer {token}")]))
         except Unauthenticated:
             return False
         return True

@@ -18,7 +18,7 @@ from gateway.auth.api_keys import ApiKeys
 from gateway.auth.identity import Identity
 from gateway.auth.issuers import TokenIssuers
 from gateway.auth.revocations import Revocations
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.timeouts import Timeouts
 from gateway.upstream.discovery import Discovery
 from gateway.upstream.service_calls import ServiceCalls
@@ -197,5 +197,5 @@ async def test_an_answer_from_before_the_notice_is_not_believed() -> None:
     await cache.close()
 
 
-def sent(key: str) -> Fields:
-    return Fields.of([("X-API-Key", key)])
+def sent(key: str) -> Headers:
+    return Headers.of([("X-API-Key", key)])
