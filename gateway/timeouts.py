@@ -32,15 +32,17 @@ class StallGuard:
     """Keeps this process's own stalls from being held against those it waits for.
 
     A check of deadlines that comes late tells that the process, or its machine, was stopped. What
-    came meanwhile is still unread and wasn't late, so that such a check doesn't count: it is put off
-    until that has been read.
+    came meanwhile is still unread and wasn't late: such a check is put off until that has been read.
     """
 
     def __init__(self) -> None:
         self._put_off = False
 
     def counts(self, late: float) -> bool:
-        """Whether a check so many seconds after its time counts. After one that didn't, any does."""
+        """Whether a check so many seconds after its time counts.
+
+        After one that didn't, any does.
+        """
         self._put_off = late > _STALLED_S and not self._put_off
         return not self._put_off
 

@@ -1,7 +1,7 @@
-"""The connections of clients: HTTP/1.1 as strict as it is written, with a limit to everything.
+"""Clients' HTTP/1.1 connections: read strictly, answered in order, with a deadline for every wait.
 
 One task per connection reads a request, has it answered and goes on to the next, so that answers
-come in order. Waiting for a client always has an end: `watch` looks at the deadlines of all
+come in order. Waiting for a client always has an end: `watch` checks the deadlines of all
 connections a few times a second, which costs a request nothing but setting one.
 """
 

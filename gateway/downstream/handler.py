@@ -1,4 +1,4 @@
-"""What the connections of clients serve."""
+"""The handler that client connections call, with its limits."""
 
 from __future__ import annotations
 

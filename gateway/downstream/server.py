@@ -1,8 +1,8 @@
-"""The HTTP server underneath: Sanic's life cycle around our own reading and writing of HTTP.
+"""The HTTP server: Sanic's life cycle around our own reading and writing of HTTP.
 
-With `gateway.downstream.connection`, the only module that knows how Sanic is built. One function gets every
-request; Sanic's parser, router, middleware and signals have no part in one: the first is not strict
-enough for an edge, and the others cost as much as everything else together.
+With `connection`, the only module that knows how Sanic is built. One function gets every request;
+Sanic's parser, router, middleware and signals have no part in one: the first is not strict enough
+for an edge, and the others cost as much as everything else together.
 """
 
 from __future__ import annotations

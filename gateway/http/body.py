@@ -1,7 +1,7 @@
 """The body of a client's request: unframed strictly (RFC 9112 §6 and §7), read a part at a time.
 
-A `BodyReader` takes what it can use from the front of a buffer and leaves the rest: that is the next
-request. Chunk extensions and trailers are checked, counted and dropped. A `RequestBody` is how
+A `BodyReader` takes what it can use from the front of a buffer and leaves the rest: that is the
+next request. Chunk extensions and trailers are checked, counted and dropped. A `RequestBody` is how
 whoever answers a request reads its body, never with more than one part of it in memory.
 """
 

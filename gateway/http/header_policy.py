@@ -1,4 +1,4 @@
-"""Which headers pass, in both directions.
+"""Header policy: which headers pass in either direction, and which the gateway adds.
 
 A client never speaks in the gateway's name: what could be taken for its word (identity, addresses,
 internal tokens) is dropped before its own is added. What belongs to one connection only (RFC 9110

@@ -12,7 +12,10 @@ _NONE: Final[tuple[str, ...]] = ()
 
 
 class Credential:
-    """An access token or an API key. `digest` is the SHA-256 of the whole `text`: nothing is remembered by anything less."""
+    """An access token or an API key.
+
+    `digest` is the SHA-256 of the whole `text`: nothing is remembered by anything less.
+    """
 
     def __init__(self, text: str, *, is_key: bool) -> None:
         self.text = text
@@ -38,8 +41,8 @@ class Headers:
         self.repeated = len(self._first) != len(pairs)  # some name came more than once
         if self.repeated:
             self._first = dict(reversed(pairs))
-        self.forwarded: str | None = None  # see headers.forwarded_block
-        self.credential: Credential | None = None  # see identity.Identity
+        self.forwarded: str | None = None  # see header_policy.forwarded_block
+        self.credential: Credential | None = None  # see auth.identity
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Headers:

@@ -1,4 +1,4 @@
-"""A request on its way through the gateway, and whoever waits for its answer."""
+"""A request inside the gateway, and the client that waits for its answer."""
 
 from __future__ import annotations
 

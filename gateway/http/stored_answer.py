@@ -1,4 +1,4 @@
-"""An answer of a service as it is kept for later: in memory, or as bytes."""
+"""A service's answer as a value that can be kept: in memory, or as bytes."""
 
 from __future__ import annotations
 

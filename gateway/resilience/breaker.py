@@ -60,7 +60,7 @@ class CircuitState(IntEnum):
     OPEN = 2
 
 
-# Members of an enumeration are looked up by name each time (docs/decisions/0012-compiled-hot-path.md).
+# Once: members of an enumeration are looked up by name (docs/decisions/0012-compiled-hot-path.md).
 _CLOSED: Final = CircuitState.CLOSED
 _SUCCESS: Final = Outcome.SUCCESS
 
@@ -102,8 +102,9 @@ class Breaker:
     """`acquire` before a try, `release` with its outcome after it, once for every ticket."""
 
     __slots__ = (
-        "_barred", "_changed", "_clock", "_counts", "_elsewhere", "_epoch", "_opened", "_passed", "_policy",
-        "_probes", "_random", "_row", "_state", "_unanswered_at", "_until", "_witnesses", "unanswered",
+        "_barred", "_changed", "_clock", "_counts", "_elsewhere", "_epoch", "_opened", "_passed",
+        "_policy", "_probes", "_random", "_row", "_state", "_unanswered_at", "_until", "_witnesses",
+        "unanswered",
     )  # fmt: skip
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Metrics as they stand on a page, in the text format of Prometheus, and how pages are added up.
+"""The text format of Prometheus: a page as families of samples, pages added up, written.
 
 A sample is kept by its series as it is written, `name{label="value"}`: pages of thousands of lines
 are then read, added and written in a few milliseconds.
@@ -19,8 +19,8 @@ _KINDS: Final = {"unknown": "untyped", "info": "gauge", "stateset": "gauge"}
 
 Rule = Callable[[Iterable[float]], float]
 
-# What a gauge of several workers is as one: their sum, or the worst of them. Whatever is not named here
-# is the greatest.
+# What a gauge of several workers is as one: their sum, or the worst of them. Whatever is not named
+# here is the greatest.
 GAUGES: Final[Mapping[str, Rule]] = {
     "circuit_state": max,  # the worst: 2 is open
     "gateway_revocations_age_seconds": max,  # -1, never, only if that holds for all

@@ -1,4 +1,4 @@
-"""What the gateway counts. Labels are found once per route, not once per request."""
+"""The gateway's metrics. Labels are found once per route, not once per request."""
 
 from __future__ import annotations
 

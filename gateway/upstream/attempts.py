@@ -1,4 +1,4 @@
-"""One client's request as a row of tries: the first, its retries, its hedges.
+"""One client's request as a series of attempts: the first, its retries, its hedges.
 
     pick an instance → its breaker's ticket → send → outcome → answer, or again
 

@@ -1,4 +1,4 @@
-"""Which of the eligible instances gets a try.
+"""Load balancing: which of the eligible instances gets the next attempt.
 
     LeastRequest   of two drawn by weight, the one with less in flight per weight (the default)
     LeastLatency   of two drawn by weight, the one with less waiting work by its peak EWMA latency
@@ -107,8 +107,9 @@ class ByWeight(_Drawn):
 class ByKey:
     """Rendezvous hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam 2018).
 
-    An instance takes at most `bound` (1 or more) times its share, by weight, of what is in flight, rounded up;
-    a key whose instance is full goes to the next in its own order, and back when there is room.
+    An instance takes at most `bound` (1 or more) times its share, by weight, of what is in flight,
+    rounded up; a key whose instance is full goes to the next in its own order, and back when there
+    is room.
     A request without a key goes to the less busy of two.
     """
 

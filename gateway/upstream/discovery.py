@@ -1,4 +1,4 @@
-"""Who answers for a service: the registry's instances and those named in GATEWAY_UPSTREAMS.
+"""Service discovery: the registry's instances and those named in GATEWAY_UPSTREAMS.
 
 The registry is read every 2 s. When it can't be, or knows nobody for a service that was there a
 moment ago (a Redis that restarted is empty until the next heartbeats), the last known instances
@@ -75,7 +75,7 @@ class Discovery:
                 one.retire()
 
     async def _written(self) -> str:
-        """'up', or why what can be read can't be written: services that start would stay unknown."""
+        """'up', or why the registry can't be written: services that start would stay unknown."""
         try:
             await self._cache.ping()
         except StoreError as error:
@@ -112,9 +112,10 @@ class Discovery:
     def _by_address(
         self, found: Sequence[Registered], known: Mapping[str, Instance]
     ) -> dict[str, Registered]:
-        """One process for each address. One that was killed and came back stands there twice until
+        """One process for each address.
 
-        its old entry expires: the one that was not there before is the one that lives.
+        One that was killed and came back stands there twice until its old entry expires: the one
+        that was not there before is the one that lives.
         """
         chosen: dict[str, Registered] = {}
         # str(): what stands in Redis is not checked when it is read.
@@ -136,7 +137,7 @@ class Discovery:
             one for one in self._registered.get(service, ()) if one.url not in urls
         )
         before = self._all.get(service)
-        return before if before == merged else merged  # pools look whether it is the same tuple
+        return before if before == merged else merged  # pools compare identities
 
 
 def _static(url: str, number: int, connect: float) -> Instance:

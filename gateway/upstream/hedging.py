@@ -1,7 +1,7 @@
 """Hedged requests: a second instance is asked when the first is slow, and the first answer counts.
 
-For the slowest few only. A hedge is a retry that doesn't wait for a failure: it needs a token of the
-same retry budget and an instance that was not tried (Dean and Barroso, The Tail at Scale, 2013).
+For the slowest few only (Dean and Barroso, The Tail at Scale, 2013). A hedge is a retry that doesn't
+wait for a failure: it takes a token of the same budget, and needs an instance that was not tried.
 """
 
 from __future__ import annotations

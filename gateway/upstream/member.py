@@ -1,4 +1,4 @@
-"""One instance as its pool sees it: what is asked of it, and how it has done of late."""
+"""A member of a pool: one instance, and how it has done of late."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Member:
 
     @property
     def in_flight(self) -> int:
-        """Exchanges that have not ended, those of other pools and of the gateway itself included."""
+        """Exchanges that have not ended, the gateway's own calls included."""
         return self.instance.in_flight
 
     def admits(self) -> bool:

@@ -1,4 +1,4 @@
-"""How the instances of one service are treated, as data: the tables `[services.NAME]`.
+"""How a service's instances are treated, as the tables `[services.NAME]` of the route file say.
 
 [services.portrait]
 balance = "least_request"            # or "ewma", "hash", "weighted"

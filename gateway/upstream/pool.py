@@ -1,7 +1,8 @@
-"""The instances of one service with everything that decides which of them is asked.
+"""The pool of one service: its members, and everything that decides which of them is asked.
 
 The one place where balancing, breakers, ejection, health checks and canary shares meet. What
-happens to a request that fails is told in attempts.py, how processes agree in workers/state_sync.py.
+happens to a request that fails is told in attempts.py; how processes agree on what is decided here,
+in workers/state_sync.py.
 """
 
 from __future__ import annotations

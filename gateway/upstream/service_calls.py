@@ -76,7 +76,7 @@ class ServiceCalls:
 
 
 class _LeastBusy:
-    """Asks the least busy instance, those that failed just now last; equally busy ones take turns."""
+    """Asks the least busy instance, those that failed just now last; equals take turns."""
 
     def __init__(self) -> None:
         self._turn = count()

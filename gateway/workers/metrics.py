@@ -6,8 +6,8 @@ in a file, and a worker that is started again goes on from the file of the one b
 number: what is summed up never sinks while the parent lives. What a killed worker had counted since
 it last wrote, a few seconds at most, is lost.
 
-Counters and histograms are added up, gauges by the table in telemetry/exposition.py. A gauge of a worker
-that has ended is no more: the parent takes it out of the file.
+Counters and histograms are added up, gauges by the table in telemetry/exposition.py. A gauge of a
+worker that has ended is no more: the parent takes it out of the file.
 """
 
 from __future__ import annotations

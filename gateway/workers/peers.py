@@ -1,4 +1,4 @@
-"""What one worker has with the others of its port: a channel, and what goes over it."""
+"""The other workers of a port: the channel to them, and what goes over it."""
 
 from __future__ import annotations
 

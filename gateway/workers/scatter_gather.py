@@ -1,4 +1,4 @@
-"""Questions to all other workers at once. Who doesn't answer in time is done without."""
+"""Scatter and gather: a question to all other workers, and the answers that come in time."""
 
 from __future__ import annotations
 

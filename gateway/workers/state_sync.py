@@ -1,4 +1,4 @@
-"""What the workers of one port know about instances together: circuits, ejections, health.
+"""State sync between the workers of one port: the circuits, ejections and health of instances.
 
 A worker whose breaker or ejection changes tells all others at once, and everybody repeats all that
 is known every second, so that a lost message delays and a late starter learns. No request waits.

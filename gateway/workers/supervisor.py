@@ -1,8 +1,9 @@
-"""Several gateway processes on one port: started, watched, started again, stopped together.
+"""The supervisor of several gateway processes on one port: starts, restarts and stops them.
 
 The kernel spreads connections over the workers (SO_REUSEPORT). Limits, idempotency keys and the
-registry are in Redis. Circuits, ejections and health are told from worker to worker (gossip.py),
-metrics and the operators' views are put together when somebody asks (worker_metrics.py, admin.py).
+registry are in Redis. Circuits, ejections and health are told from worker to worker
+(state_sync.py), metrics and the operators' views are put together when somebody asks (metrics.py,
+own_api/admin.py).
 Load limits, retry budgets and kept answers belong to each worker.
 
 What the workers need for that is made by the parent, and outlives each of them: one pair of
@@ -210,13 +211,13 @@ def stop_with_parent() -> None:
     """Let this worker end as by SIGTERM when its parent has gone, however that died."""
     loop = asyncio.get_running_loop()
 
-    def look() -> None:
+    def read_end() -> None:
         if not os.read(0, 4096):
             loop.remove_reader(0)
             os.kill(os.getpid(), signal.SIGTERM)
 
     os.set_blocking(0, False)
-    loop.add_reader(0, look)
+    loop.add_reader(0, read_end)
 
 
 def _reserved(config: Config) -> socket.socket:
