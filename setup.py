@@ -27,7 +27,7 @@ HOT_PATH: Final = tuple(
         "": "edge expiring_cache",
         "http": "answer body client_address compression head header_policy headers path request",
         "resilience": "breaker deadline outcome outliers retries rolling_window shedding slow_start witnesses",
-        "downstream": "busy_poll connection",
+        "downstream": "busy_poll connection request_reader",
         "upstream": "attempts balancer connection instance member peak_ewma pool",
         "telemetry": "metrics tracing",
         "auth": "caller identity",
