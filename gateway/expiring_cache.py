@@ -1,4 +1,4 @@
-"""A bounded cache with an expiry per entry and second-chance (clock) eviction."""
+"""A bounded cache whose entries end at a time of their own; what isn't used goes first."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-_MOST_SPARED: Final = 16
+_MOST_LOOKS: Final = 16
 
 
 class _Entry(Generic[V]):
     def __init__(self, value: V, until: float) -> None:
         self.value = value
         self.until = until
-        self.used = False  # since its last turn to be pushed out
+        self.used = False  # since it was last looked for something to push out
 
 
 class ExpiringCache(Generic[K, V]):
@@ -55,14 +55,13 @@ class ExpiringCache(Generic[K, V]):
         return len(self._entries)
 
     def _push_out(self, newest: K) -> None:
-        """Drop the oldest entry that wasn't used since its last turn.
-
-        After so many that were spared whatever comes next, as nobody waits for thousands of turns.
+        """Drop the oldest that wasn't used since it was last looked at; after so many looks whatever
+        comes next, as nobody waits while thousands are looked at.
         """
-        entries, spared = self._entries, _MOST_SPARED
+        entries, looks = self._entries, _MOST_LOOKS
         key, entry = entries.popitem(last=False)
-        while (entry.used and spared > 0) or key == newest:
+        while (entry.used and looks > 0) or key == newest:
             entry.used = False
             entries[key] = entry
             key, entry = entries.popitem(last=False)
-            spared -= 1
+            looks -= 1

@@ -183,7 +183,7 @@ async def _discard(answered: Answered) -> None:
     except UpstreamError:
         pass  # the connection ends with it; the answer was not wanted
     except BaseException as error:  # noqa: BLE001 - raised below
-        failure = error
+        failure = error  # decision 0012 allows no await here
     await answered.close()
     if failure is not None:
         raise failure

@@ -192,7 +192,7 @@ class Instance:
             await connection.exchange(head, exchange.body, timeout, exchange.idle)
             return connection
         except BaseException as error:  # noqa: BLE001 - raised below
-            failure = error
+            failure = error  # decision 0012 allows no await here
         try:
             await connection.stop_sending()
         finally:
