@@ -147,7 +147,7 @@ def _path(path: str) -> str:
         raise ValueError("a parameter's name is used twice. Rename one.")
     if (
         path in _OWN
-        or path.startswith("/api/v1/gateway/")
+        or path.startswith(("/api/v1/gateway/", "/docs/"))
         or segments[0] in ("internal", "{internal}")
     ):
         raise ValueError("it belongs to the gateway itself or is internal. Choose another.")

@@ -1,4 +1,7 @@
-"""Frame boundaries of a WebSocket (RFC 6455 §5.2); payloads are not read."""
+"""Frame boundaries of a WebSocket (RFC 6455 §5.2); payloads are not read.
+
+A library such as wsproto reads messages, and would have to be fed every byte of them.
+"""
 
 from __future__ import annotations
 
