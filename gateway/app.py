@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
 from gateway.api_docs.pages import Descriptions
+from gateway.api_docs.viewer import viewer_pages
 from gateway.auth.authentication import Authentication, open_authentication
 from gateway.auth.issuer_file import read_issuers
 from gateway.compiled import check_sources, is_compiled
@@ -201,7 +202,7 @@ class Gateway:
                 partial(self._metrics_page, metrics, peers), limited=False, guarded=True
             ),
             "/openapi.json": OwnPage(descriptions.openapi),
-            "/docs": OwnPage(descriptions.docs),
+            **viewer_pages(),
         }
         edge.answer_itself(pages, own)
 

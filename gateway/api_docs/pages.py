@@ -1,4 +1,4 @@
-"""`/openapi.json` and `/docs`, from the descriptions that the services give of themselves."""
+"""`/openapi.json`, from the descriptions that the services give of themselves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from gateway.api_docs.docs_page import DocsPage
 from gateway.api_docs.openapi import is_description, merge
 from gateway.own_api.page import Page
 from gateway.own_api.routes import OwnRoute
@@ -37,20 +36,15 @@ class Descriptions:
         self._routes = routes
         self._own = own
         self._calls = calls
-        self._docs = DocsPage()
         self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
         self._documents: dict[str, Any] = {}
         self._json = b""
-        self._openapi_page = self._docs_page = Page(b"")
+        self._page = Page(b"")
 
     async def openapi(self) -> Page:
         await self._renew()
-        return self._openapi_page
-
-    async def docs(self) -> Page:
-        await self._renew()
-        return self._docs_page
+        return self._page
 
     async def _renew(self) -> None:
         async with self._asking:
@@ -66,12 +60,7 @@ class Descriptions:
                 merged["components"]["schemas"].update(schemas)
             written = orjson.dumps(merged)
             if written != self._json:
-                html = self._docs.render(merged).encode()
-                policy = ("Content-Security-Policy", self._docs.policy)
-                self._openapi_page = await asyncio.to_thread(_page, written, "application/json")
-                self._docs_page = await asyncio.to_thread(
-                    _page, html, "text/html; charset=utf-8", policy
-                )
+                self._page = await asyncio.to_thread(packed_page, written, "application/json")
                 self._json = written
             # While a service is missing, readers ask again sooner.
             complete = len(self._documents) == len(services)
@@ -89,7 +78,7 @@ class Descriptions:
             log.warning("a service's description is not readable", service=service)
 
 
-def _page(body: bytes, content_type: str, *headers: tuple[str, str]) -> Page:
+def packed_page(body: bytes, content_type: str, *headers: tuple[str, str]) -> Page:
     """Compressed once for all who ask, and with a validator."""
     kept = (("Cache-Control", "no-cache"), ("ETag", weak_tag(body)), *headers)
     return Page(body, content_type, headers=kept, packed=gzip.compress(body))

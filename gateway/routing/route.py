@@ -274,7 +274,7 @@ def _check_path(path: object, label: str) -> None:
         raise ConfigError(f"{label}: a parameter's name is used twice. Rename one.")
     if (
         path in _OWN
-        or path.startswith("/api/v1/gateway/")
+        or path.startswith(("/api/v1/gateway/", "/docs/"))
         or path.split("/")[1] in ("internal", "{internal}")
     ):
         raise ConfigError(f"{label}: this path belongs to the gateway itself or is internal.")

@@ -42,6 +42,7 @@ def test_the_packaged_table_is_valid() -> None:
         ({"path": "/api/{id}/{id}"}, "used twice"),
         ({"path": "/internal/v1/keys"}, "is internal"),
         ({"path": "/health"}, "belongs to the gateway"),
+        ({"path": "/docs/{file}"}, "belongs to the gateway"),
         ({"timeout": 0}, "timeout must be a number above 0"),
         ({"timeout": "15"}, "timeout must be"),
         ({"timeout": True}, "timeout must be"),
