@@ -10,19 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
 from uuid import UUID
 
 import polars as pl
 
 from ai_services.enrichment import store
+from ai_services.enrichment.events import announce_calls
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.read_file import Batch
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import NotFound
-
-TOPIC: Final = "calls"
-_IDS_PER_EVENT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ async def merge_batch(
     if staged:
         has_turns = batch.frame["turns"].null_count() < batch.frame.height
         merged = await store.merge_calls(tx, org_id, timezone, staged, transcripts=has_turns)
-        await _emit_changes(tx, org_id, merged)
+        await announce_calls(tx, org_id, merged)
     await store.keep_rejects(
         tx,
         org_id,
@@ -134,18 +131,6 @@ async def merge_batch(
         rejected=len(batch.rejects),
     )
     return BatchResult(merged)
-
-
-async def _emit_changes(tx: Transaction, org_id: UUID, merged: store.Merged) -> None:
-    """Outbox events for changed calls, under one key: an organisation's calls are one ordered stream."""
-    ids = [*merged.inserted, *merged.updated]
-    payloads: list[dict[str, Any]] = [
-        {"callids": ids[start : start + _IDS_PER_EVENT]}
-        for start in range(0, len(ids), _IDS_PER_EVENT)
-    ]
-    if merged.left:
-        payloads[0]["left"] = sorted(merged.left)
-    await tx.emit_many(org_id, TOPIC, [(TOPIC, payload) for payload in payloads])
 
 
 def stage(frame: pl.DataFrame, cipher: PhoneCipher) -> bytes:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from ai_services.enrichment import store
 from ai_services.enrichment.analysis.local import Analysis, Analyzer, LocalAnalyzer, Turn
+from ai_services.enrichment.events import announce_analyses
 from shared.data_access.ports import Relational
 from shared.errors import InternalError
 
@@ -109,7 +110,7 @@ async def analyse_batch(relational: Relational, org_id: UUID, analyzer: Analyzer
         if not rows:
             return 0
         analyses = await analyzer.analyze([to_turns(row["turns"]) for row in rows])
-        await store.save_analyses(
+        saved = await store.save_analyses(
             tx,
             org_id,
             [
@@ -117,7 +118,8 @@ async def analyse_batch(relational: Relational, org_id: UUID, analyzer: Analyzer
                 for row, analysis in zip(rows, analyses, strict=True)
             ],
         )
-    return len(rows)
+        await announce_analyses(tx, org_id, saved)
+    return len(saved)
 
 
 def to_turns(turns: Sequence[dict[str, Any]]) -> list[Turn]:
