@@ -130,12 +130,16 @@ async def test_a_transaction_that_fails_tells_nothing(db, org_id, path) -> None:
     await heard(db)
     batch = read_records([b'{"callid": "b", "user_id": "u", "started_at": "2024-12-04T09:30:00Z"}'])
     staged = stage(batch.frame, PhoneCipher(KEY, org_id))
-    with pytest.raises(RuntimeError):
+
+    async def change_and_fail() -> None:
         async with db.tenant(org_id) as tx:
             merged = await store.merge_calls(tx, org_id, "UTC", staged, transcripts=False)
             await announce_calls(tx, org_id, merged)
             await announce_analyses(tx, org_id, ["a"])
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await change_and_fail()
     assert await heard(db) == []
 
 
