@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -406,3 +407,60 @@ def test_documents_that_are_pointed_to_exist() -> None:
                     yield f"{name_of(path)}: {relative or absolute}"
 
     assert list(missing()) == []
+
+
+# The rooms of the command line, each with those that it may import: all of them further up.
+CLI_ROOMS: dict[str, set[str]] = {
+    "exit_codes": set(),
+    "options": set(),
+    "runner": set(),
+    "terminal": set(),
+    "supervision": {"exit_codes"},
+    "stores": {"supervision", "terminal"},
+    "work": {"stores", "terminal"},
+    "up": {"runner", "work", "stores", "supervision", "terminal"},
+    "commands": {
+        *("exit_codes", "options", "runner"),
+        *("up", "work", "stores", "supervision", "terminal"),
+    },
+    "main": {"commands", "supervision", "exit_codes"},
+}
+
+
+def cli_imports() -> Iterator[tuple[Path, str, int]]:
+    """Every module of the command line that one of its modules imports, wherever in the file."""
+    modules = {module_of(path) for path in SOURCES if within(module_of(path), "looma_cli")}
+    for path in SOURCES:
+        if not within(module_of(path), "looma_cli"):
+            continue
+        for node in ast.walk(TREES[path]):
+            named = (
+                [f"{node.module}.{alias.name}" for alias in node.names] + [str(node.module)]
+                if isinstance(node, ast.ImportFrom)
+                else [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else []
+            )
+            yield from ((path, name, node.lineno) for name in named if name in modules)
+
+
+def test_the_rooms_of_the_command_line_import_in_one_direction() -> None:
+    def room(module: str) -> str:
+        return module.split(".")[1] if "." in module else ""
+
+    rooms = list(CLI_ROOMS)
+    assert all(rooms.index(below) < rooms.index(at) for at in rooms for below in CLI_ROOMS[at])
+    assert not offences(
+        (path, line, f"imports {module}")
+        for path, module, line in cli_imports()
+        if room(module)
+        and room(module) not in {room(module_of(path)), *CLI_ROOMS[room(module_of(path))]}
+    )
+
+
+def test_no_modules_of_the_command_line_import_each_other() -> None:
+    graph: dict[str, set[str]] = {}
+    for path, module, _ in cli_imports():
+        if path.name != "__init__.py" and module.count("."):
+            graph.setdefault(module_of(path), set()).add(module)
+    TopologicalSorter(graph).prepare()  # CycleError names the cycle

@@ -35,7 +35,7 @@ def connected(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_the_same_seed_gives_the_same_bytes_in_any_process() -> None:
     code = (
-        "import sys, hashlib\nfrom ai_services.enrichment.generate import generate_calls\n"
+        "import sys, hashlib\nfrom looma_cli.work.demo.generate import generate_calls\n"
         "print(hashlib.sha256(b''.join(generate_calls(3000, 11, bad_rows=0.1))).hexdigest())"
     )
     digests = {
