@@ -18,8 +18,8 @@ def test_the_machine_code_that_these_tests_run_is_that_of_the_sources() -> None:
 
 def test_a_source_that_has_changed_since_is_named_with_the_way_out(tmp_path: Path) -> None:
     package = tmp_path / "gateway"
-    package.mkdir()
-    source = package / "breaker.py"
+    source = package / "resilience" / "breaker.py"
+    source.parent.mkdir(parents=True)
     source.write_text("OLD = 1\n")
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     (package / "compiled_sources.txt").write_text(f"{digest} gateway/resilience/breaker.py\n")
@@ -32,7 +32,8 @@ def test_a_source_that_has_changed_since_is_named_with_the_way_out(tmp_path: Pat
 
 
 def test_machine_code_of_unknown_sources_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "breaker.cpython-311.so").write_bytes(b"")
+    (tmp_path / "resilience").mkdir()
+    (tmp_path / "resilience" / "breaker.cpython-311.so").write_bytes(b"")
     with pytest.raises(ConfigError, match="nothing tells from which sources"):
         check_sources(tmp_path)
 
