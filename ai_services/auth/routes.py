@@ -8,7 +8,7 @@ from sanic.response import HTTPResponse
 
 from ai_services.auth import schemas
 from ai_services.auth.service import Auth
-from shared.errors import Detail, InvalidInput, NotFound
+from shared.errors import InvalidInput, NotFound
 from shared.security import PUBLIC, SELF
 from shared.serving.envelope import json_response, success
 from shared.serving.service import Call, Endpoint
@@ -156,10 +156,9 @@ def _id(call: Call[Auth], name: str) -> UUID:
 def _idempotency_key(call: Call[Auth]) -> str | None:
     key = call.request.headers.get("idempotency-key")
     if key is not None and _IDEMPOTENCY_KEY.fullmatch(key) is None:
-        problem = Detail(
+        raise InvalidInput.of(
             "Idempotency-Key", "is empty, too long or not ASCII", "send 1 to 255 characters, a UUID"
         )
-        raise InvalidInput(f"Idempotency-Key: {problem.problem}", details=[problem])
     return key
 
 

@@ -35,7 +35,6 @@ from gateway.http.stored_answer import KEPT_BODY_LIMIT, StoredAnswer
 from shared.data_access.ports import Cache
 from shared.errors import (
     Conflict,
-    Detail,
     InvalidInput,
     LoomaError,
     StoreError,
@@ -96,12 +95,15 @@ def idempotency_key(values: Sequence[str], *, required: bool = False) -> str | N
     """
     if not values:
         if required:
-            raise _invalid("is missing", "send a new one with each new request, a UUID")
+            raise InvalidInput.of(
+                "Idempotency-Key", "is missing", "send a new one with each new request, a UUID"
+            )
         return None
     if len(values) > 1:
-        raise _invalid("was sent more than once", "send one")
+        raise InvalidInput.of("Idempotency-Key", "was sent more than once", "send one")
     if not _KEY.fullmatch(values[0]):
-        raise _invalid(
+        raise InvalidInput.of(
+            "Idempotency-Key",
             "is empty, too long or holds more than visible ASCII",
             "send 1 to 255 characters, a UUID",
         )
@@ -294,9 +296,3 @@ def _kept(operation: Operation, answer: StoredAnswer) -> bytes:
 
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
-
-
-def _invalid(problem: str, fix: str) -> InvalidInput:
-    return InvalidInput(
-        f"Idempotency-Key {problem}; {fix}.", details=[Detail("Idempotency-Key", problem, fix)]
-    )

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from looma_cli.stores.open_stores import embedded
 from looma_cli.supervision.child import Program
 from looma_cli.supervision.ports import Address, claim
 from looma_cli.supervision.run_state import RunFiles, Running, RunState
@@ -21,6 +20,7 @@ from looma_cli.supervision.store_keeper import StoreKeeper
 from looma_cli.supervision.supervisor import Phase, Status, Supervisor
 from shared.config import Config
 from shared.embedded.stores import EmbeddedStores
+from shared.store_urls import embedded_servers
 
 SERVICES = ("auth", "enrichment", "portrait")
 STARTED_WITHIN_S = 120.0
@@ -81,7 +81,7 @@ async def up(
         patience_s=config.shutdown_seconds + _STOP_MARGIN_S,
         listener=listen,
     )
-    which = embedded(config)
+    which = embedded_servers(config)
     stores = EmbeddedStores(config.home, which=which)
     watch: asyncio.Task[None] | None = None
     try:

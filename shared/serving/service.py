@@ -26,7 +26,6 @@ from sanic.response import HTTPResponse
 
 from shared.config import Config
 from shared.errors import (
-    Detail,
     LoomaError,
     MalformedRequest,
     PayloadTooLarge,
@@ -324,9 +323,8 @@ async def in_time(
     if deadline is None:
         return await handler(call)
     if not _DEADLINE.fullmatch(deadline):
-        problem, fix = "is not a number of milliseconds", "send 1 to 9 digits"
-        raise MalformedRequest(
-            f"X-Deadline-Ms {problem}; {fix}.", details=[Detail("X-Deadline-Ms", problem, fix)]
+        raise MalformedRequest.of(
+            "X-Deadline-Ms", "is not a number of milliseconds", "send 1 to 9 digits"
         )
     if int(deadline) == 0:
         raise UpstreamTimeout("The deadline of this request has passed; nothing was done.")

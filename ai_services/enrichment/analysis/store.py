@@ -1,0 +1,130 @@
+"""The queries of the analysis: what waits, who works on it, what came of it.
+
+A claim is a row with a number and the ids of its calls, kept until its analyses are saved or its
+lease is over. No call is locked meanwhile: an import may correct it. Saving looks for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from shared.data_access.ports import Row, Transaction
+
+# Claims of an organisation are made one after another, so that none takes what another does.
+_ONE_AT_A_TIME = """
+SELECT pg_advisory_xact_lock(hashtextextended('analysis/' || $1::uuid::text, 0))
+"""
+
+# One that is being saved at this moment is left alone.
+_END_EXPIRED = """
+DELETE FROM analysis_claim WHERE org_id = $1 AND claim IN (
+    SELECT claim FROM analysis_claim
+    WHERE org_id = $1 AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
+RETURNING claim
+"""
+
+# A row's xmin is the number of the transaction that wrote it: the version of the transcript.
+_FREE = """
+SELECT c.callid, t.turns, t.xmin AS version
+FROM call_record_enriched c JOIN call_transcript t USING (org_id, callid)
+WHERE c.org_id = $1 AND c.has_transcript AND c.llm_analyzed_at IS NULL
+  AND c.callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
+ORDER BY c.callid LIMIT $2
+"""
+
+_CLAIM = """
+INSERT INTO analysis_claim (org_id, callids, lease_until)
+VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3)) RETURNING claim
+"""
+
+# An import locks a call before it looks at its transcript, whether it changes the call or not.
+# Whoever holds the call therefore sees the transcript as it stays until the end of the transaction.
+_HOLD_CALLS = """
+SELECT FROM call_record_enriched WHERE org_id = $1 AND callid = ANY($2::text[])
+ORDER BY callid FOR NO KEY UPDATE
+"""
+
+_SAVE = """
+UPDATE call_record_enriched c
+SET sentiment = a.sentiment, sentiment_score = a.score, complaint_risk = a.complaint,
+    churn_risk = a.churn, reason = a.reason, analyzer = a.analyzer,
+    llm_analyzed_at = now(), updated_at = now()
+FROM unnest($2::text[], $3::xid[], $4::text[], $5::float8[], $6::text[], $7::text[], $8::text[],
+            $9::text[]) AS a (callid, version, sentiment, score, complaint, churn, reason, analyzer)
+JOIN call_transcript t ON t.org_id = $1 AND t.callid = a.callid AND t.xmin = a.version
+WHERE c.org_id = $1 AND c.callid = a.callid AND c.llm_analyzed_at IS NULL
+RETURNING c.callid
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`number` fences it; `calls` are (callid, turns, version), `over` the claims it put an end to."""
+
+    number: int
+    calls: Sequence[Row]
+    over: Sequence[int]
+
+
+async def claim(tx: Transaction, org_id: UUID, limit: int, lease: float) -> Claim | None:
+    """Calls that nobody analyses, for `lease` seconds; None if there are none."""
+    await tx.fetchval(_ONE_AT_A_TIME, org_id)
+    over = [row["claim"] for row in await tx.fetch(_END_EXPIRED, org_id)]
+    calls = await tx.fetch(_FREE, org_id, limit)
+    if not calls:
+        return None
+    number = await tx.fetchval(_CLAIM, org_id, [row["callid"] for row in calls], lease)
+    return Claim(number, calls, over)
+
+
+async def renew_claim(tx: Transaction, org_id: UUID, number: int, lease: float) -> bool:
+    """Another `lease` seconds from now; False if the claim is over."""
+    renewed = await tx.execute(
+        """UPDATE analysis_claim SET lease_until = clock_timestamp() + make_interval(secs => $3)
+           WHERE org_id = $1 AND claim = $2""",
+        org_id, number, lease,
+    )  # fmt: skip
+    return renewed > 0
+
+
+async def end_claim(tx: Transaction, org_id: UUID, number: int) -> bool:
+    """False if somebody else has put an end to it: then its analyses must not be saved."""
+    ended = await tx.execute(
+        "DELETE FROM analysis_claim WHERE org_id = $1 AND claim = $2", org_id, number
+    )
+    return ended > 0
+
+
+async def save_analyses(
+    tx: Transaction, org_id: UUID, rows: Sequence[tuple[Any, ...]]
+) -> list[str]:
+    """Rows of (callid, version, sentiment, score, complaint risk, churn risk, reason, analyzer).
+
+    Returns the callids that were saved: those that still have this version of their transcript
+    and no analysis.
+    """
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    await tx.execute(_HOLD_CALLS, org_id, columns[0])
+    return [row["callid"] for row in await tx.fetch(_SAVE, org_id, *columns)]
+
+
+async def organisations_to_analyse(tx: Transaction) -> list[UUID]:
+    """Organisations with transcripts that no analyser has seen; needs a system transaction."""
+    rows = await tx.fetch(
+        """SELECT o.org_id FROM organisation o WHERE EXISTS (
+               SELECT FROM call_record_enriched c
+               WHERE c.org_id = o.org_id AND c.has_transcript AND c.llm_analyzed_at IS NULL)"""
+    )
+    return [row["org_id"] for row in rows]
+
+
+async def oldest_unanalysed(tx: Transaction) -> float:
+    """Seconds since the oldest waiting transcript came in, 0 when none waits; system transaction."""
+    age: float = await tx.fetchval(
+        """SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8
+           FROM call_record_enriched WHERE has_transcript AND llm_analyzed_at IS NULL"""
+    )
+    return age
