@@ -1,4 +1,4 @@
-"""Composition root of the gateway."""
+"""Composition root of the gateway: opens its parts and connects them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gateway.edge import Edge
 from gateway.http.client_address import ClientAddress
 from gateway.http.cors import Cors
 from gateway.limits.rate_limiter import RateLimiter
-from gateway.limits.replicas import GatewayCount
+from gateway.limits.replicas import Replicas
 from gateway.own_api.admin import Admin
 from gateway.own_api.batch_items import BATCH_LIMIT, BATCH_PATH
 from gateway.own_api.batch_schemas import BatchIn, BatchOut
@@ -40,13 +40,8 @@ from gateway.proxy.proxy import Kept, Proxy
 from gateway.proxy.response_cache import ResponseCache
 from gateway.routing.plan import Plans
 from gateway.routing.reload import Reload
-from gateway.routing.route import (
-    DEFAULT_BODY_LIMIT,
-    MAX_TIMEOUT_S,
-    RouteFile,
-    packaged_routes,
-    read_route_file,
-)
+from gateway.routing.route import DEFAULT_BODY_LIMIT, MAX_TIMEOUT_S
+from gateway.routing.route_file import RouteFile, packaged_routes, read_route_file
 from gateway.routing.table import RouteTable
 from gateway.telemetry.exposition import families_of, rendered
 from gateway.telemetry.metrics import Meters, PoolCollector
@@ -164,7 +159,7 @@ class Gateway:
         calls = ServiceCalls(discovery, internal)
         authentication = await open_authentication(stack, config, self.issuers, calls, cache)
         processes = config.gateway_replicas * config.gateway_workers
-        limiter = RateLimiter((), cache, meters.registry, replicas=processes)
+        limiter = RateLimiter(cache, meters.registry, replicas=processes)
         stack.push_async_callback(limiter.close)
         await discovery.refresh()
         asked = await last_reload(cache)
@@ -188,6 +183,7 @@ class Gateway:
         admin = Admin(plans, pools, limiter, None if peers is None else peers.others)
         own = (*admin.routes(), _batch_route(edge))
         descriptions = Descriptions(lambda: plans.current.table.routes, own, calls)
+        stack.callback(descriptions.close)
         health = Health(
             lambda: plans.current.services,
             discovery,
@@ -195,6 +191,7 @@ class Gateway:
             authentication.keys,
             lambda: self.draining,
         )
+        stack.callback(health.close)
         pages = {
             "/health": OwnPage(health.health, limited=False),
             "/ready": OwnPage(health.ready, limited=False),
@@ -246,7 +243,7 @@ class Gateway:
         """What keeps this process and its place among others up to date, by name."""
         stack.enter_context(reload.on_signal())
         config = self.config
-        count = GatewayCount(config.gateway_replicas * config.gateway_workers)
+        count = Replicas(config.gateway_replicas * config.gateway_workers)
         return {
             "discovery": discovery.refresh_forever,
             "announcement": partial(self._announce, cache),

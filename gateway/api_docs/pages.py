@@ -18,6 +18,7 @@ from gateway.routing.route import Route
 from gateway.upstream.service_calls import ServiceCalls
 from shared.errors import UpstreamError
 from shared.serving.entity_tag import weak_tag
+from shared.serving.single_flight import SingleFlight
 
 _KEPT_S: Final = 10.0
 _RETRY_S: Final = 1.0
@@ -25,7 +26,10 @@ log = structlog.get_logger()
 
 
 class Descriptions:
-    """Asks each service at most every 10 s; one that is away is described as it last was."""
+    """Asks each service at most every 10 s; one that is away is described as it last was.
+
+    `close` at the end.
+    """
 
     def __init__(
         self,
@@ -36,35 +40,36 @@ class Descriptions:
         self._routes = routes
         self._own = own
         self._calls = calls
-        self._asking = asyncio.Lock()
+        self._asking: SingleFlight[str, None] = SingleFlight("descriptions")
         self._asked_at = float("-inf")
         self._documents: dict[str, Any] = {}
         self._json = b""
         self._page = Page(b"")
 
     async def openapi(self) -> Page:
-        await self._renew()
+        if time.monotonic() - self._asked_at >= _KEPT_S:
+            await self._asking.do("", self._renew)
         return self._page
 
+    def close(self) -> None:
+        self._asking.close()
+
     async def _renew(self) -> None:
-        async with self._asking:
-            if time.monotonic() - self._asked_at < _KEPT_S:
-                return
-            routes = self._routes()
-            services = sorted({route.service for route in routes})
-            await asyncio.gather(*(self._ask(service) for service in services))
-            merged = merge(self._documents, routes)
-            for one in self._own:
-                operation, schemas = one.describe()
-                merged["paths"].setdefault(one.path, {})[one.method.lower()] = operation
-                merged["components"]["schemas"].update(schemas)
-            written = orjson.dumps(merged)
-            if written != self._json:
-                self._page = await asyncio.to_thread(packed_page, written, "application/json")
-                self._json = written
-            # While a service is missing, readers ask again sooner.
-            complete = len(self._documents) == len(services)
-            self._asked_at = time.monotonic() - (0 if complete else _KEPT_S - _RETRY_S)
+        routes = self._routes()
+        services = sorted({route.service for route in routes})
+        await asyncio.gather(*(self._ask(service) for service in services))
+        merged = merge(self._documents, routes)
+        for one in self._own:
+            operation, schemas = one.describe()
+            merged["paths"].setdefault(one.path, {})[one.method.lower()] = operation
+            merged["components"]["schemas"].update(schemas)
+        written = orjson.dumps(merged)
+        if written != self._json:
+            self._page = await asyncio.to_thread(packed_page, written, "application/json")
+            self._json = written
+        # While a service is missing, readers ask again sooner.
+        complete = len(self._documents) == len(services)
+        self._asked_at = time.monotonic() - (0 if complete else _KEPT_S - _RETRY_S)
 
     async def _ask(self, service: str) -> None:
         try:

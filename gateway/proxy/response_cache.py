@@ -1,4 +1,4 @@
-"""Answers kept for a moment on routes with `cache = "30s"`: per caller, in this process's memory.
+"""The response cache of routes with `cache = "30s"`: per caller, in this process's memory.
 
 A private cache after RFC 9111: GET and 200 only, at most 256 KiB each, a bounded number of bytes
 in all, the least recently used going first. An answer is good for its route's time and until the
@@ -39,7 +39,7 @@ _RESULTS: Final = ("hit", "not_modified", "miss")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What was asked, by whom, when; `life` in seconds."""
+    """The key of a request in the cache, and when it was asked; `life` in seconds."""
 
     service: str
     org_id: UUID
@@ -86,7 +86,7 @@ class ResponseCache:
     def question(
         self, service: str, principal: Principal, path: str, query: str, life: float
     ) -> Question:
-        """`path` as normalised; `query` with its '?' or empty."""
+        """What `find` and `keep` take; `path` as normalised, `query` with its '?' or empty."""
         caller = f"{principal.kind} {principal.subject} {principal.role}"
         target = path + _sorted(query)
         return Question(service, principal.org_id, caller, target, life, self._clock())
@@ -131,8 +131,9 @@ class ResponseCache:
         return _not_modified(headers) if matches(if_none_match, tag) else kept
 
     def changed(self, org_id: UUID, service: str) -> None:
-        """The organisation may have changed something: call after whatever is not a GET, unless it was
-        refused.
+        """Drop what is kept of a service's answers to an organisation.
+
+        Called after whatever is not a GET, unless it was refused: it may have changed something.
         """
         at = (org_id, service)
         self._changed[at] = self._clock()
