@@ -31,7 +31,7 @@ HOT_PATH: Final = tuple(
         "upstream": "attempts balancer connection instance peak_ewma pool",
         "telemetry": "histogram metrics tracing",
         "auth": "caller identity",
-        "limits": "gcra headers limit limit_subject rate_limiter",
+        "limits": "gcra headers limit rate_limiter",
         "routing": "plan table",
         "proxy": "admission answering deliveries delivery proxy",
         "own_api": "batch_request",

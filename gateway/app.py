@@ -1,4 +1,4 @@
-"""Composition root of the gateway."""
+"""Composition root of the gateway: opens its parts and connects them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
 from gateway.api_docs.pages import Descriptions
+from gateway.api_docs.viewer import viewer_pages
 from gateway.auth.authentication import Authentication, open_authentication
 from gateway.auth.issuer_file import read_issuers
 from gateway.compiled import check_sources, is_compiled
@@ -26,7 +27,7 @@ from gateway.http.client_address import ClientAddress
 from gateway.http.cors import Cors
 from gateway.limits.rate_limiter import RateLimiter
 from gateway.limits.replicas import SERVICE as GATEWAYS
-from gateway.limits.replicas import GatewayCount
+from gateway.limits.replicas import Replicas
 from gateway.own_api.admin import Admin
 from gateway.own_api.batch_items import BATCH_LIMIT, BATCH_PATH
 from gateway.own_api.batch_schemas import BatchIn, BatchOut
@@ -40,13 +41,8 @@ from gateway.proxy.proxy import Kept, Proxy
 from gateway.proxy.response_cache import ResponseCache
 from gateway.routing.plan import Plans
 from gateway.routing.reload import Reload
-from gateway.routing.route import (
-    DEFAULT_BODY_LIMIT,
-    MAX_TIMEOUT_S,
-    RouteFile,
-    packaged_routes,
-    read_route_file,
-)
+from gateway.routing.route import DEFAULT_BODY_LIMIT, MAX_TIMEOUT_S
+from gateway.routing.route_file import RouteFile, packaged_routes, read_route_file
 from gateway.routing.table import RouteTable
 from gateway.telemetry.exposition import families_of, rendered
 from gateway.telemetry.metrics import Meters
@@ -165,7 +161,7 @@ class Gateway:
         calls = ServiceCalls(discovery, Balancer(), internal)
         authentication = await open_authentication(stack, config, self.issuers, calls, cache)
         processes = config.gateway_replicas * config.gateway_workers
-        limiter = RateLimiter((), cache, meters.registry, replicas=processes)
+        limiter = RateLimiter(cache, meters.registry, replicas=processes)
         stack.push_async_callback(limiter.close)
         await discovery.refresh()
         asked = await last_reload(cache)
@@ -189,6 +185,7 @@ class Gateway:
         admin = Admin(plans, pools, limiter, None if siblings is None else siblings.inquiries)
         own = (*admin.routes(), _batch_route(edge))
         descriptions = Descriptions(lambda: plans.current.table.routes, own, calls)
+        stack.callback(descriptions.close)
         health = Health(
             lambda: plans.current.services,
             discovery,
@@ -196,6 +193,7 @@ class Gateway:
             authentication.keys,
             lambda: self.draining,
         )
+        stack.callback(health.close)
         pages = {
             "/health": OwnPage(health.health, limited=False),
             "/ready": OwnPage(health.ready, limited=False),
@@ -203,7 +201,7 @@ class Gateway:
                 partial(self._metrics_page, metrics, siblings), limited=False, guarded=True
             ),
             "/openapi.json": OwnPage(descriptions.openapi),
-            "/docs": OwnPage(descriptions.docs),
+            **viewer_pages(),
         }
         edge.answer_itself(pages, own)
 
@@ -247,7 +245,7 @@ class Gateway:
         """What keeps this process and its place among others up to date, by name."""
         stack.enter_context(reload.on_signal())
         config = self.config
-        count = GatewayCount(config.gateway_replicas * config.gateway_workers)
+        count = Replicas(config.gateway_replicas * config.gateway_workers)
         return {
             "discovery": discovery.refresh_forever,
             "announcement": partial(self._announce, cache),

@@ -1,13 +1,13 @@
-"""Where every request enters, and where every failure gets its envelope.
+"""The edge: the entry of every request, and the place where every failure gets its envelope.
 
-one spelling of the path → own page or route → principal → limits → scope → proxy
+path normalised → own page, own route or service's route → admission → handler or proxy
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import orjson
 import structlog
@@ -33,10 +33,7 @@ from gateway.websocket.handshake import Handshake
 from gateway.websocket.relay import WebSocketRelay
 from shared.errors import LoomaError, MalformedRequest, render
 from shared.media_type import require_json
-from shared.security import PUBLIC
 
-_NO_FAILURE: Final[Exception | None] = None
-_NO_REFUSAL: Final[LoomaError | None] = None
 log = structlog.get_logger()
 
 
@@ -65,15 +62,17 @@ class Edge:
         self._meters = meters
 
     def answer_itself(self, pages: Mapping[str, OwnPage], own: Sequence[OwnRoute]) -> None:
-        """What no service is asked for: pages, by path, and routes for the signed in."""
+        """Set what the gateway answers itself: pages, by path, and own routes."""
         meters = self._meters
         self._pages = {path: (page, meters.page(path)) for path, page in pages.items()}
         self._own = {one.path: (one, meters.own(one.method, one.path)) for one in own}
 
     async def handle(self, request: GatewayRequest) -> None:
+        """Answer a request; raises only to have a begun answer cut off."""
         started = time.perf_counter()
         meter = self._meters.unmatched(request.method)
-        status, failure = CLIENT_GONE, _NO_FAILURE
+        status = CLIENT_GONE
+        failure: Exception | None = None
         try:
             raw, query = split_target(request.target)
             path = normalise(raw)
@@ -92,7 +91,8 @@ class Edge:
                 else:
                     meter = one.meter
                     status = await self._forward(request, one, path + query, started)
-        except Exception as error:  # noqa: BLE001 - the edge: rendered, or raised again to cut it off
+        # The edge: rendered below, as decision 0012 allows no await here, or raised to cut it off.
+        except Exception as error:  # noqa: BLE001
             status = error.status if isinstance(error, LoomaError) else 500
             failure = error
         except BaseException:
@@ -119,10 +119,7 @@ class Edge:
         handshake: Handshake | None = None
         if route.websocket:
             handshake = await self._handshake(request, plan, address)
-        caller = await admission.caller(request.headers, route.scope, limits, address)
-        more = await admission.counted(caller, limits, address)
-        if route.scope != PUBLIC:
-            caller.require(route.scope)
+        caller, more = await admission.admit(request.headers, route.scope, limits, address)
         more += admission.origin_lines(request.headers)
         scheme = admission.scheme(request)
         call = Admitted(request, plan, caller, address, scheme, target, started, more)
@@ -131,12 +128,10 @@ class Edge:
         return await self._proxy.relay(call)
 
     async def _handshake(self, request: GatewayRequest, plan: RoutePlan, address: str) -> Handshake:
-        refusal = _NO_REFUSAL
         try:
             return self._sockets.read(request)
         except LoomaError as error:
-            refusal = error
-        assert refusal is not None
+            refusal = error  # counted below: decision 0012 allows no await here
         await self._admission.stranger(plan.limits, address)
         raise refusal
 
@@ -144,15 +139,13 @@ class Edge:
         await self._check_method(request, (route.method,))
         admission, limits = self._admission, self._plans.current.own
         address = admission.address(request)
-        caller = await admission.caller(request.headers, route.scope, limits, address)
-        more = await admission.counted(caller, limits, address)
-        caller.require(route.scope)
+        _, more = await admission.admit(request.headers, route.scope, limits, address)
         body = b""
         if route.body_limit:
             headers = request.headers
             require_json(headers.getall("content-type"), headers.getall("content-encoding"))
             body = await whole_body(request, route.body_limit, self._stall)
-        data = await route.handler(OwnCall(request, caller.principal, address, request.id, body))
+        data = await route.handler(OwnCall(request, body))
         more += admission.origin_lines(request.headers)
         return await send_page(request, enveloped(data, request.id, route.method), more)
 
@@ -167,7 +160,7 @@ class Edge:
         return await send_page(request, await page.make(), admission.origin_lines(request.headers))
 
     async def _options(self, request: GatewayRequest, path: str) -> int:
-        """Which methods a path takes: to a page of another origin, or to anybody."""
+        """Answer OPTIONS: a CORS preflight, or the methods that the path takes."""
         client, admission = request.client, self._admission
         assert client is not None
         await admission.stranger(self._plans.current.own, admission.address(request))

@@ -13,8 +13,10 @@ import asyncpg
 import pytest
 import redis.asyncio as aioredis
 from hypothesis import HealthCheck, settings
+from playwright.async_api import Browser
 
 from shared.embedded.stores import EmbeddedStores, Endpoints
+from tests.browser import chromium
 from tests.databases import SpareDatabases
 
 # How long an example takes, or how slowly they are drawn, is the machine's affair and decides nothing.
@@ -116,6 +118,13 @@ async def local_redis_url() -> str:
     finally:
         await client.aclose()
     return LOCAL_REDIS
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """The Chromium at TEST_CHROMIUM, or the one in PATH; see tests/browser.py."""
+    async with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

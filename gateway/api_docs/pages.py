@@ -1,4 +1,4 @@
-"""`/openapi.json` and `/docs`, from the descriptions that the services give of themselves."""
+"""`/openapi.json`, from the descriptions that the services give of themselves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from gateway.api_docs.docs_page import DocsPage
 from gateway.api_docs.openapi import is_description, merge
 from gateway.own_api.page import Page
 from gateway.own_api.routes import OwnRoute
@@ -19,6 +18,7 @@ from gateway.routing.route import Route
 from gateway.upstream.service_calls import ServiceCalls
 from shared.errors import UpstreamError
 from shared.serving.entity_tag import weak_tag
+from shared.serving.single_flight import SingleFlight
 
 _KEPT_S: Final = 10.0
 _RETRY_S: Final = 1.0
@@ -26,7 +26,10 @@ log = structlog.get_logger()
 
 
 class Descriptions:
-    """Asks each service at most every 10 s; one that is away is described as it last was."""
+    """Asks each service at most every 10 s; one that is away is described as it last was.
+
+    `close` at the end.
+    """
 
     def __init__(
         self,
@@ -37,45 +40,36 @@ class Descriptions:
         self._routes = routes
         self._own = own
         self._calls = calls
-        self._docs = DocsPage()
-        self._asking = asyncio.Lock()
+        self._asking: SingleFlight[str, None] = SingleFlight("descriptions")
         self._asked_at = float("-inf")
         self._documents: dict[str, Any] = {}
         self._json = b""
-        self._openapi_page = self._docs_page = Page(b"")
+        self._page = Page(b"")
 
     async def openapi(self) -> Page:
-        await self._renew()
-        return self._openapi_page
+        if time.monotonic() - self._asked_at >= _KEPT_S:
+            await self._asking.do("", self._renew)
+        return self._page
 
-    async def docs(self) -> Page:
-        await self._renew()
-        return self._docs_page
+    def close(self) -> None:
+        self._asking.close()
 
     async def _renew(self) -> None:
-        async with self._asking:
-            if time.monotonic() - self._asked_at < _KEPT_S:
-                return
-            routes = self._routes()
-            services = sorted({route.service for route in routes})
-            await asyncio.gather(*(self._ask(service) for service in services))
-            merged = merge(self._documents, routes)
-            for one in self._own:
-                operation, schemas = one.describe()
-                merged["paths"].setdefault(one.path, {})[one.method.lower()] = operation
-                merged["components"]["schemas"].update(schemas)
-            written = orjson.dumps(merged)
-            if written != self._json:
-                html = self._docs.render(merged).encode()
-                policy = ("Content-Security-Policy", self._docs.policy)
-                self._openapi_page = await asyncio.to_thread(_page, written, "application/json")
-                self._docs_page = await asyncio.to_thread(
-                    _page, html, "text/html; charset=utf-8", policy
-                )
-                self._json = written
-            # While a service is missing, readers ask again sooner.
-            complete = len(self._documents) == len(services)
-            self._asked_at = time.monotonic() - (0 if complete else _KEPT_S - _RETRY_S)
+        routes = self._routes()
+        services = sorted({route.service for route in routes})
+        await asyncio.gather(*(self._ask(service) for service in services))
+        merged = merge(self._documents, routes)
+        for one in self._own:
+            operation, schemas = one.describe()
+            merged["paths"].setdefault(one.path, {})[one.method.lower()] = operation
+            merged["components"]["schemas"].update(schemas)
+        written = orjson.dumps(merged)
+        if written != self._json:
+            self._page = await asyncio.to_thread(packed_page, written, "application/json")
+            self._json = written
+        # While a service is missing, readers ask again sooner.
+        complete = len(self._documents) == len(services)
+        self._asked_at = time.monotonic() - (0 if complete else _KEPT_S - _RETRY_S)
 
     async def _ask(self, service: str) -> None:
         try:
@@ -89,7 +83,7 @@ class Descriptions:
             log.warning("a service's description is not readable", service=service)
 
 
-def _page(body: bytes, content_type: str, *headers: tuple[str, str]) -> Page:
+def packed_page(body: bytes, content_type: str, *headers: tuple[str, str]) -> Page:
     """Compressed once for all who ask, and with a validator."""
     kept = (("Cache-Control", "no-cache"), ("ETag", weak_tag(body)), *headers)
     return Page(body, content_type, headers=kept, packed=gzip.compress(body))

@@ -1,4 +1,4 @@
-"""Access tokens: signed by the issuer's key, meant for us, alive; anything else is 401.
+"""Verification of access tokens (JWT): signature, audience, times; anything else is 401.
 
 The algorithm is the key's, never the token's. `kid` only picks a key from those we hold. Header
 parameters that point at other keys mean nothing here, and `crit` is refused (RFC 8725).
@@ -23,13 +23,16 @@ from shared.security import USER_ROLES, Principal
 
 LEEWAY_S: Final = 30
 MAX_TOKEN: Final = 4096
+HEADER: Final = 0
+CLAIMS: Final = 1
+_PARTS: Final = 3
 _MAX_KID: Final = 256
 _REQUIRED: Final = ("exp", "iss", "aud", "nbf", "sub")
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Who a token or key speaks for, and until when (seconds since 1970).
+    """A verified credential: whom it speaks for, and until when (seconds since 1970).
 
     `heard` says which notices were known when it was asked for (see Revocations).
     """
@@ -69,7 +72,7 @@ class AccessTokens:
         self._clock = clock
 
     async def verify(self, token: str) -> Verified:
-        """Unauthenticated for a bad token; UpstreamUnavailable if no key can be had to tell."""
+        """Unauthenticated if the token is bad; UpstreamUnavailable if no key can be had to tell."""
         if len(token) > self._max_length:
             raise refused("is too long")
         header = _header(token)
@@ -112,15 +115,21 @@ class AccessTokens:
         return claims
 
 
-def _header(token: str) -> Mapping[str, str]:
-    """The checked header: `alg` and `kid` are strings, `crit` is absent."""
-    if "=" in token:  # padding is optional to decoders: one token would have many spellings
+def unverified(token: str, part: int) -> Any:
+    """Part HEADER or CLAIMS of a token, decoded, not verified; Unauthenticated if it is none."""
+    parts = token.split(".")
+    if len(parts) != _PARTS or "=" in token:  # padding would give one token many spellings
         raise refused("is not a JSON Web Token")
-    encoded = token.partition(".")[0]
+    encoded = parts[part]
     try:
-        header = orjson.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+        return orjson.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
     except (binascii.Error, ValueError):
         raise refused("is not a JSON Web Token") from None
+
+
+def _header(token: str) -> Mapping[str, str]:
+    """The checked header: `alg` and `kid` are strings, `crit` is absent."""
+    header = unverified(token, HEADER)
     if not isinstance(header, dict) or "crit" in header:
         raise refused("has a header that is not understood here")
     kid, algorithm = header.get("kid"), header.get("alg")
@@ -134,7 +143,7 @@ def _is_time(value: object) -> bool:
 
 
 def own_principal(claims: Mapping[str, Any]) -> Principal:
-    """Whom a token of the auth service speaks for; Unauthenticated if nobody."""
+    """The principal of a token of the auth service; Unauthenticated if its claims name none."""
     try:
         role, session, subject = claims["role"], claims.get("sid", ""), claims["sub"]
         if role not in USER_ROLES or not isinstance(session, str):
@@ -148,5 +157,5 @@ def own_principal(claims: Mapping[str, Any]) -> Principal:
 
 
 def refused(problem: str) -> Unauthenticated:
-    """The answer to a token that opens nothing."""
+    """The 401 for a token; `problem` completes "The access token …"."""
     return Unauthenticated(f"The access token {problem}. Sign in again.")

@@ -1,4 +1,4 @@
-"""API keys: the auth service is asked by hash, its answer good for at most 30 s.
+"""Verification of API keys: by asking the auth service, whose answer is good for at most 30 s.
 
 The key itself goes nowhere. It is looked up by its SHA-256 here and in the auth service: how long
 that takes says nothing about a key, as nobody can choose the hash. An unknown key is remembered
@@ -8,10 +8,10 @@ one is remembered by `Identity`, which forgets it when a notice about it comes.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from gateway.expiring_cache import ExpiringCache
 from gateway.upstream.service_calls import ServiceCalls
 from shared.errors import Unauthenticated, UpstreamError, UpstreamUnavailable
 from shared.security import USER_ROLES, Principal
+from shared.serving.single_flight import SingleFlight
 
 KNOWN_S: Final = 30.0
 UNKNOWN_S: Final = 5.0
@@ -27,11 +28,13 @@ _SIZE: Final = 10_000
 
 
 class ApiKeys:
+    """`verify` per key that is not known, `close` at the end."""
+
     def __init__(self, calls: ServiceCalls, clock: Callable[[], float] = time.time) -> None:
         self._calls = calls
         self._clock = clock
         self._unknown: ExpiringCache[bytes, bool] = ExpiringCache(_SIZE, clock)
-        self._flights: dict[bytes, asyncio.Task[Verified | None]] = {}
+        self._asking: SingleFlight[bytes, Verified | None] = SingleFlight("api key")
 
     async def verify(self, digest: bytes, heard: int) -> Verified:
         """The principal of the key with this SHA-256, and until when it may be believed; `heard`
@@ -40,28 +43,13 @@ class ApiKeys:
         Unauthenticated for an unknown, revoked or expired one; UpstreamError if nobody can tell.
         """
         if self._unknown.get(digest) is None:
-            verified = await self._asked(digest, heard)
+            verified = await self._asking.do(digest, partial(self._ask, digest, heard))
             if verified is not None:
                 return verified
         raise Unauthenticated("The API key is unknown, revoked or expired. Ask an admin for one.")
 
     def close(self) -> None:
-        for flight in self._flights.values():
-            flight.cancel()
-
-    async def _asked(self, digest: bytes, heard: int) -> Verified | None:
-        """One question for all who wait for the same key."""
-        flight = self._flights.get(digest)
-        if flight is None:
-            flight = asyncio.create_task(self._ask(digest, heard), name="api key")
-            self._flights[digest] = flight
-            flight.add_done_callback(lambda done: self._landed(digest, done))
-        return await asyncio.shield(flight)
-
-    def _landed(self, digest: bytes, flight: asyncio.Task[Verified | None]) -> None:
-        del self._flights[digest]
-        if not flight.cancelled():
-            flight.exception()  # seen, also when all who waited have gone
+        self._asking.close()
 
     async def _ask(self, digest: bytes, heard: int) -> Verified | None:
         status, answer = await self._calls.ask(

@@ -1,4 +1,4 @@
-"""All that tells who is calling: keys, issuers, API keys, revocations; opened together."""
+"""The parts of authentication, opened together: keys, issuers, API keys, revocations."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from shared.errors import UpstreamError
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
+    """What was opened, and its work in the background."""
+
     identity: Identity
     keys: SigningKeys  # of our own issuer
     revocations: Revocations
@@ -36,7 +38,7 @@ async def open_authentication(
     calls: ServiceCalls,
     cache: Cache,
 ) -> Authentication:
-    """Ready to be asked; what was opened is closed with `stack`."""
+    """Open all parts; they are closed with `stack`."""
     keys = SigningKeys(partial(_jwks, calls))
     stack.callback(keys.close)
     own = AccessTokens(keys, issuer=config.token_issuer, audience=config.token_audience)

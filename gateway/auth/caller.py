@@ -1,4 +1,4 @@
-"""Who calls, and what is worked out for them once per credential instead of once per request.
+"""The caller of requests, with what follows from its credential: worked out once, not per request.
 
 Most callers ask one service under one set of limits. What they need for that is at hand in the
 caller itself: with 100,000 of them, each dictionary on the way costs misses of the processor's.
@@ -16,7 +16,7 @@ _NO_BUCKETS: Final[list[Bucket]] = []
 
 
 class Caller:
-    """A verified principal, as one credential speaks for it."""
+    """A verified principal behind one credential; it keeps its internal tokens and buckets."""
 
     def __init__(self, principal: Principal, heard: int = 0) -> None:
         self.principal = principal
@@ -35,12 +35,12 @@ class Caller:
         self._all_buckets: dict[int, list[Bucket]] | None = None  # of the other limits
 
     def require(self, scope: str) -> None:
-        """See Principal."""
+        """Forbidden without the scope, Unauthenticated if nobody is signed in."""
         if scope not in self._scopes:
             self.principal.require(scope)
 
     def token(self, tokens: InternalTokens, service: str, now: float) -> str:
-        """An internal token for `service`; `now` in seconds since 1970."""
+        """An internal token for `service`, minted anew every 30 s; `now` in seconds since 1970."""
         if service == self._service and now < self._token_until:
             return self._token
         others = self._tokens
@@ -58,7 +58,7 @@ class Caller:
         return self._token
 
     def buckets(self, limits: int) -> list[Bucket] | None:
-        """Those that `keep` was given for the limits of this number; None if there are none."""
+        """The buckets that were kept for the limits of this number, if any."""
         if limits == self._limits:
             return self._buckets
         return None if self._all_buckets is None else self._all_buckets.get(limits)

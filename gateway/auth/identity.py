@@ -1,4 +1,4 @@
-"""Who is calling: the credential of a request becomes a caller, once per credential.
+"""From a request's credential to its caller: verified once, then kept.
 
 What was verified is kept by SHA-256 of the whole credential, bounded, never beyond its end, and
 every use asks the revocations.
@@ -31,6 +31,8 @@ _KEY: Final = re.compile(r"[!-~]{8,512}")
 
 
 class Identity:
+    """The callers of all requests, by credential."""
+
     def __init__(
         self,
         tokens: TokenIssuers,
@@ -44,11 +46,12 @@ class Identity:
         self._verified: ExpiringCache[bytes, Caller] = ExpiringCache(_SIZE, clock)
         self.anonymous = Caller(ANONYMOUS)
 
-    def known(self, headers: Fields) -> Caller | None:
-        """The caller, if nobody has to be asked who it is; `caller` asks.
+    async def caller(self, headers: Fields) -> Caller:
+        """Who sent these headers: `anonymous` without a credential, Unauthenticated with a bad one.
 
-        Unauthenticated for a credential that can't be one, or has ended.
+        UpstreamError if the auth service would have to be asked and can't be.
         """
+        # A coroutine although it seldom waits: compiled, that costs 20 ns of a request's 30 µs.
         credential = headers.credential
         if credential is None:
             credential = read_credential(headers)
@@ -56,20 +59,11 @@ class Identity:
                 return self.anonymous
             headers.credential = credential
         caller = self._verified.get(credential.digest)
-        if caller is None or not self._revocations.ended(caller.mark):
-            return caller
-        return self._after_notice(credential, caller)
+        if caller is not None and self._revocations.ended(caller.mark):
+            caller = self._after_notice(credential, caller)
+        return await self._verify(credential) if caller is None else caller
 
-    async def caller(self, headers: Fields) -> Caller:
-        """`anonymous` without a credential; Unauthenticated with one that is not good.
-
-        UpstreamError if the auth service would have to be asked and can't be.
-        """
-        caller = self.known(headers)
-        if caller is not None:
-            return caller
-        credential = headers.credential
-        assert credential is not None
+    async def _verify(self, credential: Credential) -> Caller:
         if credential.is_key:
             verified = await self._key(credential.digest)
         elif credential.may_be_token():
@@ -96,7 +90,7 @@ class Identity:
         return None
 
     async def _key(self, digest: bytes) -> Verified:
-        """The key as it is after every notice about it that has come by now."""
+        """Verify a key: as it is after every notice about it that has come by now."""
         for _ in range(_TIMES):
             verified = await self._keys.verify(digest, self._revocations.heard)
             if verified.heard >= self._revocations.heard_at(verified.principal.subject):
@@ -105,7 +99,7 @@ class Identity:
 
 
 def read_credential(headers: Fields) -> Credential | None:
-    """None without one; Unauthenticated for what can't be one."""
+    """The credential in a request's headers, if any; Unauthenticated for what can't be one."""
     if not headers.repeated:  # a client's usual way, without a list for each
         if "x-api-key" not in headers:
             bearer = headers.get("authorization")

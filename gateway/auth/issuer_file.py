@@ -1,4 +1,4 @@
-"""The file of external issuers: whose tokens are taken beside ours, read and checked at start.
+"""The file of external issuers (GATEWAY_ISSUERS), read and checked at start.
 
 What an issuer may say is fixed here and nowhere else. It speaks for one organisation; where its
 keys are is never taken from a token; a role comes out of `roles` or not at all.
@@ -7,63 +7,127 @@ keys are is never taken from a token; a role comes out of `roles` or not at all.
 from __future__ import annotations
 
 import ipaddress
-import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from gateway.auth.jwks import ASYMMETRIC
 from shared.errors import ConfigError
 from shared.security import NO_ORG, USER_ROLES, Role
+from shared.toml_file import Table, checked, one_of, read_toml
 
 _MAX_ISSUERS: Final = 100
-_MAX_LIFE: Final = range(60, 86_401)  # seconds
-_LIFE_S: Final = 3600
-_PREFIX: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_BEGINS: Final = ("nbf", "iat")
-_REQUIRED: Final = frozenset(
-    {
-        "issuer", "jwks_url", "algorithms", "audience", "org_id", "subject_prefix", "role_claim",
-        "roles",
-    }
-)  # fmt: skip
-_KNOWN: Final = _REQUIRED | {"ca_file", "begins", "max_life"}
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalIssuer:
-    """One identity provider, and what its tokens can say here."""
+def _jwks_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        fits = bool(parts.hostname) and (parts.scheme == "https" or _is_local(parts))
+        fits = fits and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or "@" in parts.netloc or parts.fragment:
+        # Without the text: it may hold a password.
+        raise ValueError(
+            "this does not fit. It must be https://host/path (http only on this machine), without "
+            "user, password and #."
+        )
+    return text
 
-    issuer: str  # `iss`, to the letter
-    jwks_url: str
-    algorithms: tuple[str, ...]
-    audience: str
-    org_id: UUID
-    subject_prefix: str
-    role_claim: tuple[str, ...]  # the names on the way to the claim
-    roles: Mapping[str, Role] = field(default_factory=dict)  # a value of that claim → role
-    ca_file: Path | None = None
-    begins: str = "nbf"
-    max_life: int = _LIFE_S
+
+def _is_local(parts: SplitResult) -> bool:
+    if parts.scheme != "http" or parts.hostname is None:
+        return False
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def _org_id(text: object) -> UUID:
+    try:
+        org_id = UUID(str(text))
+    except ValueError:
+        org_id = NO_ORG
+    if org_id == NO_ORG:
+        raise ValueError(f"{text!r} is no organisation's id. `looma orgs list` shows them.")
+    return org_id
+
+
+def _role(role: object) -> object:
+    if role not in USER_ROLES:
+        raise ValueError(f"{role!r}: there is no such role. Known are {', '.join(USER_ROLES)}.")
+    return role
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}. Name a PEM file.")
+    return path
+
+
+def _text() -> Any:
+    return Field(
+        min_length=1, max_length=2000, pattern=r"\S", description="a text that is not empty"
+    )
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class ExternalIssuer(Table):
+    """One identity provider, and what its tokens can say here: an entry of the file."""
+
+    issuer: str = _text()  # `iss`, to the letter
+    jwks_url: Annotated[str, AfterValidator(_jwks_url)] = _text()
+    # Lists: TOML has no tuples.
+    algorithms: Annotated[tuple[Annotated[str, one_of(ASYMMETRIC)], ...], Strict(False)] = Field(
+        min_length=1,
+        description=f"a list of some of {', '.join(ASYMMETRIC)}; a shared secret can't tell who "
+        "signed",
+    )
+    audience: str = _text()
+    org_id: Annotated[UUID, BeforeValidator(_org_id)]
+    subject_prefix: str = Field(
+        pattern=r"^[a-z][a-z0-9-]{0,31}$",
+        description="a short word of a-z, 0-9 and -, such as acme",
+    )
+    role_claim: Annotated[  # the names on the way to the claim
+        tuple[Annotated[str, Field(min_length=1)], ...], Strict(False), BeforeValidator(_as_list)
+    ] = Field(
+        min_length=1,
+        max_length=8,
+        description='a claim\'s name, such as "groups", or the names on the way to it, such as '
+        '["realm_access", "roles"]',
+    )
+    roles: dict[str, Annotated[Role, BeforeValidator(_role)]] = Field(  # a value of it → role
+        min_length=1,
+        description='a table of roles by values of role_claim, such as { "crm-leads" = "analyst" }; '
+        "who has none of them has no access",
+    )
+    ca_file: Annotated[Path | None, Strict(False), AfterValidator(_file)] = Field(
+        None, description="the name of a PEM file"
+    )
+    begins: Literal["nbf", "iat"] = Field(
+        "nbf", description="nbf, or iat for an issuer whose tokens have no nbf"
+    )
+    max_life: int = Field(
+        3600, ge=60, le=86_400, description="a number of seconds from 60 to 86400"
+    )
 
 
 def read_issuers(path: Path | None, own_issuer: str) -> tuple[ExternalIssuer, ...]:
-    """The issuers of a file; ConfigError that names file, issuer, problem and fix."""
+    """The issuers of a file; ConfigError that names file, issuer, field, problem and fix."""
     if path is None:
         return ()
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"GATEWAY_ISSUERS: can't read {path}: {error.strerror}. Name a readable TOML file."
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"GATEWAY_ISSUERS: {path} is not TOML: {error}.") from error
-    return parse_issuers(document, own_issuer, source=str(path))
+    return parse_issuers(read_toml(path, "GATEWAY_ISSUERS"), own_issuer, source=str(path))
 
 
 def parse_issuers(
@@ -75,7 +139,10 @@ def parse_issuers(
         raise ConfigError(f"{source} must hold [[issuer]] tables and nothing else.")
     if len(items) > _MAX_ISSUERS:
         raise ConfigError(f"{source}: {len(items)} issuers are too many. Keep {_MAX_ISSUERS}.")
-    issuers = tuple(_issuer(item, f"{source}: issuer {n}") for n, item in enumerate(items, 1))
+    issuers = tuple(
+        checked(ExternalIssuer, item, _label(item, f"{source}: issuer {number}"))
+        for number, item in enumerate(items, 1)
+    )
     names, prefixes = {own_issuer}, set[str]()
     for one in issuers:
         if one.issuer in names:
@@ -93,140 +160,6 @@ def parse_issuers(
     return issuers
 
 
-def _issuer(item: object, label: str) -> ExternalIssuer:
-    if not isinstance(item, dict):
-        raise ConfigError(f"{label} must be a table.")
-    if isinstance(item.get("issuer"), str):
-        label = f"{label} ({item['issuer']})"
-    if missing := sorted(_REQUIRED - set(item)):
-        raise ConfigError(f"{label}: {missing[0]} is missing.")
-    if unknown := sorted(set(item) - _KNOWN):
-        raise ConfigError(
-            f"{label}: unknown {unknown[0]!r}. Known are {', '.join(sorted(_KNOWN))}."
-        )
-    ca_file = _text(item, "ca_file", label) if "ca_file" in item else None
-    return ExternalIssuer(
-        issuer=_text(item, "issuer", label),
-        jwks_url=_jwks_url(_text(item, "jwks_url", label), label),
-        algorithms=_algorithms(item["algorithms"], label),
-        audience=_text(item, "audience", label),
-        org_id=_org_id(_text(item, "org_id", label), label),
-        subject_prefix=_prefix(_text(item, "subject_prefix", label), label),
-        role_claim=_claim(item["role_claim"], label),
-        roles=_roles(item["roles"], label),
-        ca_file=None if ca_file is None else _ca_file(ca_file, label),
-        begins=_begins(item.get("begins", "nbf"), label),
-        max_life=_life(item.get("max_life", _LIFE_S), label),
-    )
-
-
-def _text(item: Mapping[str, Any], key: str, label: str) -> str:
-    value = item[key]
-    if not isinstance(value, str) or not value.strip() or len(value) > 2000:
-        raise ConfigError(f"{label}: {key} must be a text that is not empty.")
-    return value
-
-
-def _jwks_url(text: str, label: str) -> str:
-    try:
-        parts = urlsplit(text)
-        fits = bool(parts.hostname) and (parts.scheme == "https" or _is_local(parts))
-        fits = fits and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or "@" in parts.netloc or parts.fragment:
-        raise ConfigError(
-            f"{label}: jwks_url {text!r} does not fit. It must be https://host/path (http only on "
-            "this machine), without user, password and #."
-        )
-    return text
-
-
-def _is_local(parts: SplitResult) -> bool:
-    if parts.scheme != "http" or parts.hostname is None:
-        return False
-    if parts.hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname).is_loopback
-    except ValueError:
-        return False
-
-
-def _algorithms(value: object, label: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or any(one not in ASYMMETRIC for one in value):
-        raise ConfigError(
-            f"{label}: algorithms {value!r} do not fit. It must be a list of some of "
-            f"{', '.join(ASYMMETRIC)}; a shared secret can't tell who signed."
-        )
-    return tuple(value)
-
-
-def _org_id(text: str, label: str) -> UUID:
-    try:
-        org_id = UUID(text)
-    except ValueError:
-        org_id = NO_ORG
-    if org_id == NO_ORG:
-        raise ConfigError(
-            f"{label}: org_id {text!r} is no organisation's id. `looma orgs list` shows them."
-        )
-    return org_id
-
-
-def _prefix(text: str, label: str) -> str:
-    if not _PREFIX.fullmatch(text):
-        raise ConfigError(
-            f"{label}: subject_prefix {text!r} must be a short word of a-z, 0-9 and -, such as acme."
-        )
-    return text
-
-
-def _claim(value: object, label: str) -> tuple[str, ...]:
-    names = [value] if isinstance(value, str) else value
-    if (
-        not isinstance(names, list)
-        or not 0 < len(names) <= 8
-        or not all(isinstance(name, str) and name for name in names)
-    ):
-        raise ConfigError(
-            f'{label}: role_claim must be a claim\'s name, such as "groups", or the names on the '
-            'way to it, such as ["realm_access", "roles"].'
-        )
-    return tuple(names)
-
-
-def _roles(value: object, label: str) -> Mapping[str, Role]:
-    if not isinstance(value, dict) or not value:
-        raise ConfigError(
-            f'{label}: roles must map values of role_claim to roles, such as {{ "crm-leads" = '
-            '"analyst" }. Who has none of them has no access.'
-        )
-    for said, role in value.items():
-        if role not in USER_ROLES:
-            raise ConfigError(
-                f"{label}: roles: {said!r} = {role!r}: there is no such role. Known are "
-                f"{', '.join(USER_ROLES)}."
-            )
-    return cast("Mapping[str, Role]", dict(value))
-
-
-def _ca_file(text: str, label: str) -> Path:
-    path = Path(text)
-    if not path.is_file():
-        raise ConfigError(f"{label}: ca_file: there is no file {text}. Name a PEM file.")
-    return path
-
-
-def _begins(value: object, label: str) -> str:
-    if value not in _BEGINS:
-        raise ConfigError(
-            f"{label}: begins must be nbf, or iat for an issuer whose tokens have no nbf."
-        )
-    return str(value)
-
-
-def _life(value: object, label: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value not in _MAX_LIFE:
-        raise ConfigError(f"{label}: max_life must be a number of seconds from 60 to 86400.")
-    return value
+def _label(item: object, place: str) -> str:
+    named = item.get("issuer") if isinstance(item, dict) else None
+    return f"{place} ({named})" if isinstance(named, str) else place

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from shared.errors import LoomaError, UpstreamError, UpstreamUnavailable
+from shared.serving.single_flight import SingleFlight
 
 FRESH_S: Final = 300.0
 STALE_S: Final = 3600.0
@@ -53,7 +54,7 @@ class VerificationKey:
 
 
 class SigningKeys:
-    """`fetch` returns the decoded JWKS document or raises UpstreamError."""
+    """The keys of one issuer, by id; `fetch` returns its JWKS document or raises UpstreamError."""
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class SigningKeys:
         self._fetches = 0
         self._failed_at = float("-inf")
         self._forced_at = float("-inf")
-        self._flight: asyncio.Task[None] | None = None
+        self._fetching: SingleFlight[str, None] = SingleFlight("jwks")
 
     async def find(self, kid: str) -> VerificationKey | None:
         """The key of this id, None if the issuer has none.
@@ -87,7 +88,7 @@ class SigningKeys:
         key = self._keys.get(kid)
         if key is not None:
             return key
-        if self._flight is None and self._clock() - self._forced_at < FORCED_EVERY_S:
+        if not self._is_fetching and self._clock() - self._forced_at < FORCED_EVERY_S:
             if self._failed_at >= self._forced_at:
                 raise self._unknown()  # what could not be asked is not answered with no
             return None
@@ -113,8 +114,7 @@ class SigningKeys:
                 delay = min(delay * 2, _MAX_RETRY_S)
 
     def close(self) -> None:
-        if self._flight is not None:
-            self._flight.cancel()
+        self._fetching.close()
 
     async def _renewed(self) -> None:
         before = self._fetches
@@ -131,11 +131,15 @@ class SigningKeys:
 
     def _renew(self) -> asyncio.Task[None] | None:
         """The fetch under way; None right after a failed one."""
-        if self._flight is None and self._clock() - self._failed_at >= _RETRY_S:
-            self._flight = asyncio.create_task(self._fly(), name="jwks")
-        return self._flight
+        if self._is_fetching or self._clock() - self._failed_at >= _RETRY_S:
+            return self._fetching.begin(self._source, self._take)
+        return None
 
-    async def _fly(self) -> None:
+    @property
+    def _is_fetching(self) -> bool:
+        return self._fetching.is_under_way(self._source)
+
+    async def _take(self) -> None:
         try:
             self._keys = parse_jwks(await self._fetch(), self._algorithms)
             self._fetched_at = self._clock()
@@ -143,8 +147,6 @@ class SigningKeys:
         except LoomaError as error:
             self._failed_at = self._clock()
             log.warning("signing keys not renewed", source=self._source, reason=error.message)
-        finally:
-            self._flight = None
 
 
 def parse_jwks(

@@ -1,4 +1,4 @@
-"""A JWK set from another organisation's server: over TLS, small, soon, and from there only."""
+"""Fetches an external issuer's JWKS: TLS, 5 s, 256 KiB, no redirects."""
 
 from __future__ import annotations
 

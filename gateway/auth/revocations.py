@@ -1,5 +1,4 @@
-"""Notices of the auth service: sessions that ended before their tokens expire, and keys about
-which it must be asked again, as they have ended or count for something else.
+"""Revocations: sessions that ended before their tokens expire, and API keys that changed or ended.
 
 Two ways in, either is enough: messages on the cache channel `revocations`, and a poll of the auth
 service every 2 s. While neither works, tokens are still accepted (they live 15 minutes) and
@@ -38,7 +37,7 @@ class _Notice:
 
 
 class Revocations:
-    """`ended(mark)` is a look-up; `poll_forever` and `listen_forever` run beside it.
+    """The notices that have come: `ended` looks one up, `poll_forever` and `listen_forever` fetch.
 
     Notices are numbered as they come; `heard` is the last number. What was asked for when `heard`
     was at least `heard_at(mark)` is newer than every notice about `mark`.
@@ -69,10 +68,8 @@ class Revocations:
         """Seconds since the last successful poll; None before the first."""
         return None if self._polled_at is None else self._clock() - self._polled_at
 
-    def __len__(self) -> int:
-        return len(self._ended)
-
     async def poll_forever(self) -> None:
+        """Poll every 2 s; an auth service that is away is logged once."""
         reachable = True
         while True:
             try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from gateway.expiring_cache import Entry
 from gateway.limits.limit import Limit
 
 NEVER: Final = float("-inf")
@@ -36,18 +37,20 @@ class Rule:
         self.room_alone = max(self.room, self.alone * _ROUNDING)
 
 
-class Bucket:
-    """One key. `tat` is never later than the shared one (in seconds of the process's clock), so
-    what is over the limit by it is over the limit.
+class Bucket(Entry):
+    """What one process knows of one key's count.
+
+    `tat` is never later than the shared one (in seconds of the process's clock): what is over the
+    limit by it is over the limit.
     """
 
     def __init__(self, rule: Rule, key: str) -> None:
+        super().__init__()
         self.rule = rule
         self.key = key
         self.tat = NEVER
         self.leased = 0  # units taken from the shared count and not given out yet
         self.asleep_until = NEVER  # before that, asking again would bring too little
-        self.used = True  # since it was last looked for something to forget
         self.forgotten = False  # another one counts for the key now
 
     def follow(self, rule: Rule) -> None:
@@ -71,15 +74,16 @@ class Bucket:
         return max(0.0, self.tat + cost * rule.interval - now - rule.room)
 
     def refusing(self, now: float, cost: int) -> float:
-        """Seconds for which asking can't help; 0 if it may."""
+        """Seconds for which a request is refused without asking Redis; 0 if asking may help."""
         if self.leased >= cost:
             return 0.0
         return max(self.wait(now, cost), self.asleep_until - now)
 
     def learn(self, sent: float, ahead: float, granted: int) -> None:
-        """What the shared count said to a question asked at `sent`: TAT − its clock, and a lease.
+        """Take over an answer of the shared count: `ahead` is TAT − its clock, `granted` a lease.
 
-        It looked at its clock after `sent`, so this TAT is too early by at most the round trip.
+        It was asked at `sent` and looked at its clock later, so this TAT is too early by at most
+        the round trip.
         """
         rule = self.rule
         self.tat = sent + ahead
@@ -99,4 +103,5 @@ class Bucket:
         return max(0.0, self.tat + need - now - rule.room_alone)
 
     def spend_alone(self, now: float, cost: int) -> None:
+        """Count a request that `wait_alone` lets through."""
         self.tat = max(self.tat, now) + cost * self.rule.alone

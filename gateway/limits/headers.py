@@ -1,4 +1,4 @@
-"""What a client is told about its rate limit.
+"""The rate limit headers of answers.
 
 `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-11 (2026-05).
 `RateLimit-Limit`, `-Remaining` and `-Reset` come from its sixth version; most clients know these.
@@ -10,7 +10,7 @@ import math
 
 
 class Allowance:
-    """The tightest of a request's limits after that request.
+    """What is left of the tightest of a request's limits, after that request.
 
     `reset` is the number of seconds until all of it is there again; of a refused request it is
     `retry_after`, as Retry-After must not come before it.
@@ -32,10 +32,6 @@ class Allowance:
         self.reset = reset
         self.retry_after = retry_after  # None: allowed
 
-    @property
-    def allowed(self) -> bool:
-        return self.retry_after is None
-
     def block(self) -> bytes:
         """The header lines of an answer, as they go out."""
         left, limit, reset = self.remaining, self.limit, math.ceil(self.reset)
@@ -46,5 +42,6 @@ class Allowance:
         )
 
     def headers(self) -> dict[str, str]:
+        """The same by name, for an error's answer."""
         lines = self.block().decode().split("\r\n")[:-1]
         return {name.title(): value for name, _, value in (line.partition(": ") for line in lines)}

@@ -1,4 +1,4 @@
-"""One rate limit, and the words in which the route table writes it.
+"""One rate limit: how the route file writes it, and whom it counts.
 
     [NAME:] SCOPE RATE/PERIOD [burst N] [closed]
 
@@ -13,18 +13,23 @@ d, or several (`10s`). The burst is RATE unless given.
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, cast, get_args
+from uuid import UUID
 
 from shared.errors import ConfigError
+from shared.security import Principal
 
 Scope = Literal["route", "principal", "organisation", "address"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 _NEEDS_SIGN_IN: Final = ("principal", "organisation")
-_EXAMPLE: Final = 'Example: limits = ["principal 100/s burst 200", "address 20/m"].'
+EXAMPLE: Final = 'Example: limits = ["principal 100/s burst 200", "address 20/m"]'
 _FORM: Final = re.compile(
     r"(?:(?P<name>[a-z][a-z0-9_-]{0,31}): *)?(?P<scope>[a-z]+) +(?P<rate>[0-9]{1,9})/"
     r"(?P<periods>[0-9]{1,6})?(?P<period>[smhd])(?: +burst +(?P<burst>[0-9]{1,9}))?(?P<closed> +closed)?"
@@ -32,6 +37,9 @@ _FORM: Final = re.compile(
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MOST: Final = 1_000_000
 _LONGEST_S: Final = 31 * 86_400
+_KEY_LENGTH: Final = 120
+
+Subject = str | UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +79,13 @@ class Limit:
 
 
 def parse_limits(
-    items: object, label: str, *, signed_in: bool, of_role: bool = False
+    items: Sequence[str], label: str, *, signed_in: bool, of_role: bool = False
 ) -> tuple[Limit, ...]:
-    """The limits of one route or role, written as a list of texts; ConfigError that starts with
-    `label`.
+    """The limits of one route or role, as they are written; ConfigError that starts with `label`.
 
     `signed_in`: whether callers of the route are known, so that principals can be counted.
     `of_role`: they are counted over all routes, so each needs a name.
     """
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ConfigError(f"{label}: limits must be a list of texts. {_EXAMPLE}")
     limits = tuple(_limit(item, label) for item in items)
     names = [limit.name for limit in limits]
     for limit in limits:
@@ -102,9 +107,10 @@ def parse_limits(
 
 
 def check_shared(placed: Iterable[tuple[str, Limit]]) -> None:
-    """ConfigError if one name stands for two different limits; each comes with where it is written.
+    """Check that a name stands for one limit wherever it is written, else ConfigError.
 
-    All that are counted together must come at once: routes' and roles' limits share their counts.
+    Each limit comes with its place. All that are counted together must come at once: routes' and
+    roles' limits share their counts.
     """
     seen: dict[str, tuple[str, Limit]] = {}
     for place, limit in placed:
@@ -124,7 +130,7 @@ def _limit(text: str, label: str) -> Limit:
     if match is None:
         raise ConfigError(
             f"{label}: {text!r} is not a limit. Write [NAME:] SCOPE RATE/PERIOD [burst N] [closed]. "
-            f"{_EXAMPLE}"
+            f"{EXAMPLE}."
         )
     if match["scope"] not in SCOPES:
         raise ConfigError(
@@ -156,3 +162,39 @@ def _limit(text: str, label: str) -> Limit:
             "more than 31. Lower the burst or raise the rate."
         )
     return limit
+
+
+def subject_of(scope: Scope, principal: Principal | None, address: str) -> Subject:
+    """Whom a request counts for in this scope: equal for requests that count together.
+
+    A caller who is not known counts by address.
+    """
+    if scope == "route":
+        return ""
+    if scope == "address" or principal is None:
+        return _network(address) if ":" in address else address
+    if scope == "organisation":
+        return principal.org_id
+    if principal.kind in ("user", "key"):  # `user:<uuid>`: no two organisations share one
+        return principal.subject
+    return f"{principal.org_id}:{principal.subject}"
+
+
+def key_of(rule: str, subject: Subject) -> str:
+    """The key in Redis of a rule's subject, of bounded length whatever they hold."""
+    key = f"limit:{rule}:{subject}"
+    if len(key) <= _KEY_LENGTH and key.isascii():
+        return key
+    return "limit:#" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@lru_cache(maxsize=10_000)
+def _network(address: str) -> str:
+    """What counts as one address: the /64 of an IPv6 address, as who has one has 2^64 of them."""
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False))

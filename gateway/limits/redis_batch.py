@@ -1,4 +1,4 @@
-"""Questions to the shared counts: gathered, one round trip at a time, none while Redis is away."""
+"""Batches the limiter's questions to Redis: one round trip at a time, none while Redis is away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.limits.gcra import Bucket
-from gateway.limits.redis_gcra import Key, SharedCounts
+from gateway.limits.redis_gcra import Key, RedisGcra
 from shared.data_access.ports import Cache
 from shared.errors import StoreError
 from shared.serving.background import end
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class LimitedRequest:
-    """A request on its way through its limits."""
+    """A request that leases don't pay for, with its buckets, until it is decided."""
 
     __slots__ = ("asked", "buckets", "cost", "taken", "told")
 
@@ -35,11 +35,11 @@ class LimitedRequest:
         self.told: asyncio.Future[bool | None] | None = None
 
     def cost_of(self, bucket: Bucket) -> int:
-        """No request is refused for ever: one that costs more than the burst takes all of it."""
+        """What it takes of a bucket: at most the burst, so that no request is refused for ever."""
         return min(self.cost, bucket.rule.burst)
 
     def refusing(self, now: float) -> bool:
-        """Whether asking can't help."""
+        """Whether it is refused without asking Redis."""
         return any(bucket.refusing(now, self.cost_of(bucket)) for bucket in self.buckets)
 
     def take_leases(self) -> bool:
@@ -54,17 +54,19 @@ class LimitedRequest:
         return not self.asked
 
     def give_back(self) -> None:
+        """Undo `take_leases`."""
         for bucket in self.taken:
             bucket.leased += self.cost_of(bucket)
         self.taken.clear()
         self.asked.clear()
 
     def decide(self, allowed: bool | None) -> None:
+        """Tell who waits for it; None: Redis can't be asked."""
         if self.told is not None and not self.told.done():
             self.told.set_result(allowed)
 
 
-class LimitQuestions:
+class RedisBatch:
     """`ask` decides a request; `close` at the end. No answer takes longer than two `budget`s."""
 
     def __init__(
@@ -74,7 +76,7 @@ class LimitQuestions:
         budget: float,
         clock: Callable[[], float],
     ) -> None:
-        self._counts = SharedCounts(cache)
+        self._counts = RedisGcra(cache)
         self._budget = budget
         self._clock = clock
         self._waiting: list[LimitedRequest] = []
@@ -113,7 +115,7 @@ class LimitQuestions:
                     request.decide(None)  # those without an answer
 
     def _next_batch(self) -> list[LimitedRequest]:
-        """Who still has to be asked for: the last answer may have brought leases or refusals."""
+        """The requests to ask for; the last answer may have decided some without."""
         batch: list[LimitedRequest] = []
         now = self._clock()
         while self._waiting and len(batch) < _BATCH:
@@ -175,7 +177,7 @@ class LimitQuestions:
 
 
 def _questions(batch: list[LimitedRequest]) -> tuple[dict[str, Bucket], list[list[int]]]:
-    """What is asked about, and the requests as SharedCounts takes them."""
+    """What is asked about, and the requests as RedisGcra takes them."""
     buckets: dict[str, Bucket] = {}
     numbers: dict[str, int] = {}
     requests = []

@@ -1,4 +1,4 @@
-"""The counts of rate limits that all gateways share: GCRA in Redis.
+"""GCRA in Redis: the counts of rate limits that all gateways share.
 
 One script call carries any number of requests with all their limits. It decides them in order by
 Redis's clock; a request over one of its limits takes from none of them. A key holds the TAT
@@ -88,7 +88,9 @@ class Count:
     allowed: tuple[bool, ...]
 
 
-class SharedCounts:
+class RedisGcra:
+    """`take` decides requests by the shared counts."""
+
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 

@@ -1,4 +1,4 @@
-"""How many gateway processes there are: while Redis is away each counts its part of the limits.
+"""The number of gateway processes: while Redis is away each counts its part of the limits.
 
 Each announces itself in the registry, by host, port and worker, so that one that is started again
 counts once. At least as many as the settings say are reckoned with.
@@ -19,8 +19,8 @@ _LAST_KNOWN_S: Final = 30.0
 log = structlog.get_logger()
 
 
-class GatewayCount:
-    """`number` of processes; `least` are known by the settings."""
+class Replicas:
+    """The `number` of processes, at least the `least` of the settings."""
 
     def __init__(self, least: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._least = least

@@ -1,19 +1,21 @@
-"""What operators see of the gateway: its routes, its pools, its limits (scope gateway:admin).
+"""Operators' views of the gateway: routes, pools, limits (scope gateway:admin).
 
 With several workers, the one that is asked asks the others: `workers` says how many there should be
-and how many were heard in time.
+and how many were heard in time. Their pools are shown as one, as operators ask about a service, not
+a process: loads and counts are added up. Circuits, ejections and health are the same in all workers
+but for the moment in which a message is under way: of two that differ, the worse is shown.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
 
 from gateway.limits.limit import Limit
 from gateway.limits.rate_limiter import RateLimiter
-from gateway.own_api.overview import together
 from gateway.own_api.routes import OwnCall, OwnRoute
 from gateway.routing.plan import Plans
 from gateway.routing.route import Route
@@ -24,6 +26,10 @@ SCOPE: Final = "gateway:admin"
 _ROUTES: Final = "routes"
 _POOLS: Final = "pools"
 _LIMITS: Final = "limits"
+_SUMMED: Final = (
+    "in_flight", "limit", "streams", "streams_limit", "retried", "hedged", "ejections",
+)  # fmt: skip
+_STATES: Final = ("closed", "half_open", "open")
 
 
 class Admin:
@@ -136,3 +142,51 @@ def _limit(limit: Limit) -> dict[str, Any]:
         "closed": limit.closed,
         "shared": limit.shared,
     }
+
+
+def together(workers: Iterable[Iterable[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """One snapshot of a pool for each service; the first worker's where nothing is to be added."""
+    services: dict[str, list[Mapping[str, Any]]] = {}
+    for pools in workers:
+        for pool in pools:
+            services.setdefault(str(pool["service"]), []).append(pool)
+    return [_merged_pool(several) for _, several in sorted(services.items())]
+
+
+def _merged_pool(several: list[Mapping[str, Any]]) -> dict[str, Any]:
+    merged = dict(several[0])
+    for name in _SUMMED:
+        merged[name] = sum(one.get(name, 0) for one in several)
+    merged["panicking"] = any(one["panicking"] for one in several)
+    merged["shed"] = {
+        priority: sum(one["shed"].get(priority, 0) for one in several)
+        for priority in merged["shed"]
+    }
+    instances: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for one in several:
+        for instance in one["instances"]:
+            key = (str(instance["url"]), str(instance["id"]))
+            instances.setdefault(key, []).append(instance)
+    merged["instances"] = [_merged_instance(seen) for seen in instances.values()]
+    return merged
+
+
+def _merged_instance(seen: list[Mapping[str, Any]]) -> dict[str, Any]:
+    merged = dict(seen[0])
+    merged["in_flight"] = sum(one["in_flight"] for one in seen)
+    merged["latency_ms"] = max(one["latency_ms"] for one in seen)
+    merged["routed"] = any(one["routed"] for one in seen)
+    verdicts = [one["healthy"] for one in seen if one["healthy"] is not None]
+    merged["healthy"] = all(verdicts) if verdicts else None
+    merged["ejected_for_s"] = max(one["ejected_for_s"] for one in seen)
+    circuits = [one["circuit"] for one in seen]
+    worst = max(circuits, key=lambda one: _STATES.index(one["state"]))
+    merged["circuit"] = {
+        "state": worst["state"],
+        "requests": sum(one["requests"] for one in circuits),
+        "failures": sum(one["failures"] for one in circuits),
+        "consecutive": max(one["consecutive"] for one in circuits),
+        "opened": max(one["opened"] for one in circuits),
+        "retry_in_s": max(one["retry_in_s"] for one in circuits),
+    }
+    return merged

@@ -47,7 +47,7 @@ async def run_batch(
     deadline: float = DEADLINE_S,
     concurrency: int = CONCURRENCY,
 ) -> dict[str, Any]:
-    """The `data` of the answer (BatchOut), for orjson. `body`: that of the request.
+    """Carry out a batch: the `data` of its answer (BatchOut), for orjson.
 
     Raises as `read_items` does if the batch as a whole is wrong; a wrong item is answered in its
     place.

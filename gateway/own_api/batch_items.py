@@ -1,4 +1,4 @@
-"""Cut the body of POST /api/v1/batch into its items, each body as the client wrote it.
+"""The items of POST /api/v1/batch, cut out of its body; each item's body as the client wrote it.
 
 What an item sends is neither decoded nor written anew: its service gets the bytes that it would get
 if the item had been sent alone, and answers what can't be taken in them as it would then. Only what
@@ -49,7 +49,7 @@ class SubRequest:
 
 
 def read_items(body: bytes) -> list[SubRequest | LoomaError]:
-    """1 to 100 items in the order sent; in the place of a wrong one what is wrong with it.
+    """The 1 to 100 items in the order sent; in the place of a wrong one its error.
 
     Raises MalformedRequest (400), UnsupportedMediaType (415) or InvalidInput (422) if the batch as a
     whole is none.

@@ -1,6 +1,6 @@
-"""A request that the gateway makes to itself: an item of a batch, on the path of all others.
+"""An item of a batch as a request, which takes the path of all others.
 
-Its connection is none: the body is at hand, and the answer is collected.
+It has no connection: the body is at hand, and the answer is collected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INHERITED: Final = (
 
 
 class InnerClient(Client):
-    """What the edge asks of a client, without one. `outer` is who sent the batch."""
+    """The client of a batch's item: gives its body, collects its answer. `outer` sent the batch."""
 
     def __init__(self, body: bytes, outer: Client) -> None:
         self.keep_alive = True
@@ -83,7 +83,7 @@ class InnerClient(Client):
 
 
 def inner_request(outer: GatewayRequest, sub: SubRequest) -> tuple[GatewayRequest, InnerClient]:
-    """`sub` as if the client of `outer` had sent it alone, and where its answer is collected."""
+    """The request for item `sub` of the batch `outer`, and the client that collects its answer."""
     assert outer.client is not None
     client = InnerClient(sub.body or b"", outer.client)
     own = {**dict(sub.headers), "x-request-id": sub.request_id}

@@ -1,4 +1,4 @@
-"""How the platform is doing, seen from its edge.
+"""`/health` and `/ready`: how the platform is doing, and whether this process can serve.
 
 `/health` is always 200 while the gateway can answer: its `status` says how the rest is. A load
 balancer that took the gateway out because services are down would turn a partial outage into a
@@ -22,11 +22,14 @@ from gateway.upstream.discovery import Discovery
 from gateway.upstream.instance import Upstream
 from gateway.upstream.service_calls import ServiceCalls
 from shared.errors import UpstreamError
+from shared.serving.single_flight import SingleFlight
 
 _KEPT_S: Final = 1.0  # anybody may ask; the services are not asked for each
 
 
 class Health:
+    """The two pages; `close` at the end."""
+
     def __init__(
         self,
         services: Callable[[], Collection[str]],
@@ -40,14 +43,16 @@ class Health:
         self._calls = calls
         self._keys = keys
         self._draining = draining
-        self._asking = asyncio.Lock()
+        self._looking: SingleFlight[str, None] = SingleFlight("health")
         self._kept: tuple[float, dict[str, Any]] = (float("-inf"), {})
 
     async def health(self) -> Page:
-        async with self._asking:
-            if time.monotonic() - self._kept[0] > _KEPT_S:
-                self._kept = (time.monotonic(), await self._look())
+        if time.monotonic() - self._kept[0] > _KEPT_S:
+            await self._looking.do("", self._renew)
         return json_page(self._kept[1])
+
+    def close(self) -> None:
+        self._looking.close()
 
     async def ready(self) -> Page:
         age = self._keys.age
@@ -61,6 +66,9 @@ class Health:
         if status == "ready":
             return json_page(body)
         return json_page(body, 503, (("Retry-After", "2"),))
+
+    async def _renew(self) -> None:
+        self._kept = (time.monotonic(), await self._look())
 
     async def _look(self) -> dict[str, Any]:
         names = sorted(self._services())

@@ -1,4 +1,4 @@
-"""An answer that the gateway makes itself, and how it is sent."""
+"""Pages: answers that the gateway makes itself, and how they are sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.serving.entity_tag import matches
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`packed` is the body as gzip, if it is at hand."""
+    """One answer; `packed` is the body as gzip, if it is at hand."""
 
     body: bytes
     content_type: str = "application/json"
@@ -31,7 +31,7 @@ PageMaker = Callable[[], Awaitable[Page]]
 
 @dataclass(frozen=True, slots=True)
 class OwnPage:
-    """A page at a path of its own."""
+    """A page by its path: made anew for each request."""
 
     make: PageMaker
     limited: bool = True  # by the public limits; probes are not

@@ -1,4 +1,4 @@
-"""What the gateway answers itself to signed-in callers, as data: its own API beside the services'."""
+"""The gateway's own routes: what it answers itself to signed-in callers, as data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from gateway.http.request import GatewayRequest
 from gateway.own_api.page import Page
-from shared.security import Principal
 from shared.serving.entity_tag import weak_tag
 from shared.serving.openapi import operation, schemas
 
@@ -21,14 +20,13 @@ class OwnCall:
     """A request to one of the gateway's own routes; its caller has the scope."""
 
     request: GatewayRequest
-    principal: Principal
-    address: str
-    request_id: str
     body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnRoute:
+    """A route with its handler; described like a service's (shared.serving.openapi)."""
+
     method: str
     path: str
     scope: str

@@ -1,10 +1,11 @@
-"""Who may read the gateway's own /metrics: they tell of every service, route and limit.
+"""Access to the gateway's own /metrics, which tell of every service, route and limit.
 
-The networks in METRICS_NETWORKS, this machine itself where there are none, and callers with the
-scope gateway:admin. A request that came through a proxy is its client's, never this machine's,
-whatever the proxy says or leaves out; only a trusted one can speak for a listed network, and a
-trusted one that says nothing speaks for nobody. A proxy on this machine that is neither trusted nor
-says anything can't be told from this machine: then METRICS_NETWORKS has to leave it out.
+It is open to the networks in METRICS_NETWORKS (this machine itself where there are none) and to
+callers with the scope gateway:admin. A request that came through a proxy is its client's, never
+this machine's, whatever the proxy says or leaves out; only a trusted one can speak for a listed
+network, and a trusted one that says nothing speaks for nobody. A proxy on this machine that is
+neither trusted nor says anything can't be told from this machine: then METRICS_NETWORKS has to
+leave it out.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _FORWARDED_BEGIN: Final = ("x-forwarded-", "x-original-", "x-envoy-", "cf-")
 
 
 class Scrapers:
+    """Decides who may read /metrics."""
+
     def __init__(
         self, networks: Sequence[Network], addresses: ClientAddress, identity: Identity
     ) -> None:

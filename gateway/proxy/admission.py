@@ -1,4 +1,4 @@
-"""What a request passes before it is answered: who calls, how much of it, and may they.
+"""Admission: authentication, rate limits and scope, in this order, before a request is answered.
 
 Everything that is asked for by somebody counts: by the limits of the caller's role, whether the role
 has the scope or not; without a good credential, or for what doesn't exist, by the public limits of
@@ -8,7 +8,6 @@ the address.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from gateway.auth.caller import Caller
 from gateway.auth.identity import Identity
@@ -21,11 +20,11 @@ from gateway.routing.plan import RoleLimits
 from shared.errors import Unauthenticated
 from shared.security import PUBLIC
 
-_NO_FAILURE: Final[Unauthenticated | None] = None
-
 
 @dataclass(frozen=True, slots=True)
 class Gates:
+    """What admission is made of."""
+
     identity: Identity
     limiter: RateLimiter
     addresses: ClientAddress
@@ -33,6 +32,8 @@ class Gates:
 
 
 class Admission:
+    """`admit` for requests with a route, `stranger` for all others."""
+
     def __init__(self, gates: Gates) -> None:
         self._identity = gates.identity
         self._limiter = gates.limiter
@@ -40,7 +41,7 @@ class Admission:
         self._cors = gates.cors
 
     def address(self, request: GatewayRequest) -> str:
-        """The client's, as far as trusted proxies tell it."""
+        """The client's address, as far as trusted proxies tell it."""
         client, addresses = request.client, self._addresses
         assert client is not None
         if not addresses.trusting:
@@ -48,7 +49,7 @@ class Admission:
         return addresses.of(client.address, request.headers.getall("x-forwarded-for"))
 
     def scheme(self, request: GatewayRequest) -> str:
-        """That of our own socket, unless a trusted proxy says which its client used."""
+        """The client's scheme: our own socket's, unless a trusted proxy says which it used."""
         client, addresses, headers = request.client, self._addresses, request.headers
         assert client is not None
         if addresses.trusting and "x-forwarded-proto" in headers:
@@ -57,47 +58,42 @@ class Admission:
                 return told
         return "https" if client.secure else "http"
 
-    async def caller(self, headers: Fields, scope: str, limits: RoleLimits, address: str) -> Caller:
-        """Who calls, of those who can be known: `counted` and `Caller.require` come next.
+    async def admit(
+        self, headers: Fields, scope: str, limits: RoleLimits, address: str
+    ) -> tuple[Caller, bytes]:
+        """The caller, counted and with the scope; and the header lines of what is left to them.
 
-        Unauthenticated for a credential that is not good, or none where one is needed.
+        Unauthenticated for a credential that is not good, or none where one is needed; RateLimited,
+        or StoreUnavailable for a limit that can't be counted now; Forbidden without the scope.
         """
-        identity, refusal = self._identity, _NO_FAILURE
-        caller = identity.anonymous
-        if scope == PUBLIC:
-            return caller
-        try:
-            caller = identity.known(headers) or await identity.caller(headers)
-            if caller.anonymous:
-                caller.require(scope)
-        except Unauthenticated as error:
-            refusal = error
+        refusal: Unauthenticated | None = None
+        caller = self._identity.anonymous
+        if scope != PUBLIC:
+            try:
+                caller = await self._identity.caller(headers)
+                if caller.anonymous:
+                    caller.require(scope)
+            except Unauthenticated as error:
+                refusal = error  # counted below: decision 0012 allows no await here
         if refusal is not None:  # guessing credentials costs as much as any public route
             await self.stranger(limits, address)
             raise refusal
-        return caller
-
-    async def counted(self, caller: Caller, limits: RoleLimits, address: str) -> bytes:
-        """Count a request of `caller`; the header lines that say what is left.
-
-        Raises RateLimited, or StoreUnavailable for a limit that can't be counted now.
-        """
+        more = b""
         limited = limits.public if caller.anonymous else limits.by_role.get(caller.role)
-        if limited is None:
-            return b""
-        buckets = self._limiter.buckets(limited, caller, address)
-        allowance = self._limiter.known(limited, buckets)
-        if allowance is None and buckets:
-            allowance = await self._limiter.ask(limited, buckets)
-        return b"" if allowance is None else allowance.block()
+        if limited is not None:
+            allowance = await self._limiter.count(limited, caller, address)
+            more = allowance.block()
+        if scope != PUBLIC:
+            caller.require(scope)
+        return caller, more
 
     async def stranger(self, limits: RoleLimits, address: str) -> None:
-        """Count a request of nobody in particular; raises as `counted` does."""
+        """Count a request without caller or route by the public limits; raises RateLimited."""
         if limits.public is not None:
-            await self._limiter.admit(limits.public, None, address)
+            await self._limiter.count_stranger(limits.public, address)
 
     def origin_lines(self, headers: Fields) -> bytes:
-        """What a page of another origin is told, as header lines."""
+        """The CORS header lines of an answer; b'' if there are none."""
         cors = self._cors
         if not cors.enabled or "origin" not in headers:
             return b""

@@ -1,4 +1,4 @@
-"""A service's answer on its way to the client: as it comes, or as a whole; compressed if wanted.
+"""Sends a service's answer to the client: as it comes, or as a whole; compressed if accepted.
 
 The answer to HEAD is that to GET without its body. Its length is told where GET's is known before
 the body is there; nothing is compressed to find it out.
@@ -25,8 +25,10 @@ _UNWANTED_S: Final = 0.05
 
 
 class Answering(Delivery):
-    """The answer to one request, passed on as it comes: each part within `idle` seconds after the
-    one before. `more` are header lines of the gateway's own, as they go out.
+    """Sends the answer to one request.
+
+    Each part must come within `idle` seconds after the one before. `more` are header lines of the
+    gateway's own, as they go out.
     """
 
     def __init__(self, request: GatewayRequest, more: bytes, idle: float) -> None:
@@ -107,9 +109,7 @@ class Answering(Delivery):
 
 
 async def collected(connection: Connection, idle: float, limit: int, request_id: str) -> KeptAnswer:
-    """All of an answer to the request with this id; UpstreamError if it has more than `limit`
-    bytes.
-    """
+    """Read an answer to its end; UpstreamError if it has more than `limit` bytes."""
     parts: list[bytes] = []
     size = 0
     while data := await connection.read(idle):

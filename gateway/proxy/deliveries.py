@@ -1,4 +1,4 @@
-"""Answers that are not passed on as they come: kept, collected, or handed over."""
+"""Deliveries that do more than send: keep an answer, collect it, or hand the connection over."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from shared.errors import UpstreamError
 
 _COLLECTED: Final = 32 << 20  # bytes of an answer to a request with an Idempotency-Key
 _REFUSAL: Final = 1 << 20  # bytes of what a service answers instead of 101
-_NO_FAILURE: Final[BaseException | None] = None
 
 
 class Keeping(Delivery):
-    """Kept for the next who asks, if it may be; passed on as it comes if not."""
+    """Sends an answer and keeps it in the response cache, if that is allowed."""
 
     def __init__(
         self,
@@ -55,7 +54,7 @@ class Keeping(Delivery):
 
 
 class Collecting(Delivery):
-    """Collected, whether a client waits for it or not: `kept`.
+    """Reads an answer to its end into `kept`, whether a client waits for it or not.
 
     Raises AnswerLost if only that went wrong after the service had done its work.
     """
@@ -67,26 +66,23 @@ class Collecting(Delivery):
         self.kept: KeptAnswer | None = None
 
     async def first(self, answered: Answered) -> bool:
-        connection, idle, failure = answered.connection, self._idle, _NO_FAILURE
+        connection, idle = answered.connection, self._idle
         since = time.perf_counter()
         try:
             self.kept = await within(
                 idle, collected(connection, idle, _COLLECTED, self._request_id)
             )
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failure = error
-        self.waited = time.perf_counter() - since
-        if failure is None:
-            return True
-        if isinstance(failure, UpstreamError | TimeoutError) and settled(connection.status):
-            raise AnswerLost(str(failure) or "it took too long.") from failure
-        raise failure
+        except (UpstreamError, TimeoutError) as error:
+            if settled(connection.status):
+                raise AnswerLost(str(error) or "it took too long.") from error
+            raise
+        finally:
+            self.waited = time.perf_counter() - since
+        return True
 
 
 class HandingOver(Delivery):
-    """An answer of 101 is left to whoever asked to leave HTTP: `answered`, `slot`. Any other is
-    sent.
-    """
+    """Leaves an answer of 101 to the caller, as `answered` and `slot`; sends any other."""
 
     def __init__(self, request: GatewayRequest, answering: Answering, idle: float) -> None:
         super().__init__()
@@ -112,7 +108,7 @@ class HandingOver(Delivery):
 
 
 def if_none_match(request: GatewayRequest) -> str:
-    """'' without one."""
+    """The request's If-None-Match, '' without one."""
     headers = request.headers
     return ", ".join(headers.getall("if-none-match")) if "if-none-match" in headers else ""
 

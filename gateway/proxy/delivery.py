@@ -1,4 +1,4 @@
-"""What becomes of a service's answer once its head has come."""
+"""The contract of a delivery: what is done with a service's answer once its head has come."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway.upstream.attempts import Answered
 
 
 class Delivery:
-    """The end of an exchange: `first`, then `rest` unless `first` says that it was all.
+    """`first`, then `rest` unless `first` says that it was all.
 
     What they raise ends the exchange. `waited` are the seconds of `first` in which the service was
     waited for. A delivery that is `taken` has the exchange and its slot: whoever made it ends both.
@@ -25,4 +25,5 @@ class Delivery:
         raise NotImplementedError
 
     async def rest(self, answered: Answered) -> None:
+        """Deliver what comes after `first`."""
         raise NotImplementedError

@@ -147,6 +147,8 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
+    """The answer to a request with a key, and whether it was there before."""
+
     answer: KeptAnswer
     replayed: bool
 
@@ -177,7 +179,7 @@ class Idempotency:
     async def once(
         self, operation: Operation, execute: Callable[[], Awaitable[KeptAnswer]]
     ) -> Answered:
-        """The answer of `execute`, which runs unless the operation has been carried out before.
+        """The answer of `execute`, which runs unless the operation was carried out before.
 
         Raises what `execute` raises, Conflict for a key that is in use, StoreUnavailable if the
         operation requires protection that can't be had. Once begun, `execute` runs to its end,

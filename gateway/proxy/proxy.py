@@ -1,4 +1,4 @@
-"""From one client's request to one service's answer, passed on as it comes."""
+"""The proxy: forwards one admitted request to its service, and delivers the answer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ from shared.security import InternalTokens
 _REPLAYED_LINE: Final = b"%b: %b\r\n" % REPLAYED
 _SPARE_S: Final = 1.0  # what is done about an answer that is late takes time, too
 _SAYS_NOTHING: Final = Outcome.CANCELLED  # members of an enumeration are dear to look up
-_NO_FAILURE: Final[BaseException | None] = None
 log = structlog.get_logger()
 
 
@@ -76,13 +75,15 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What answers requests without asking a service again."""
+    """The stores of answers that are given again without asking a service."""
 
     cache: ResponseCache
     idempotency: Idempotency
 
 
 class Proxy:
+    """`relay` for requests, `upgrade` for those that leave HTTP."""
+
     def __init__(
         self,
         tokens: InternalTokens,
@@ -137,8 +138,7 @@ class Proxy:
         lines: str = "",
         place: Slot | None = None,
     ) -> int:
-        """The one way to a service, whatever becomes of its answer: shed, ask, deliver, measure,
-        and tell the slot how it ended. The status.
+        """The one path to a service: shed, ask, deliver, measure, release the slot. The status.
 
         `body` takes the place of what is to be read of the client's, `place` that of being shed;
         `lines` ask to leave HTTP.
@@ -277,7 +277,8 @@ class Proxy:
             raise
         heard = time.perf_counter()
         delivery.outcome = answered.outcome
-        connection, status, failure = answered.connection, 0, _NO_FAILURE
+        connection, status = answered.connection, 0
+        failure: BaseException | None = None
         try:
             last = await delivery.first(answered)
             waited = delivery.waited
@@ -286,7 +287,8 @@ class Proxy:
             if not last:
                 await delivery.rest(answered)
             status = connection.status
-        except BaseException as error:  # noqa: BLE001 - raised below
+        # Raised below, when the exchange is closed: decision 0012 allows no await here.
+        except BaseException as error:  # noqa: BLE001
             failure = error
             if isinstance(error, UpstreamError) and connection.closed:
                 self._broken_off(call, answered, error)
@@ -316,7 +318,7 @@ class Proxy:
 
 
 def _place(call: Admitted) -> Slot:
-    """Among what its service is given at once; see `Shedder.admit`."""
+    """Its slot among what the service is given at once; raises as `Shedder.admit`."""
     return call.plan.shedder.admit(call.plan.priority, call.principal.org_id)
 
 
@@ -330,12 +332,12 @@ def _idempotency_key(call: Admitted) -> str | None:
 
 
 def _patience(plan: RoutePlan, exchange: Exchange, asked: float | None) -> Patience:
-    """A body that still comes is no part of the time that the service has to answer."""
+    """The deadlines of a request; a body that still comes is no part of the service's time."""
     coming = exchange.body is not None and not exchange.body.complete
     deadline = None if coming and asked is None else plan.times.begin(time.monotonic(), asked)
     return Patience(plan.times, deadline, tell=not plan.route.stream)
 
 
 def _key(call: Admitted) -> str:
-    """Whose requests stay at one instance: an organisation's, or an address's without sign-in."""
+    """The key of hash balancing: the organisation, or the address without sign-in."""
     return call.address if call.principal.kind == "anonymous" else str(call.principal.org_id)

@@ -1,4 +1,4 @@
-"""Answers kept for a moment on routes with `cache = "30s"`: per caller, in this process's memory.
+"""The response cache of routes with `cache = "30s"`: per caller, in this process's memory.
 
 A private cache after RFC 9111: GET and 200 only, at most 256 KiB each, a bounded number of bytes
 in all, the least recently used going first. An answer is good for its route's time and until the
@@ -24,7 +24,6 @@ from uuid import UUID
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.http.stored_answer import KEPT_BODY_LIMIT, KeptAnswer, Lines
-from shared.errors import ConfigError
 from shared.security import Principal
 from shared.serving.entity_tag import is_tag, matches, weak_tag
 
@@ -32,29 +31,15 @@ SIZE: Final = 64 << 20
 _CHANGES: Final = 10_000
 _ENTRY_BYTES: Final = 1024  # what an entry takes beside its body, roughly
 _NEVER: Final = float("-inf")
-_LIFE: Final = re.compile(r"([1-9][0-9]{0,4})([smh])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
-_LONGEST_S: Final = 3600
 _MAX_AGE: Final = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,9})")
 _OWN: Final = frozenset({b"etag", b"cache-control", b"age", b"expires", b"last-modified", b"date"})
 _FRESH: Final = ("no-cache", "no-store", "max-age=0")
 _RESULTS: Final = ("hit", "not_modified", "miss")
 
 
-def parse_life(text: object, label: str) -> float:
-    """Seconds of `cache = "30s"` in the route table; ConfigError that starts with `label`."""
-    match = _LIFE.fullmatch(text) if isinstance(text, str) else None
-    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
-    if not 0 < seconds <= _LONGEST_S:
-        raise ConfigError(
-            f'{label}: cache must be a time from 1s to 1h, not {text!r}. Example: cache = "30s".'
-        )
-    return float(seconds)
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What was asked, by whom, when; `life` in seconds."""
+    """The key of a request in the cache, and when it was asked; `life` in seconds."""
 
     service: str
     org_id: UUID
@@ -101,7 +86,7 @@ class ResponseCache:
     def question(
         self, service: str, principal: Principal, path: str, query: str, life: float
     ) -> Question:
-        """`path` as normalised; `query` with its '?' or empty."""
+        """What `find` and `keep` take; `path` as normalised, `query` with its '?' or empty."""
         caller = f"{principal.kind} {principal.subject} {principal.role}"
         target = path + _sorted(query)
         return Question(service, principal.org_id, caller, target, life, self._clock())
@@ -146,8 +131,9 @@ class ResponseCache:
         return _not_modified(headers) if matches(if_none_match, tag) else kept
 
     def changed(self, org_id: UUID, service: str) -> None:
-        """The organisation may have changed something: call after whatever is not a GET, unless it was
-        refused.
+        """Drop what is kept of a service's answers to an organisation.
+
+        Called after whatever is not a GET, unless it was refused: it may have changed something.
         """
         at = (org_id, service)
         self._changed[at] = self._clock()

@@ -1,4 +1,4 @@
-"""The route table compiled for requests: per route, everything that a request needs of it.
+"""The plan: the route table compiled, with all that a request needs of its route at hand.
 
 A plan is immutable; a reload makes a new one, and `Plans` swaps it as a whole.
 """
@@ -13,7 +13,8 @@ from gateway.limits.limit import Limit
 from gateway.limits.rate_limiter import LimitedRoute, RateLimiter
 from gateway.resilience.deadline import TimeLimits
 from gateway.resilience.shedding import Priority, Shedder
-from gateway.routing.route import Route, RouteFile
+from gateway.routing.route import Route
+from gateway.routing.route_file import RouteFile
 from gateway.routing.table import RouteTable
 from gateway.telemetry.metrics import Meters, RouteMeter
 from gateway.upstream.hedging import HedgePolicy
@@ -25,7 +26,7 @@ OWN: Final = "(gateway)"  # the route label of limits that are no route's own
 
 @dataclass(frozen=True, slots=True)
 class RoleLimits:
-    """What limits the callers of one place, by who they are."""
+    """The limits of one route by the caller's role."""
 
     public: LimitedRoute | None  # for callers who are not known
     by_role: Mapping[str, LimitedRoute]  # of the signed in; a role without any is missing
@@ -33,7 +34,7 @@ class RoleLimits:
 
 @dataclass(frozen=True, slots=True)
 class RoutePlan:
-    """One route, ready to be used."""
+    """One route with its pool, meter, deadlines, limits."""
 
     route: Route
     meter: RouteMeter
@@ -48,6 +49,8 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """All routes of one version of the route file."""
+
     file: RouteFile
     table: RouteTable
     routes: tuple[RoutePlan, ...]
@@ -59,7 +62,7 @@ class Plan:
 
 
 class Plans:
-    """`current` is what requests follow from now on; those under way end as they began."""
+    """Holds the `current` plan and replaces it as a whole; requests under way end as they began."""
 
     def __init__(
         self,
@@ -75,9 +78,9 @@ class Plans:
         self.current = self._compiled(*read())
 
     def reload(self) -> int:
-        """Follow the route table as it is now, and tell how many routes it has.
+        """Read and compile the route file anew, and put it into force; the number of its routes.
 
-        ConfigError if it is wrong; nothing has changed then.
+        ConfigError if it is wrong: nothing has changed then.
         """
         self.current = self._compiled(*self._read())
         return len(self.current.routes)
@@ -91,16 +94,10 @@ class Plans:
         return compile_plan(file, table, self._meters, self._pools, self._limiter)
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    method: str
-    path: str
-    limits: tuple[Limit, ...]
-
-
 def compile_plan(
     file: RouteFile, table: RouteTable, meters: Meters, pools: Pools, limiter: RateLimiter
 ) -> Plan:
+    """The plan of a route file; counts and pools that there are already go on."""
     metered = meters.of(table.routes)
     return Plan(
         file,
@@ -141,7 +138,7 @@ def _role_limits(
     def limited(role: str) -> LimitedRoute | None:
         # One that both name is counted once.
         limits = tuple(dict.fromkeys(own + file.limits.get(role, ())))
-        return limiter.compiled([_Limits(method, path, limits)])[0] if limits else None
+        return limiter.compile(method, path, limits) if limits else None
 
     public = limited(PUBLIC)
     roles = {role: limited(role) for role in USER_ROLES}

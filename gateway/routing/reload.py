@@ -22,12 +22,14 @@ from shared.data_access.ports import Cache
 from shared.errors import ConfigError
 from shared.gateway_reload import ASK, LAST, TOLD
 
-_LOOKS_S: Final = 5.0
+_POLL_S: Final = 5.0
 log = structlog.get_logger()
 
 
 class Reload:
-    """`use` reads the table and puts it into force: the number of its routes, or ConfigError.
+    """Reloads when it is asked to.
+
+    `use` reads the table and puts it into force: the number of its routes, or ConfigError.
 
     `last` is the message that was the last one before the table in force was read.
     """
@@ -62,7 +64,7 @@ class Reload:
             if last is not None and last != self._last:
                 self._last = last
                 self.now()
-            await asyncio.sleep(_LOOKS_S)
+            await asyncio.sleep(_POLL_S)
 
     @contextmanager
     def on_signal(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Routes compiled for matching: whole paths by dictionary, templates by a trie of segments."""
+"""The route table: finds the route of a path; whole paths by dictionary, templates by a trie."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _NO_PATH: Final = "There is no such path. GET /openapi.json lists those there ar
 
 
 def allowed(methods: Iterable[str]) -> list[str]:
-    """What a path takes that has routes for these methods, as Allow lists it."""
+    """The Allow of a path with routes for these methods: HEAD beside GET, and OPTIONS."""
     found = {*methods, "OPTIONS"}
     return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 def not_allowed(methods: Sequence[str]) -> MethodNotAllowed:
-    """`methods` are those that the path takes."""
+    """The 405 of a path that takes `methods`."""
     return MethodNotAllowed(
         f"This path doesn't take that method. It takes {', '.join(methods)}.", allowed=methods
     )
@@ -33,10 +33,10 @@ class _Node:
 
 
 class RouteTable:
-    """Immutable once built: a new table replaces an old one as a whole.
+    """Routes by method and path; immutable, a new table replaces an old one as a whole.
 
-    `find` answers with the index of a route in `routes`, so that whatever else is kept per route
-    (its counters, later its limits) is a list beside this one.
+    `look_up` answers with the index of a route in `routes`: a plan keeps what else there is of each
+    in a list beside this one.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
@@ -57,15 +57,8 @@ class RouteTable:
         index = methods.get(method, -1)
         return methods.get("GET", -1) if index < 0 and method == "HEAD" else index
 
-    def find(self, method: str, path: str) -> int:
-        """As `look_up`; NotFound or MethodNotAllowed without one."""
-        index = self.look_up(method, path)
-        if index < 0:
-            raise not_allowed(self.methods(path))
-        return index
-
     def methods(self, path: str) -> list[str]:
-        """What a normalised path may be asked; NotFound."""
+        """The methods that a normalised path takes; NotFound if it has no route."""
         methods = self._at(path)
         if methods is None:
             raise NotFound(_NO_PATH)
@@ -87,7 +80,7 @@ class RouteTable:
 
 
 def _descend(node: _Node, segments: list[str], at: int) -> dict[str, int] | None:
-    """A word before a parameter, at every level; a parameter is never empty."""
+    """Match segments from `at` on: a word before a parameter; a parameter is never empty."""
     if at == len(segments):
         return node.methods or None
     segment = segments[at]

@@ -12,7 +12,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, create_model
 
 from gateway.resilience.breaker import BreakerPolicy
 from gateway.resilience.health_check import HealthPolicy
@@ -20,7 +22,7 @@ from gateway.resilience.outliers import OutlierPolicy
 from gateway.resilience.retries import BudgetPolicy, RetryPolicy
 from gateway.resilience.shedding import SheddingPolicy
 from gateway.resilience.slow_start import SlowStartPolicy
-from shared.errors import ConfigError
+from shared.toml_file import Table, checked, one_of
 
 BALANCE: Final[Mapping[str, str]] = {
     "least_request": "least_request",
@@ -29,7 +31,6 @@ BALANCE: Final[Mapping[str, str]] = {
     "weighted": "by_weight",
 }
 _MAY_BE_OFF: Final = frozenset({"errors", "gateway_errors", "most"})  # None, written as false
-_SCALARS: Final = frozenset({"balance", "versions", "health_path"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,89 +60,58 @@ _PARTS: Final[Mapping[str, Any]] = {
     "shedding": SheddingPolicy,
     "streams": SheddingPolicy,
 }
+_OFF: Final = BeforeValidator(lambda value: None if value is False else value)
+_WHOLE: Final = "a whole number of 0 or more"
+
+
+def _field(name: str, default: object) -> Any:
+    """How the file writes a policy's field, by its default: compiled classes keep no annotations."""
+    if name in _MAY_BE_OFF:
+        return Annotated[int | None, _OFF], Field(default, ge=0, description=_WHOLE)
+    if isinstance(default, bool):
+        return bool, Field(default, description="true or false")
+    if isinstance(default, int):
+        return int, Field(default, ge=0, description=_WHOLE)
+    if isinstance(default, frozenset):
+        kind = Annotated[frozenset[Annotated[int, Field(ge=400, le=599)]], Strict(False)]
+        return kind, Field(default, description="a list of statuses such as [502, 503]")
+    return float, Field(default, ge=0, description="a number of 0 or more")
+
+
+def _part(name: str, kind: Any) -> Any:
+    usual = kind()
+    names = [one.name for one in dataclasses.fields(kind)]
+    fields: dict[str, Any] = {one: _field(one, getattr(usual, one)) for one in names}
+    table = create_model(name, __base__=Table, **fields)
+    wanted = Field(None, description=f"a table with fields of {', '.join(sorted(names))}")
+    return (Annotated[table | None, _OFF] if name == "health" else table), wanted
+
+
+def _any_share(versions: Mapping[str, float]) -> Mapping[str, float]:
+    if not any(versions.values()):
+        raise ValueError
+    return versions
+
+
+class _Own(Table):
+    balance: str = one_of(BALANCE, "")
+    versions: Annotated[dict[str, Annotated[float, Field(ge=0)]], AfterValidator(_any_share)] = (
+        Field({}, description='shares by version, one above 0, such as { "1" = 95, "2" = 5 }')
+    )
+    health_path: str = Field("", pattern="^/", description='a path such as "/ready"')
+
+
+_PART_FIELDS: Final[Mapping[str, Any]] = {name: _part(name, kind) for name, kind in _PARTS.items()}
+_Service = create_model("_Service", __base__=_Own, **_PART_FIELDS)
 
 
 def parse_policy(item: object, base: ServicePolicy, label: str) -> ServicePolicy:
     """The policy that `item` writes on top of `base`; ConfigError that starts with `label`."""
-    if not isinstance(item, dict):
-        raise ConfigError(f"{label} must be a table.")
-    known = {*_SCALARS, *_PARTS}
-    if unknown := sorted(set(item) - known):
-        raise ConfigError(f"{label}: unknown {unknown[0]!r}. Known are {', '.join(sorted(known))}.")
-    changes: dict[str, Any] = {}
-    for name, value in item.items():
-        where = f"{label}: {name}"
-        if name == "balance":
-            changes[name] = _balance(value, where)
-        elif name == "versions":
-            changes[name] = _versions(value, where)
-        elif name == "health_path":
-            if not isinstance(value, str) or not value.startswith("/"):
-                raise ConfigError(f'{where} must be a path such as "/ready".')
-            changes[name] = value
-        elif name == "health" and value is False:
-            changes[name] = None
-        else:
-            changes[name] = _part(_PARTS[name], getattr(base, name), value, where)
+    changes = checked(_Service, item, label).model_dump(exclude_unset=True)
+    for name, kind in _PARTS.items():
+        if changes.get(name) is not None:
+            before = getattr(base, name)
+            changes[name] = dataclasses.replace(
+                kind() if before is None else before, **changes[name]
+            )
     return dataclasses.replace(base, **changes)
-
-
-def _balance(value: object, where: str) -> str:
-    if not isinstance(value, str) or value not in BALANCE:
-        raise ConfigError(f"{where} must be one of {', '.join(BALANCE)}.")
-    return value
-
-
-def _versions(value: object, where: str) -> Mapping[str, float]:
-    if (
-        not isinstance(value, dict)
-        or not value
-        or not all(_is_number(one) and one >= 0 for one in value.values())
-        or not any(value.values())
-    ):
-        raise ConfigError(
-            f"{where} must give each version a share, one of them above 0: "
-            'versions = { "1" = 95, "2" = 5 }.'
-        )
-    return {str(name): float(share) for name, share in value.items()}
-
-
-def _part(kind: Any, base: Any, value: object, where: str) -> Any:
-    """A policy of `kind` whose fields are numbers (or lists of statuses)."""
-    # By their defaults: the compiled classes keep no annotations.
-    usual = kind()
-    fields = {one.name: type(getattr(usual, one.name)) for one in dataclasses.fields(kind)}
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where} must be a table with fields of {', '.join(sorted(fields))}.")
-    changes: dict[str, Any] = {}
-    for name, one in value.items():
-        if name not in fields:
-            raise ConfigError(f"{where}: unknown {name!r}. Known are {', '.join(sorted(fields))}.")
-        if one is False and name in _MAY_BE_OFF:
-            changes[name] = None
-        else:
-            wanted = int if name in _MAY_BE_OFF else fields[name]
-            changes[name] = _value(one, wanted, f"{where}.{name}")
-    return dataclasses.replace(base if base is not None else kind(), **changes)
-
-
-def _value(value: object, kind: type, where: str) -> Any:
-    if kind is frozenset:
-        if not isinstance(value, list) or not all(
-            isinstance(one, int) and 400 <= one <= 599 for one in value
-        ):
-            raise ConfigError(f"{where} must be a list of statuses such as [502, 503].")
-        return frozenset(value)
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise ConfigError(f"{where} must be true or false.")
-        return value
-    if not _is_number(value) or not isinstance(value, int | float) or value < 0:
-        raise ConfigError(f"{where} must be a number of 0 or more.")
-    if kind is int and not isinstance(value, int):
-        raise ConfigError(f"{where} must be a whole number.")
-    return value
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

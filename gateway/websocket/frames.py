@@ -1,4 +1,7 @@
-"""Frames of a WebSocket (RFC 6455 §5.2), read only as far as to know where they end."""
+"""Frame boundaries of a WebSocket (RFC 6455 §5.2); payloads are not read.
+
+A library such as wsproto reads messages, and would have to be fed every byte of them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _LONGER: Final = {126: 2, 127: 8}  # bytes of a length that doesn't fit into sev
 
 
 class Boundaries:
-    """Follows one direction. `between`: a frame may be put in after all that was fed."""
+    """The boundaries in one direction. `between`: a frame may be put in after all that was fed."""
 
     __slots__ = ("_closed", "_head", "_left")
 
@@ -55,7 +58,7 @@ class Boundaries:
 
 
 def close_frame(code: int) -> bytes:
-    """As a server sends it: not masked."""
+    """A Close frame as a server sends it: not masked."""
     return bytes((_FINAL | _CLOSE, 2)) + code.to_bytes(2)
 
 

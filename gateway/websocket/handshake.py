@@ -33,14 +33,14 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A client's good handshake."""
+    """A client's handshake that keeps the rules."""
 
     key: str
     protocols: tuple[str, ...]  # that it offers to the service
     headers: Fields = field(repr=False)  # all others; a token offered as one is Authorization here
 
     def request_lines(self) -> str:
-        """What makes the request to the service a handshake."""
+        """The header lines that make the request to the service a handshake."""
         offered = f"{_PREFIX}protocol: {', '.join(self.protocols)}\r\n" if self.protocols else ""
         return (
             f"connection: Upgrade\r\nupgrade: websocket\r\n{_PREFIX}version: {VERSION}\r\n"

@@ -1,4 +1,4 @@
-"""From a client's WebSocket handshake to an open tunnel: Proxy.relay's counterpart.
+"""Opens WebSockets: from a client's handshake to a tunnel, as Proxy.relay does for answers.
 
 Whatever the service answers but a right 101 goes to the client as an ordinary answer, and its
 connection ends with it: what a client sent behind its handshake is never read as a request.
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 class WebSocketRelay:
-    """`read` a handshake before its caller is known, `open` the socket when all gates are passed."""
+    """`read` a handshake before its caller is known, `open` the socket of an admitted request."""
 
     def __init__(
         self, proxy: Proxy, identity: Identity, cors: Cors, meters: Meters, timeouts: Timeouts
@@ -90,7 +90,7 @@ class WebSocketRelay:
         return self._cors.allows(origin) if self._cors.enabled else same_host(origin, host)
 
     def _stays(self, call: Admitted) -> Callable[[], Awaitable[bool]]:
-        """Asks whether a new request with the same credential would be let in still."""
+        """A question for the tunnel: whether the same credential would still be let in."""
         scope, request_id, headers = call.plan.route.scope, call.request.id, call.request.headers
         identity = self._identity
         credential = Fields([(name, headers[name]) for name in _CREDENTIALS if name in headers])
@@ -99,7 +99,7 @@ class WebSocketRelay:
             if scope == PUBLIC:
                 return True
             try:
-                caller = identity.known(credential) or await identity.caller(credential)
+                caller = await identity.caller(credential)
                 caller.require(scope)
             except (Unauthenticated, Forbidden) as error:
                 log.info("websocket ended", reason=error.message, request_id=request_id)

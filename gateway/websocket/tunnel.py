@@ -1,4 +1,4 @@
-"""An open WebSocket: bytes both ways between a client and a service, as they come.
+"""The tunnel of an open WebSocket: bytes both ways between client and service, as they come.
 
 What one side sends is written to the other at once; a side that takes no more (64 KiB wait for it)
 stops the reading of the other. Nothing is read of the messages, but for where frames to the client
@@ -108,7 +108,7 @@ class _Side(asyncio.Protocol):
 
 
 class Tunnel:
-    """`run` carries until an end; `stop` brings it about.
+    """`run` carries bytes until either side ends; `stop` ends it.
 
     `stays` is asked every `times.recheck` seconds whether the client may go on. `held` is closed
     when all is over.

@@ -17,7 +17,7 @@ from ai_services.auth.service import operator
 from ai_services.enrichment.app import create_service as create_enrichment
 from ai_services.portrait.app import create_service as create_portrait
 from gateway.app import create_gateway
-from gateway.routing.route import packaged_routes
+from gateway.routing.route_file import packaged_routes
 from gateway.timeouts import Timeouts
 from shared.config import Config
 from shared.embedded.stores import Endpoints

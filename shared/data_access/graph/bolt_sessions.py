@@ -150,8 +150,9 @@ def _driver(url: str, pool_size: int) -> AsyncDriver:
         f"{parts.scheme}://{host}:{parts.port or 7687}",
         auth=user,
         max_connection_pool_size=pool_size,
-        connection_timeout=2.0,
-        connection_acquisition_timeout=2.2,
+        # Less than any call may take: what is cancelled while it connects, the driver leaves open.
+        connection_timeout=1.5,
+        connection_acquisition_timeout=1.8,
         # A lost connection or a deadlock is tried again within these; a server that is down isn't
         # waited for.
         max_transaction_retry_time=1.0,

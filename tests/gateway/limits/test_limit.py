@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.limits.limit import SCOPES, Limit, check_shared, parse_limits
-from gateway.routing.route import RouteFile, parse_route_file
+from gateway.routing.route_file import RouteFile, parse_route_file
 from shared.errors import ConfigError
 
 MONTH_S = 31 * 86_400
@@ -63,8 +63,6 @@ def test_whatever_is_written_either_comes_back_or_is_refused_by_name(
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ("principal 1/s", "must be a list of texts"),
-        ([1], "must be a list of texts"),
         (["principal"], "is not a limit"),
         (["principal 1.5/s"], "is not a limit"),
         (["principal 1/w"], "is not a limit"),
@@ -82,7 +80,7 @@ def test_whatever_is_written_either_comes_back_or_is_refused_by_name(
         (["principal 1/s", "principal 9/h"], "two limits are called 'principal'. Name one"),
     ],
 )
-def test_a_wrong_limit_is_named_with_its_route_and_the_fix(limits: object, said: str) -> None:
+def test_a_wrong_limit_is_named_with_its_route_and_the_fix(limits: list[str], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_limits(limits, "routes.toml: [portrait] GET /x", signed_in=True)
     assert caught.value.message.startswith("routes.toml: [portrait] GET /x: ")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from gateway.limits.limit_subject import key_of, subject_of
-from gateway.limits.rate_limiter import RateLimited, RateLimiter
+from gateway.auth.caller import Caller
+from gateway.limits.headers import Allowance
+from gateway.limits.limit import key_of, subject_of
+from gateway.limits.rate_limiter import LimitedRoute, RateLimited, RateLimiter
 from shared.data_access.cache.redis import RedisCache
 from shared.errors import StoreUnavailable, render
 from shared.security import ANONYMOUS, Principal
 from tests.contract.proxy import proxied
-from tests.gateway.limit_worker import LimitedRoute, limited
+from tests.gateway.limit_worker import limited
 from tests.gateway.token_bucket import TokenBucket
 from tests.gateway.wire import until
 
@@ -38,13 +40,32 @@ EVE = Principal(OTHER, "user:e", "analyst", "user")
 
 
 @dataclass
+class Limits:
+    texts: tuple[str, ...]
+    path: str
+
+
+def limits(*texts: str, path: str = "/api/v1/things") -> Limits:
+    return Limits(texts, path)
+
+
+@dataclass
 class Opened:
     limiter: RateLimiter
     registry: CollectorRegistry
+    routes: list[LimitedRoute]
+    callers: dict[Principal, Caller] = field(default_factory=dict)
+
+    async def count(self, principal: Principal, at: str = "192.0.2.1", index: int = 0, cost: int = 1) -> Allowance:  # fmt: skip
+        caller = self.callers.setdefault(principal, Caller(principal))
+        return await self.limiter.count(self.routes[index], caller, at, cost)
 
     async def passes(self, principal: Principal | None = ALICE, at: str = "192.0.2.1", index: int = 0) -> bool:  # fmt: skip
         try:
-            await self.limiter.admit(index, principal, at)
+            if principal is None:
+                await self.limiter.count_stranger(self.routes[index], at)
+            else:
+                await self.count(principal, at, index)
         except RateLimited:
             return False
         return True
@@ -65,15 +86,16 @@ class Opened:
 
 @asynccontextmanager
 async def opened(
-    url: str, *routes: LimitedRoute, replicas: int = 1, budget: float = 1.0, **more: object
+    url: str, *routes: Limits, replicas: int = 1, budget: float = 1.0, **more: object
 ) -> AsyncIterator[Opened]:
     """A limiter; the budget leaves room for a busy test machine."""
     cache, registry = RedisCache(url), CollectorRegistry()
     limiter = RateLimiter(
-        routes, cache, registry, replicas=replicas, budget=budget, **more  # type: ignore[arg-type]  # clock and size
+        cache, registry, replicas=replicas, budget=budget, **more  # type: ignore[arg-type]  # clock and size
     )  # fmt: skip
     try:
-        yield Opened(limiter, registry)
+        compiled = [limited(limiter, *one.texts, path=one.path) for one in routes]
+        yield Opened(limiter, registry, compiled)
     finally:
         await limiter.close()
         await cache.close()
@@ -139,9 +161,8 @@ async def test_four_processes_let_through_what_one_would(
 
 
 async def test_the_tightest_limit_is_told(redis_url: str) -> None:
-    async with opened(redis_url, limited("principal 2/h", "address 100/m burst 50")) as it:
-        first = await it.limiter.admit(0, ALICE, "192.0.2.1")
-        assert first is not None
+    async with opened(redis_url, limits("principal 2/h", "address 100/m burst 50")) as it:
+        first = await it.count(ALICE)
         assert first.headers() == {
             "Ratelimit-Policy": '"principal";q=2;w=3600, "address";q=50;w=30',
             "Ratelimit": '"principal";r=1;t=1800',
@@ -149,22 +170,22 @@ async def test_the_tightest_limit_is_told(redis_url: str) -> None:
             "Ratelimit-Remaining": "1",
             "Ratelimit-Reset": "1800",
         }
-        await it.limiter.admit(0, ALICE, "192.0.2.1")
+        await it.count(ALICE)
         with pytest.raises(RateLimited) as caught:
-            await it.limiter.admit(0, ALICE, "192.0.2.1")
+            await it.count(ALICE)
         status, body, headers = render(caught.value, "id")
         assert (status, body["code"], body["error"]) == (429, 1010, "too_many_requests")
         assert "'principal': 2 per 3600 s" in body["message"]
         assert int(headers["Retry-After"]) in (1799, 1800)
         assert headers["Ratelimit"] == f'"principal";r=0;t={headers["Retry-After"]}'
         assert headers["Ratelimit-Remaining"] == "0"
-        assert (await it.limiter.admit(0, BOB, "192.0.2.1")) is not None
+        await it.count(BOB)
         assert it.sample("rate_limited_total", route="/api/v1/things", scope="principal") == 1
         assert it.sample("rate_limited_total", route="/api/v1/things", scope="address") == 0
 
 
 async def test_waiting_for_retry_after_is_enough(redis_url: str) -> None:
-    async with opened(redis_url, limited("principal 2/s burst 1")) as it:
+    async with opened(redis_url, limits("principal 2/s burst 1")) as it:
         longest = 0.0
 
         async def keep_asking() -> None:
@@ -172,7 +193,7 @@ async def test_waiting_for_retry_after_is_enough(redis_url: str) -> None:
             while True:  # refused the second time, unless this machine is busy for half a second
                 asked = time.monotonic()
                 try:
-                    await it.limiter.admit(0, ALICE, "")
+                    await it.count(ALICE)
                 finally:
                     longest = max(longest, time.monotonic() - asked)
 
@@ -184,9 +205,9 @@ async def test_waiting_for_retry_after_is_enough(redis_url: str) -> None:
         assert await it.passes()
 
 
-async def test_a_route_without_limits_asks_nobody(free_port: int) -> None:
-    async with opened(f"redis://127.0.0.1:{free_port}/0", limited()) as it:
-        assert await it.limiter.admit(0, ALICE, "192.0.2.1") is None
+async def test_a_stranger_without_a_limit_by_address_asks_nobody(free_port: int) -> None:
+    async with opened(f"redis://127.0.0.1:{free_port}/0", limits("principal 1/h")) as it:
+        assert await it.passes(None)
         assert it.trips == 0
 
 
@@ -196,10 +217,10 @@ async def test_a_route_without_limits_asks_nobody(free_port: int) -> None:
 async def test_each_scope_counts_its_own(redis_url: str) -> None:
     async with opened(
         redis_url,
-        limited("principal 1/h", path="/p"),
-        limited("organisation 1/h", path="/o"),
-        limited("address 1/h", path="/a"),
-        limited("route 1/h", path="/r"),
+        limits("principal 1/h", path="/p"),
+        limits("organisation 1/h", path="/o"),
+        limits("address 1/h", path="/a"),
+        limits("route 1/h", path="/r"),
     ) as it:
         for index, same, other in (
             (0, (ALICE, "x"), (BOB, "x")),
@@ -216,8 +237,8 @@ async def test_each_scope_counts_its_own(redis_url: str) -> None:
 async def test_a_named_limit_is_shared_by_routes_and_others_are_not(redis_url: str) -> None:
     async with opened(
         redis_url,
-        limited("api: principal 3/h", "principal 2/h", path="/a"),
-        limited("api: principal 3/h", "principal 2/h", path="/b"),
+        limits("api: principal 3/h", "principal 2/h", path="/a"),
+        limits("api: principal 3/h", "principal 2/h", path="/b"),
     ) as it:
         assert [await it.passes(index=index) for index in (0, 0, 0, 1, 1)] == [
             True, True, False, True, False,
@@ -228,7 +249,7 @@ async def test_a_named_limit_is_shared_by_routes_and_others_are_not(redis_url: s
 
 async def test_a_refused_request_takes_from_no_other_limit(redis_url: str) -> None:
     """Not even what was leased: here the wide limit gives leases of two."""
-    async with opened(redis_url, limited("route 220/h", "principal 1/h")) as it:
+    async with opened(redis_url, limits("route 220/h", "principal 1/h")) as it:
         assert await it.passes(ALICE)
         assert await it.passed(20) == 0
         for number in range(219):
@@ -237,17 +258,17 @@ async def test_a_refused_request_takes_from_no_other_limit(redis_url: str) -> No
 
 
 async def test_a_bad_credential_is_counted_by_address_only(redis_url: str) -> None:
-    async with opened(redis_url, limited("route 1/h", "address 2/h")) as it:
+    async with opened(redis_url, limits("route 1/h", "address 2/h")) as it:
         assert [await it.passes(None, "192.0.2.1") for _ in range(3)] == [True, True, False]
         assert await it.passes(ALICE, "192.0.2.2")
 
 
 async def test_a_cost_above_the_burst_takes_all_of_it(redis_url: str) -> None:
-    async with opened(redis_url, limited("principal 10/h")) as it:
-        await it.limiter.admit(0, ALICE, "", cost=4)
+    async with opened(redis_url, limits("principal 10/h")) as it:
+        await it.count(ALICE, cost=4)
         with pytest.raises(RateLimited):
-            await it.limiter.admit(0, ALICE, "", cost=100)
-        await it.limiter.admit(0, BOB, "", cost=100)
+            await it.count(ALICE, cost=100)
+        await it.count(BOB, cost=100)
         assert not await it.passes(BOB)
         assert await it.passed(10) == 6
 
@@ -271,7 +292,7 @@ def test_subjects_and_keys() -> None:
 
 
 async def test_large_limits_cost_a_round_trip_in_hundreds(redis_url: str) -> None:
-    async with opened(redis_url, limited("principal 20000/s", "address 50000/s")) as it:
+    async with opened(redis_url, limits("principal 20000/s", "address 50000/s")) as it:
         assert await it.passed(4000) == 4000
         # Leases of 200 and of 500; the two run out at different times.
         assert it.trips <= 4000 / 200 + 4000 / 500 + 2
@@ -279,20 +300,20 @@ async def test_large_limits_cost_a_round_trip_in_hundreds(redis_url: str) -> Non
 
 async def test_requests_at_once_share_a_round_trip(redis_url: str) -> None:
     callers = [Principal(ORG, f"user:{uuid4()}", "agent", "user") for _ in range(300)]
-    async with opened(redis_url, limited("principal 1/h", "route 299/h")) as it:
+    async with opened(redis_url, limits("principal 1/h", "route 299/h")) as it:
         passed = await asyncio.gather(*(it.passes(caller) for caller in callers))
         assert sum(passed) == 299
         assert it.trips <= 4
 
 
 async def test_who_is_over_the_limit_is_refused_without_asking(redis_url: str) -> None:
-    async with opened(redis_url, limited("principal 3/m")) as it:
+    async with opened(redis_url, limits("principal 3/m")) as it:
         assert await it.passed(2000) == 3
         assert it.trips == 3  # the third answer told that there are no more
 
 
 async def test_a_client_that_goes_away_stops_nobody(redis_url: str) -> None:
-    async with opened(redis_url, limited("principal 100/h")) as it:
+    async with opened(redis_url, limits("principal 100/h")) as it:
         tasks = [asyncio.create_task(it.passes()) for _ in range(40)]
         await asyncio.sleep(0)
         for task in tasks[::2]:
@@ -303,7 +324,7 @@ async def test_a_client_that_goes_away_stops_nobody(redis_url: str) -> None:
 
 
 async def test_a_process_remembers_a_bounded_number_of_keys(redis_url: str) -> None:
-    async with opened(redis_url, limited("address 5/s"), size=50) as it:
+    async with opened(redis_url, limits("address 5/s"), size=50) as it:
         await asyncio.gather(*(it.passes(ANONYMOUS, f"192.0.2.{n}") for n in range(200)))
         assert len(it.limiter._buckets) == 50
 
@@ -337,7 +358,7 @@ def test_alone_a_process_gives_out_its_part(
         # Port 1 of loopback: nobody listens there.
         async with opened(
             "redis://127.0.0.1:1/0",
-            limited(f"principal {rate}/s burst {burst}"),
+            limits(f"principal {rate}/s burst {burst}"),
             replicas=replicas,
             clock=clock,
         ) as it:
@@ -353,7 +374,7 @@ def test_alone_a_process_gives_out_its_part(
 
 async def test_redis_may_go_and_come_back(redis_url: str) -> None:
     async with proxied(redis_url) as (url, proxy):
-        routes = limited("principal 400/h"), limited("principal 400/h closed", path="/costly")
+        routes = limits("principal 400/h"), limits("principal 400/h closed", path="/costly")
         async with opened(url, *routes, replicas=4) as it:
             assert await it.passed(100) == 100
             await proxy.cut()
@@ -362,7 +383,7 @@ async def test_redis_may_go_and_come_back(redis_url: str) -> None:
             assert it.limiter.degraded
             assert it.sample("rate_limit_degraded") == 1
             with pytest.raises(StoreUnavailable, match="can't be counted now") as caught:
-                await it.limiter.admit(1, ALICE, "")
+                await it.count(ALICE, index=1)
             assert caught.value.headers() == {"Retry-After": "2"}
             trips = it.trips
             await proxy.start()
@@ -371,13 +392,13 @@ async def test_redis_may_go_and_come_back(redis_url: str) -> None:
             assert it.trips == trips  # requests asked nobody meanwhile
             assert await it.passes(BOB)
             assert it.trips == trips + 1
-            assert await it.limiter.admit(1, ALICE, "") is not None
+            await it.count(ALICE, index=1)
 
 
 async def test_a_redis_that_hangs_holds_nobody_up(redis_url: str) -> None:
     async with (
         proxied(redis_url) as (url, proxy),
-        opened(url, limited("principal 10000/h", "address 10000/h burst 5000"), budget=0.1) as it,
+        opened(url, limits("principal 10000/h", "address 10000/h burst 5000"), budget=0.1) as it,
     ):
         await it.passes()
         await until(it.is_back, 5)  # a busy machine may have been too slow for that, too
@@ -400,7 +421,7 @@ async def test_a_redis_that_hangs_holds_nobody_up(redis_url: str) -> None:
 
 async def test_a_redis_that_lost_everything_is_taken_as_it_is(redis_url: str) -> None:
     client = aioredis.Redis.from_url(redis_url)
-    async with opened(redis_url, limited("principal 5/h")) as it:
+    async with opened(redis_url, limits("principal 5/h")) as it:
         assert await it.passed(4) == 4
         await client.flushdb()
         await client.script_flush()

@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 import redis.asyncio as aioredis
 
-from gateway.limits.redis_gcra import Key, SharedCounts
+from gateway.limits.redis_gcra import Key, RedisGcra
 from shared.data_access.cache.redis import RedisCache
 from shared.errors import StoreUnavailable
 from tests.gateway.token_bucket import TokenBucket
@@ -31,7 +31,7 @@ def key(name: str, *, rate: float, burst: int, lease: int = 0) -> Key:
 async def test_decisions_are_those_of_a_token_bucket(
     cache: RedisCache, rate: int, burst: int
 ) -> None:
-    counts = SharedCounts(cache)
+    counts = RedisGcra(cache)
     reference = TokenBucket(Fraction(rate), Fraction(burst))
     chance = random.Random(rate)
     decided: list[bool] = []
@@ -54,7 +54,7 @@ async def test_decisions_are_those_of_a_token_bucket(
 
 
 async def test_one_refusing_limit_takes_from_none_of_the_others(cache: RedisCache) -> None:
-    counts = SharedCounts(cache)
+    counts = RedisGcra(cache)
     keys = [key("wide", rate=0.001, burst=10), key("narrow", rate=0.001, burst=2)]
     count = await counts.take(keys, [(1, 1, 2, 1)] * 5)
     assert count.allowed == (True, True, False, False, False)
@@ -64,7 +64,7 @@ async def test_one_refusing_limit_takes_from_none_of_the_others(cache: RedisCach
 
 
 async def test_leases_come_from_what_all_requests_have_left(cache: RedisCache) -> None:
-    counts = SharedCounts(cache)
+    counts = RedisGcra(cache)
 
     async def lease(wanted: int, *costs: int) -> tuple[list[bool], int]:
         asked = key("k", rate=0.001, burst=10, lease=wanted)
@@ -78,7 +78,7 @@ async def test_leases_come_from_what_all_requests_have_left(cache: RedisCache) -
 
 async def test_who_is_refused_gets_no_lease(cache: RedisCache) -> None:
     keys = [key("wide", rate=0.001, burst=100, lease=5), key("narrow", rate=0.001, burst=1)]
-    counts = SharedCounts(cache)
+    counts = RedisGcra(cache)
     assert (await counts.take(keys, [(1, 1, 2, 1)])).keys[0][1] == 5
     count = await counts.take(keys, [(1, 1, 2, 1)])
     assert (count.allowed, count.keys[0][1]) == ((False,), 0)
@@ -88,7 +88,7 @@ async def test_a_key_lives_until_its_bucket_is_full_again(
     cache: RedisCache, redis_url: str
 ) -> None:
     keys = [key("k", rate=10, burst=5), key("l", rate=9, burst=1)]
-    await SharedCounts(cache).take(keys, [(1, 3, 2, 1)])
+    await RedisGcra(cache).take(keys, [(1, 3, 2, 1)])
     client = aioredis.Redis.from_url(redis_url)
     lives = {name: await client.pttl(name) for name in await client.keys("*")}
     await client.aclose()
@@ -98,7 +98,7 @@ async def test_a_key_lives_until_its_bucket_is_full_again(
 
 
 async def test_a_clock_that_was_set_back_only_empties_a_bucket(cache: RedisCache) -> None:
-    counts, asked = SharedCounts(cache), key("k", rate=100, burst=2)
+    counts, asked = RedisGcra(cache), key("k", rate=100, burst=2)
     far = (await counts.take([key("other", rate=1, burst=1)], [(1, 1)])).at + 3600
     await cache.set("k", b"%.3f" % (far * 1e6), ttl=60)
     count = await counts.take([asked], [(1, 1)])
@@ -110,11 +110,11 @@ async def test_a_clock_that_was_set_back_only_empties_a_bucket(cache: RedisCache
 
 async def test_a_value_that_is_no_number_counts_as_nothing(cache: RedisCache) -> None:
     await cache.set("k", b"spoilt", ttl=60)
-    assert (await SharedCounts(cache).take([key("k", rate=1, burst=1)], [(1, 1)])).allowed[0]
+    assert (await RedisGcra(cache).take([key("k", rate=1, burst=1)], [(1, 1)])).allowed[0]
 
 
 async def test_an_unreachable_redis_is_a_store_error(free_port: int) -> None:
     cache = RedisCache(f"redis://127.0.0.1:{free_port}/0")
     with pytest.raises(StoreUnavailable):
-        await SharedCounts(cache).probe()
+        await RedisGcra(cache).probe()
     await cache.close()

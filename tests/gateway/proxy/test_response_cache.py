@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from gateway.http.stored_answer import KEPT_BODY_LIMIT, KeptAnswer
-from gateway.proxy.response_cache import ResponseCache, may_keep, parse_life
-from shared.errors import ConfigError
+from gateway.proxy.response_cache import ResponseCache, may_keep
 from shared.security import Principal
 from shared.serving.entity_tag import weak_tag
 
@@ -229,13 +228,6 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
     assert kept.hit("/39")
     assert not kept.hit("/1")
     assert Kept(size=10).hit() is False
-
-
-def test_times_are_read_or_refused_by_name() -> None:
-    assert [parse_life(text, "x") for text in ("30s", "5m", "1h")] == [30.0, 300.0, 3600.0]
-    for wrong in ("0s", "2h", "30", "30 s", "-1s", "1d", 30, None, True):
-        with pytest.raises(ConfigError, match=r"^routes.toml: GET /x: cache must be a time"):
-            parse_life(wrong, "routes.toml: GET /x")
 
 
 def test_what_is_over_makes_room_without_being_asked_for() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.limits.rate_limiter import RateLimiter
 from gateway.routing.plan import compile_plan
-from gateway.routing.route import parse_route_file
+from gateway.routing.route_file import parse_route_file
 from gateway.routing.table import RouteTable
 from gateway.telemetry.metrics import Meters
 from gateway.timeouts import Timeouts
@@ -27,7 +27,7 @@ DOCUMENT = {
 async def test_a_limit_that_route_and_role_both_name_is_counted_once() -> None:
     file = parse_route_file(DOCUMENT, ["portrait"], source="routes.toml")
     cache, meters = RedisCache("redis://127.0.0.1:9/0"), Meters()
-    limiter = RateLimiter((), cache, meters.registry)
+    limiter = RateLimiter(cache, meters.registry)
     pools = Pools(Discovery(cache, {}, Timeouts()), ServicePolicy())
     (plan,) = compile_plan(file, RouteTable(file.routes), meters, pools, limiter).routes
     counted = [rule.id for rule in plan.limits.by_role["agent"].rules]

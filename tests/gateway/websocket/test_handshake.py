@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.http.headers import Fields
-from gateway.routing.route import parse_routes
+from gateway.routing.route_file import parse_routes
 from gateway.websocket.handshake import Handshake, accept_of, read_handshake, same_host
 from shared.errors import ConfigError, MalformedRequest, UpgradeRequired, UpstreamError
 from tests.gateway.sockets import KEY

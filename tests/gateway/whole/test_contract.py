@@ -11,7 +11,8 @@ import httpx
 import ai_services
 from gateway.api_docs.openapi import merge, references
 from gateway.app import SERVICES
-from gateway.routing.route import Route, packaged_routes, read_routes
+from gateway.routing.route import Route
+from gateway.routing.route_file import packaged_routes, read_route_file
 from shared.serving.openapi import describe
 from shared.serving.service import Endpoint
 from tests.gateway.wire import until
@@ -27,7 +28,7 @@ def offered() -> dict[str, list[Endpoint[Any]]]:
     return found
 
 
-ROUTES = read_routes(packaged_routes(), SERVICES)
+ROUTES = read_route_file(packaged_routes(), SERVICES).routes
 OFFERED = offered()
 
 

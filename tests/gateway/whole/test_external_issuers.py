@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,8 +16,8 @@ import jwt
 import pytest
 
 from gateway.auth.access_tokens import AccessTokens
-from gateway.auth.external_claims import external_principal
 from gateway.auth.issuer_file import ExternalIssuer
+from gateway.auth.issuers import external_principal
 from gateway.auth.jwks import SigningKeys
 from gateway.auth.jwks_download import downloading
 from shared.errors import Unauthenticated, UpstreamError, UpstreamTimeout, UpstreamUnavailable
@@ -308,11 +309,12 @@ async def test_an_issuer_without_nbf_is_judged_by_iat() -> None:
     async def fetch() -> Any:
         return {"keys": [provider.signers[0].jwk()]}
 
+    entry = issuer(provider, jwks_url="https://acme.example/certs")
     tokens = AccessTokens(
         SigningKeys(fetch, algorithms=("RS256",)),
         issuer=provider.issuer,
         audience="looma-crm",
-        principal=lambda said: external_principal(issuer(provider), said),
+        principal=partial(external_principal, entry),
         begins="iat",
     )
     await tokens.verify(provider.token(nbf=None))

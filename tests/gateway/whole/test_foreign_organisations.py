@@ -15,14 +15,17 @@ from ai_services.auth import app as auth
 from ai_services.enrichment import app as enrichment
 from ai_services.portrait import app as portrait
 from gateway.app import SERVICES, create_gateway
-from gateway.routing.route import Route, packaged_routes, read_routes
+from gateway.routing.route import Route
+from gateway.routing.route_file import packaged_routes, read_route_file
 from tests.ai_services.enrichment.records import record
 from tests.gateway.conftest import gateway_config
 from tests.gateway.whole.test_external_issuers import BETA, Provider
 from tests.gateway.wire import until
 
 PASSWORD = "correct horse battery staple"
-PARAMETRIC = [route for route in read_routes(packaged_routes(), SERVICES) if route.parameters]
+PARAMETRIC = [
+    route for route in read_route_file(packaged_routes(), SERVICES).routes if route.parameters
+]
 # Whoever owns the thing would be answered with success.
 BODIES: dict[str, Any] = {
     "PATCH /api/v1/users/{user_id}": {"name": "Mallory"},

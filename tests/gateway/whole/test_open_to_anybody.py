@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import httpx
 import orjson
 import pytest
 
+from gateway.api_docs.viewer import viewer_pages
 from gateway.app import create_gateway
 from tests.gateway.conftest import Platform, gateway_config, platform_in
 
@@ -18,6 +20,8 @@ OPEN = {
     ("GET", "/ready"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
+    ("GET", "/docs/swagger-ui.HASH.css"),
+    ("GET", "/docs/swagger-ui.HASH.js"),
     ("GET", "/.well-known/jwks.json"),
     ("POST", "/api/v1/auth/login"),
     ("POST", "/api/v1/auth/refresh"),
@@ -47,17 +51,19 @@ async def test_this_and_nothing_else_is_open_to_anybody(behind_proxy: Platform) 
     everything = {*OWN, *((route.method, route.path) for route in table.routes)}
     described = (await behind_proxy.client.get("/openapi.json", headers=FAR)).json()["paths"]
     everything |= {(method.upper(), path) for path, item in described.items() for method in item}
+    everything |= {("GET", path) for path in viewer_pages()}
     found = set()
     for method, path in everything:
         got = await behind_proxy.client.request(
             method, path.replace("{", "").replace("}", ""), headers=FAR
         )
         assert got.status_code < 500, (method, path)
+        named = (method, re.sub(r"\.[0-9a-f]{16}\.", ".HASH.", path))
         if got.status_code not in (401, 403):
-            found.add((method, path))
+            found.add(named)
         if method == "GET":
             head = await behind_proxy.client.head(path, headers=FAR)
-            assert (head.status_code in (401, 403)) == ((method, path) not in OPEN), path
+            assert (head.status_code in (401, 403)) == (named not in OPEN), path
     assert found == OPEN
 
 
@@ -140,7 +146,9 @@ async def test_metrics_are_for_operators_wherever_they_are(behind_proxy: Platfor
     assert (await behind_proxy.client.get("/metrics", headers={**FAR, **key})).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+@pytest.mark.parametrize(
+    "path", ["/openapi.json", *sorted({*viewer_pages()} - {"/docs"})], ids=["json", "css", "js"]
+)
 async def test_pages_are_compressed_once_for_who_wants_it(platform: Platform, path: str) -> None:
     async with httpx.AsyncClient(base_url=platform.url) as client:
         request = client.build_request("GET", path, headers={"Accept-Encoding": "gzip"})

@@ -11,7 +11,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from gateway.limits.replicas import GatewayCount
+from gateway.limits.replicas import Replicas
 from shared.data_access.cache.redis import RedisCache
 from shared.serving.registry import instances
 from tests.conftest import redis_database
@@ -100,7 +100,7 @@ async def test_gateways_learn_of_each_other_while_redis_is_there(
 
 def test_fewer_gateways_must_be_seen_for_a_while() -> None:
     clock = FakeClock()
-    count = GatewayCount(2, clock)
+    count = Replicas(2, clock)
     assert [count.seen(found) for found in (0, 2, 5, 5)] == [False, False, True, False]
     assert count.number == 5
     clock.advance(29)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gateway.app import SERVICES
-from gateway.routing.route import packaged_routes, read_routes
+from gateway.routing.route_file import packaged_routes, read_route_file
 from shared.security import (
     ALL_SCOPES,
     ANONYMOUS,
@@ -54,7 +54,7 @@ class Door:
 
 ROUTED = [
     Door(route.method, route.path, route.scope, route.service)
-    for route in read_routes(packaged_routes(), SERVICES)
+    for route in read_route_file(packaged_routes(), SERVICES).routes
 ]
 
 

@@ -7,12 +7,13 @@ from typing import cast
 import pytest
 
 from gateway.app import SERVICES
-from gateway.routing.route import Route, packaged_routes, read_routes
+from gateway.routing.route import Route
+from gateway.routing.route_file import packaged_routes, read_route_file
 from shared.security import PUBLIC, ROLE_SCOPES, USER_ROLES, InternalTokens, Role
 from tests.gateway.conftest import SECRET, Platform
 from tests.gateway.wire import exchange
 
-ROUTES = read_routes(packaged_routes(), SERVICES)
+ROUTES = read_route_file(packaged_routes(), SERVICES).routes
 
 
 def concrete(route: Route) -> str:

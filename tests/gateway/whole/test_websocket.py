@@ -46,7 +46,7 @@ async def sockets(running: Sockets) -> AsyncIterator[Sockets]:
     """A gateway of which no test may leave anything open."""
     running.chat.use(echo_frames)
     yield running
-    await until(running.all_closed, 3)
+    await until(running.all_closed, 15)
 
 
 async def test_real_clients_and_servers_talk_through_it(tmp_path: Path, redis_at: str) -> None:
@@ -197,7 +197,7 @@ async def test_an_open_socket_holds_its_place_among_streams(tmp_path: Path, redi
             async with client(few, handshake()) as second:
                 assert second.status == 503
                 assert second.head.header("retry-after") is not None
-        await until(few.all_closed, 3)
+        await until(few.all_closed, 15)
         async with client(few, handshake()) as third:
             assert third.status == 101
 
@@ -444,7 +444,7 @@ async def test_a_connection_that_was_a_websocket_carries_no_further_request(
     async with client(sockets, handshake()) as one:
         await one.say(b"bye", CLOSE)
         await one.hear()
-    await until(sockets.all_closed, 3)
+    await until(sockets.all_closed, 15)
     assert (await sockets.http.get("/plain")).text == "plain"
 
 
@@ -457,5 +457,5 @@ async def test_handshakes_are_counted_when_they_end_and_sockets_while_they_are_o
         assert one.status == 101
         assert await sockets.metric(counted) == before + 1
         assert await sockets.open_count() == 1
-    await until(sockets.all_closed, 3)
+    await until(sockets.all_closed, 15)
     assert await sockets.metric(counted) == before + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.own_api.overview import together
+from gateway.own_api.admin import together
 
 
 def pool(service: str = "portrait", **changes: Any) -> dict[str, Any]:
