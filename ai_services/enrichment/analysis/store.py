@@ -2,6 +2,10 @@
 
 A claim is a row with a number and the ids of its calls, kept until its analyses are saved or its
 lease is over. No call is locked meanwhile: an import may correct it. Saving looks for that.
+
+Each call and transcript is looked for by its key, one after another: joins of two tables by
+organisation and callid take hours where the planner holds a large organisation for an empty one,
+as it does until the statistics know those calls.
 """
 
 from __future__ import annotations
@@ -26,13 +30,19 @@ DELETE FROM analysis_claim WHERE org_id = $1 AND claim IN (
 RETURNING claim
 """
 
-# A row's xmin is the number of the transaction that wrote it: the version of the transcript.
 _FREE = """
-SELECT c.callid, t.turns, t.xmin AS version
-FROM call_record_enriched c JOIN call_transcript t USING (org_id, callid)
-WHERE c.org_id = $1 AND c.has_transcript AND c.llm_analyzed_at IS NULL
-  AND c.callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
-ORDER BY c.callid LIMIT $2
+SELECT callid FROM call_record_enriched
+WHERE org_id = $1 AND has_transcript AND llm_analyzed_at IS NULL
+  AND callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
+ORDER BY callid LIMIT $2
+"""
+
+# A row's xmin is the number of the transaction that wrote it: the version of the transcript.
+_TRANSCRIPTS = """
+SELECT t.callid, t.turns, t.version
+FROM unnest($2::text[]) AS wanted (callid), LATERAL (
+    SELECT callid, turns, xmin AS version FROM call_transcript
+    WHERE org_id = $1 AND callid = wanted.callid OFFSET 0) t
 """
 
 _CLAIM = """
@@ -42,21 +52,26 @@ VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3)) RETURNING claim
 
 # An import locks a call before it looks at its transcript, whether it changes the call or not.
 # Whoever holds the call therefore sees the transcript as it stays until the end of the transaction.
-_HOLD_CALLS = """
-SELECT FROM call_record_enriched WHERE org_id = $1 AND callid = ANY($2::text[])
-ORDER BY callid FOR NO KEY UPDATE
+_HOLD = """
+SELECT c.callid
+FROM unnest($2::text[]) AS wanted (callid), LATERAL (
+    SELECT callid, llm_analyzed_at FROM call_record_enriched
+    WHERE org_id = $1 AND callid = wanted.callid FOR NO KEY UPDATE) c
+WHERE c.llm_analyzed_at IS NULL
+"""
+
+_VERSIONS = """
+SELECT t.callid, t.version
+FROM unnest($2::text[]) AS wanted (callid), LATERAL (
+    SELECT callid, xmin AS version FROM call_transcript
+    WHERE org_id = $1 AND callid = wanted.callid OFFSET 0) t
 """
 
 _SAVE = """
-UPDATE call_record_enriched c
-SET sentiment = a.sentiment, sentiment_score = a.score, complaint_risk = a.complaint,
-    churn_risk = a.churn, reason = a.reason, analyzer = a.analyzer,
-    llm_analyzed_at = now(), updated_at = now()
-FROM unnest($2::text[], $3::xid[], $4::text[], $5::float8[], $6::text[], $7::text[], $8::text[],
-            $9::text[]) AS a (callid, version, sentiment, score, complaint, churn, reason, analyzer)
-JOIN call_transcript t ON t.org_id = $1 AND t.callid = a.callid AND t.xmin = a.version
-WHERE c.org_id = $1 AND c.callid = a.callid AND c.llm_analyzed_at IS NULL
-RETURNING c.callid
+UPDATE call_record_enriched
+SET sentiment = $3, sentiment_score = $4, complaint_risk = $5, churn_risk = $6, reason = $7,
+    analyzer = $8, llm_analyzed_at = now(), updated_at = now()
+WHERE org_id = $1 AND callid = $2
 """
 
 
@@ -73,11 +88,11 @@ async def claim(tx: Transaction, org_id: UUID, limit: int, lease: float) -> Clai
     """Calls that nobody analyses, for `lease` seconds; None if there are none."""
     await tx.fetchval(_ONE_AT_A_TIME, org_id)
     over = [row["claim"] for row in await tx.fetch(_END_EXPIRED, org_id)]
-    calls = await tx.fetch(_FREE, org_id, limit)
-    if not calls:
+    callids = [row["callid"] for row in await tx.fetch(_FREE, org_id, limit)]
+    if not callids:
         return None
-    number = await tx.fetchval(_CLAIM, org_id, [row["callid"] for row in calls], lease)
-    return Claim(number, calls, over)
+    number = await tx.fetchval(_CLAIM, org_id, callids, lease)
+    return Claim(number, await tx.fetch(_TRANSCRIPTS, org_id, callids), over)
 
 
 async def renew_claim(tx: Transaction, org_id: UUID, number: int, lease: float) -> bool:
@@ -103,12 +118,14 @@ async def save_analyses(
 ) -> list[str]:
     """Rows of (callid, version, sentiment, score, complaint risk, churn risk, reason, analyzer).
 
-    Returns the callids that were saved: those that still have this version of their transcript
-    and no analysis.
+    In the order of a claim. Returns the callids that were saved: those that still have this
+    version of their transcript and no analysis.
     """
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    await tx.execute(_HOLD_CALLS, org_id, columns[0])
-    return [row["callid"] for row in await tx.fetch(_SAVE, org_id, *columns)]
+    held = [row["callid"] for row in await tx.fetch(_HOLD, org_id, [row[0] for row in rows])]
+    versions = {row["callid"]: row["version"] for row in await tx.fetch(_VERSIONS, org_id, held)}
+    current = [row for row in rows if row[0] in versions and versions[row[0]] == row[1]]
+    await tx.executemany(_SAVE, [(org_id, callid, *verdict) for callid, _, *verdict in current])
+    return [row[0] for row in current]
 
 
 async def organisations_to_analyse(tx: Transaction) -> list[UUID]:
