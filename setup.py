@@ -25,11 +25,11 @@ HOT_PATH: Final = tuple(
     f"gateway/{room}/{name}.py".replace("//", "/")
     for room, names in {
         "": "edge expiring_cache",
-        "http": "answer body client_address compression credential head header_policy headers path request request_body",
+        "http": "answer body client_address compression head header_policy headers path request",
         "resilience": "breaker deadline outcome outliers retries rolling_window shedding slow_start witnesses",
-        "downstream": "busy_poll connection",
-        "upstream": "attempts balancer connection instance peak_ewma pool",
-        "telemetry": "histogram metrics tracing",
+        "downstream": "busy_poll connection request_reader",
+        "upstream": "attempts balancer connection instance member peak_ewma pool",
+        "telemetry": "metrics tracing",
         "auth": "caller identity",
         "limits": "gcra headers limit rate_limiter",
         "routing": "plan table",

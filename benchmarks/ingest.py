@@ -32,7 +32,7 @@ from ai_services.enrichment.analysis.local import LocalAnalyzer
 from ai_services.enrichment.analysis.pending import to_turns
 from ai_services.enrichment.importing import import_batches, stage
 from ai_services.enrichment.phone import PhoneCipher
-from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.read_file import read_calls
 from ai_services.enrichment.store import STAGING_COLUMNS
 from looma_cli.work.demo.generate import generate_calls

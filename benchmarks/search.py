@@ -30,7 +30,7 @@ import orjson
 from ai_services.enrichment.importing import import_batches
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.projections import COLLECTION, transcript_text
-from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.read_file import read_calls
 from ai_services.enrichment.schemas import CallPage
 from ai_services.enrichment.service import CallFound, calls_of_user

@@ -1,4 +1,4 @@
-from gateway.downstream.hangups import hold
+from gateway.hangups import hold
 
 hold()  # before the imports below, which take a second
 
@@ -7,7 +7,7 @@ import sys  # noqa: E402
 from functools import partial  # noqa: E402
 
 from gateway.app import create_gateway  # noqa: E402
-from gateway.workers.supervisor import Workers  # noqa: E402
+from gateway.workers.supervisor import Supervisor  # noqa: E402
 from gateway.workers.worker import worker_place  # noqa: E402
 from shared.config import Config  # noqa: E402
 from shared.errors import ConfigError  # noqa: E402
@@ -36,7 +36,7 @@ def start() -> None:
 
 
 async def _supervise(config: Config) -> int:
-    return await Workers(config).run()
+    return await Supervisor(config).run()
 
 
 if __name__ == "__main__":

@@ -20,13 +20,12 @@ from gateway.auth.authentication import Authentication, open_authentication
 from gateway.auth.issuer_file import read_issuers
 from gateway.compiled import check_sources, is_compiled
 from gateway.downstream.busy_poll import BusyPoll
-from gateway.downstream.handler import Site
+from gateway.downstream.handler import Handler
 from gateway.downstream.server import EdgeServer
 from gateway.edge import Edge
 from gateway.http.client_address import ClientAddress
 from gateway.http.cors import Cors
 from gateway.limits.rate_limiter import RateLimiter
-from gateway.limits.replicas import SERVICE as GATEWAYS
 from gateway.limits.replicas import Replicas
 from gateway.own_api.admin import Admin
 from gateway.own_api.batch_items import BATCH_LIMIT, BATCH_PATH
@@ -46,17 +45,16 @@ from gateway.routing.route import DEFAULT_BODY_LIMIT, MAX_TIMEOUT_S
 from gateway.routing.route_file import RouteFile, read_route_file
 from gateway.routing.table import RouteTable
 from gateway.telemetry.exposition import families_of, rendered
-from gateway.telemetry.metrics import Meters
+from gateway.telemetry.metrics import Meters, PoolCollector
 from gateway.telemetry.tracing import Traces
 from gateway.timeouts import Timeouts
-from gateway.upstream.active_checks import Checks
-from gateway.upstream.balancing import Balancer
-from gateway.upstream.discovery import Discovery
+from gateway.upstream.active_checks import ActiveChecks
+from gateway.upstream.discovery import GATEWAYS, Discovery
 from gateway.upstream.policy import ServicePolicy
 from gateway.upstream.pool import Pools
 from gateway.upstream.service_calls import ServiceCalls
 from gateway.websocket.relay import WebSocketRelay
-from gateway.workers.peers import Siblings
+from gateway.workers.peers import Peers
 from gateway.workers.supervisor import stop_with_parent
 from gateway.workers.worker import WorkerPlace
 from shared.config import Config
@@ -136,7 +134,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             stack.callback(sock.close)
             edge, plans = await self._open(stack)
-            site = Site(
+            handler = Handler(
                 edge.handle,
                 edge.refuse,
                 self.timeouts,
@@ -144,13 +142,13 @@ class Gateway:
                 MAX_TIMEOUT_S + _SLACK_S,
                 BusyPoll(self.config.gateway_busy_poll_us / 1e6),
             )
-            server = EdgeServer(site)
+            server = EdgeServer(handler)
             await stack.enter_async_context(serving(server, sock, self.config.shutdown_seconds))
             log.info("serving", url=url, routes=len(plans.current.routes), compiled=is_compiled())
             try:
                 yield url
             finally:
-                self.draining = site.closing = True
+                self.draining = handler.closing = True
                 log.info("draining")
                 await asyncio.sleep(self.config.drain_delay_seconds)
 
@@ -161,7 +159,7 @@ class Gateway:
         discovery = Discovery(cache, config.gateway_upstreams, self.timeouts)
         stack.callback(discovery.close)
         internal = InternalTokens(internal_token_secret(config))
-        calls = ServiceCalls(discovery, Balancer(), internal)
+        calls = ServiceCalls(discovery, internal)
         authentication = await open_authentication(stack, config, self.issuers, calls, cache)
         processes = config.gateway_replicas * config.gateway_workers
         limiter = RateLimiter(cache, meters.registry, replicas=processes)
@@ -170,10 +168,10 @@ class Gateway:
         asked = await last_reload(cache)
 
         pools = Pools(discovery, self.policy, None if self.worker is None else self.worker.share)
-        meters.pools.read = lambda: [pool.snapshot() for pool in pools.all()]
+        PoolCollector(meters.registry, lambda: [pool.snapshot() for pool in pools.all()])
         plans = Plans(self.read, meters, pools, limiter)
         metrics = partial(self._metrics, pools, authentication)
-        siblings = self._siblings(stack, pools, metrics)
+        peers = self._peers(stack, pools, metrics)
 
         gates = Gates(
             authentication.identity,
@@ -185,7 +183,7 @@ class Gateway:
         sockets = WebSocketRelay(proxy, gates.identity, gates.cors, meters, self.timeouts)
         scrapers = Scrapers(config.metrics_networks, gates.addresses, gates.identity)
         edge = Edge(plans, gates, proxy, sockets, meters, scrapers, self.timeouts.stall)
-        admin = Admin(plans, pools, limiter, None if siblings is None else siblings.inquiries)
+        admin = Admin(plans, pools, limiter, None if peers is None else peers.others)
         own = (*admin.routes(), _batch_route(edge))
         descriptions = Descriptions(lambda: plans.current.table.routes, own, calls)
         stack.callback(descriptions.close)
@@ -201,7 +199,7 @@ class Gateway:
             "/health": OwnPage(health.health, limited=False),
             "/ready": OwnPage(health.ready, limited=False),
             "/metrics": OwnPage(
-                partial(self._metrics_page, metrics, siblings), limited=False, guarded=True
+                partial(self._metrics_page, metrics, peers), limited=False, guarded=True
             ),
             "/openapi.json": OwnPage(descriptions.openapi),
             **viewer_pages(),
@@ -209,24 +207,24 @@ class Gateway:
         edge.answer_itself(pages, own)
 
         work = self._work(stack, cache, discovery, Reload(cache, plans.reload, asked), plans)
-        checks = Checks(pools, calls, None if siblings is None else siblings.makes_checks)
+        checks = ActiveChecks(pools, calls, None if peers is None else peers.makes_checks)
         work |= {"health checks": checks.run_forever, **authentication.work}
-        if siblings is not None:
-            await siblings.learn()
-            work |= siblings.work
+        if peers is not None:
+            await peers.learn()
+            work |= peers.work
         await stack.enter_async_context(running_beside(work))
         return edge, plans
 
-    def _siblings(
+    def _peers(
         self, stack: AsyncExitStack, pools: Pools, metrics: Callable[[], Iterable[Metric]]
-    ) -> Siblings | None:
+    ) -> Peers | None:
         """The other workers of this port; None if it is served by this process alone."""
         if self.worker is None:
             return None
-        siblings = Siblings(self.worker, pools, metrics)
-        stack.callback(siblings.close)
+        peers = Peers(self.worker, pools, metrics)
+        stack.callback(peers.close)
         stop_with_parent()
-        return siblings
+        return peers
 
     def _proxy(self, stack: AsyncExitStack, internal: InternalTokens, cache: Cache) -> Proxy:
         config, meters = self.config, self.meters
@@ -266,10 +264,8 @@ class Gateway:
         identity = f"{gethostname()}:{config.gateway_port}:{number}"
         await announce(cache, GATEWAYS, url, config.service_version, identity)
 
-    async def _metrics_page(
-        self, own: Callable[[], Iterable[Metric]], siblings: Siblings | None
-    ) -> Page:
-        page = rendered(families_of(own())) if siblings is None else await siblings.metrics.page()
+    async def _metrics_page(self, own: Callable[[], Iterable[Metric]], peers: Peers | None) -> Page:
+        page = rendered(families_of(own())) if peers is None else await peers.metrics.page()
         return Page(page, content_type=CONTENT_TYPE_LATEST)
 
     def _metrics(self, pools: Pools, authentication: Authentication) -> Iterable[Metric]:

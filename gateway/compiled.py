@@ -1,6 +1,4 @@
-"""Whether the gateway's hot path runs as machine code (setup.py), and whether that is what its
-sources say.
-"""
+"""Tells whether the hot path runs as machine code (setup.py), and refuses that of other sources."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ def is_compiled() -> bool:
 
 
 def check_sources(folder: Path = Path(__file__).parent) -> None:
-    """ConfigError if a source has changed since. `folder` is that of this package."""
+    """ConfigError if a source has changed since; `folder` is that of this package."""
     record = folder / _RECORD
     if not record.is_file():
         if any(folder.rglob("*.so")):

@@ -13,11 +13,11 @@ import orjson
 import structlog
 
 from gateway.http.answer import Answer
+from gateway.http.body import whole_body
 from gateway.http.header_policy import own_answer_lines
 from gateway.http.path import normalise, split_target
 from gateway.http.request import GatewayRequest
-from gateway.http.request_body import whole_body
-from gateway.http.stored_answer import KeptAnswer
+from gateway.http.stored_answer import StoredAnswer
 from gateway.own_api.batch import run_batch
 from gateway.own_api.batch_items import SubRequest
 from gateway.own_api.batch_request import inner_request
@@ -199,7 +199,7 @@ class Edge:
     async def batch(self, call: OwnCall) -> Any:
         """POST /api/v1/batch: each item goes through `handle` as if it had come alone."""
 
-        async def execute(sub: SubRequest) -> KeptAnswer:
+        async def execute(sub: SubRequest) -> StoredAnswer:
             request, client = inner_request(call.request, sub)
             await self.handle(request)
             return client.kept()

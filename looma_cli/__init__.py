@@ -1,0 +1,1 @@
+"""`looma`, the command line: composition root of everything on one machine."""

@@ -1,0 +1,4 @@
+"""What gateway and services have in common: settings, errors, security, telemetry, small values.
+
+It imports none of them.
+"""

@@ -19,7 +19,7 @@ from uuid import UUID
 import orjson
 from pydantic import Field
 
-from shared.errors import Detail, InvalidInput, MalformedRequest
+from shared.errors import InvalidInput, MalformedRequest
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -62,14 +62,12 @@ class Listing(Generic[K]):
             if (version, mark) == (_VERSION, self._mark()):
                 return self.key(*key)
         except (ValueError, TypeError, OverflowError) as error:
-            problem = Detail(
+            raise InvalidInput.of(
                 "cursor", "is not one that this list gave", "send next_cursor unchanged"
-            )
-            raise InvalidInput(
-                f"cursor: {problem.problem}; {problem.fix}", details=[problem]
             ) from error
-        problem = Detail("cursor", "belongs to another query", "start again without a cursor")
-        raise MalformedRequest(f"cursor: {problem.problem}; {problem.fix}", details=[problem])
+        raise MalformedRequest.of(
+            "cursor", "belongs to another query", "start again without a cursor"
+        )
 
     def page(self, rows: Sequence[T], limit: int, key: Callable[[T], Sequence[Any]]) -> Page[T]:
         """The first `limit` of `rows`, of which one more was asked for; `key` is a row's key."""

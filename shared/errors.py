@@ -34,7 +34,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,12 @@ class InvalidInput(LoomaError):
     status = 422
     code = 1002
     name = "invalid_input"
+
+    @classmethod
+    def of(cls, field: str, problem: str, fix: str) -> Self:
+        """Of one value. `field` may be as a client wrote it: 100 characters of it are shown."""
+        shown = _writable(field[:100])
+        return cls(f"{shown}: {problem}; {fix}.", details=[Detail(shown, problem, fix)])
 
 
 class MalformedRequest(InvalidInput):

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from shared.errors import Detail, InvalidInput
+from shared.errors import InvalidInput
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def parse_instant(field: str, text: str) -> datetime:
     """
     moment = _moment(field, text)
     if not FIRST <= moment <= LAST:
-        raise _wrong(
+        raise InvalidInput.of(
             field,
             f"{_shown(text)} lies outside of the calendar",
             f"send a time from {FIRST.date()} to {LAST.date()}",
@@ -68,10 +68,12 @@ def parse_bound(field: str, text: str, zone: ZoneInfo, *, day_after: bool = Fals
 def _moment(field: str, text: str) -> datetime:
     match = _INSTANT.fullmatch(text)
     if match is None:
-        raise _wrong(field, f"{_shown(text)} is no time", f"send RFC 3339, e.g. {_EXAMPLE}")
+        raise InvalidInput.of(
+            field, f"{_shown(text)} is no time", f"send RFC 3339, e.g. {_EXAMPLE}"
+        )
     day, minutes, second, fraction, offset = match.groups()
     if offset is None:
-        raise _wrong(
+        raise InvalidInput.of(
             field,
             f"{_shown(text)} has no offset",
             f"add it, e.g. {_EXAMPLE}, in a query with the + escaped as %2B",
@@ -82,7 +84,7 @@ def _moment(field: str, text: str) -> datetime:
     try:
         local = datetime.fromisoformat(f"{day}T{time_of_day}{offset}")
     except ValueError:
-        raise _wrong(
+        raise InvalidInput.of(
             field, f"{_shown(text)} does not exist", "send a date and a time of day that exist"
         ) from None
     try:
@@ -95,27 +97,23 @@ def _after_leap(field: str, text: str, before: datetime) -> datetime:
     after = before.replace(microsecond=0) + timedelta(seconds=1)
     if (after.day, after.hour, after.minute) != (1, 0, 0):
         problem = "does not exist: a 60th second is a leap second, which ends a month in UTC"
-        raise _wrong(field, f"{_shown(text)} {problem}", "send a second from 00 to 59")
+        raise InvalidInput.of(field, f"{_shown(text)} {problem}", "send a second from 00 to 59")
     return after
 
 
 def _day(field: str, text: str) -> date:
     if not _DAY.fullmatch(text):
-        raise _wrong(field, f"{_shown(text)} is no date", "send a date as YYYY-MM-DD")
+        raise InvalidInput.of(field, f"{_shown(text)} is no date", "send a date as YYYY-MM-DD")
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise _wrong(
+        raise InvalidInput.of(
             field, f"{_shown(text)} does not exist", "send a date that exists, as YYYY-MM-DD"
         ) from None
 
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
-
-
-def _wrong(field: str, problem: str, fix: str) -> InvalidInput:
-    return InvalidInput(f"{field}: {problem}; {fix}", details=[Detail(field, problem, fix)])
 
 
 def _from_text(parse: Callable[[str, str], T], example: str) -> BeforeValidator:

@@ -70,7 +70,7 @@ SERVICES: Final = (
         "ai_services.enrichment",
         frozenset({"relational", "search", "graph", "cache"}),
         {"calls:read": "agent", "calls:search": "analyst", "calls:write": "analyst"},
-        topics=("calls",),
+        topics=("calls", "analyses"),  # ai_services/enrichment/events.py
         projections=(
             Projection("search", ("calls",), "search"),
             Projection("graph", ("calls",), "graph"),

@@ -40,3 +40,9 @@ def store_urls(config: Config, ports: Collection[str] = PORTS) -> StoreUrls:
         search=config.search_url,
         redis=config.redis_url or (embedded.redis_url if embedded else ""),
     )
+
+
+def embedded_servers(config: Config) -> frozenset[str]:
+    """The embedded servers that this configuration needs: those of stores without a URL."""
+    urls = {"postgres": config.database_url, "redis": config.redis_url, "graph": config.graph_url}
+    return frozenset(name for name, url in urls.items() if not url)

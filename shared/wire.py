@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from shared.errors import Detail, InvalidInput, MalformedRequest
+from shared.errors import InvalidInput, MalformedRequest
 
 REQUEST_ID_HEADER: Final = "x-request-id"  # a UUID
 DEADLINE_HEADER: Final = "x-deadline-ms"  # how long the caller still waits
@@ -39,9 +39,10 @@ def deadline_ms(value: str) -> int:
     """
     if not _MILLISECONDS.fullmatch(value):
         shown = value if len(value) <= 20 else value[:20] + "…"
-        problem, fix = f"{shown!r} is not a number of milliseconds", "Send digits, such as 2500."
-        raise MalformedRequest(
-            f"X-Deadline-Ms: {problem}. {fix}", details=(Detail("X-Deadline-Ms", problem, fix),)
+        raise MalformedRequest.of(
+            "X-Deadline-Ms",
+            f"{shown!r} is not a number of milliseconds",
+            "send digits, such as 2500",
         )
     return int(value)
 
@@ -53,12 +54,15 @@ def idempotency_key(values: Sequence[str], *, required: bool = False) -> str | N
     """
     if not values:
         if required:
-            raise _invalid_key("is missing", "send a new one with each new request, a UUID")
+            raise InvalidInput.of(
+                "Idempotency-Key", "is missing", "send a new one with each new request, a UUID"
+            )
         return None
     if len(values) > 1:
-        raise _invalid_key("was sent more than once", "send one")
+        raise InvalidInput.of("Idempotency-Key", "was sent more than once", "send one")
     if not _IDEMPOTENCY_KEY.fullmatch(values[0]):
-        raise _invalid_key(
+        raise InvalidInput.of(
+            "Idempotency-Key",
             "is empty, too long or holds more than visible ASCII",
             "send 1 to 255 characters, a UUID",
         )
@@ -68,10 +72,3 @@ def idempotency_key(values: Sequence[str], *, required: bool = False) -> str | N
 def success_envelope(data: bytes, request_id: str) -> bytes:
     """The body of a success; `data` is JSON as it is written."""
     return b'{"code":0,"data":%b,"request_id":"%b"}' % (data, request_id.encode())
-
-
-def _invalid_key(problem: str, fix: str) -> InvalidInput:
-    return InvalidInput(
-        f"Idempotency-Key {problem}; {fix}.",
-        details=[Detail("Idempotency-Key", problem, fix)],
-    )

@@ -29,7 +29,7 @@ from ai_services.auth.tokens.revocations import Revocations
 from ai_services.auth.user import require_grantable, user_id_of
 from shared.cursor import Listing, Page, dated
 from shared.data_access.ports import Relational, Transaction
-from shared.errors import Conflict, Detail, Forbidden, InvalidInput, NotFound
+from shared.errors import Conflict, Forbidden, InvalidInput, NotFound
 from shared.security import ROLE_SCOPES, Principal, Role, lesser_role
 
 _MARK: Final = "looma_"  # lets secret scanners recognise one
@@ -71,7 +71,9 @@ class ApiKeys:
         require_grantable(principal, role)
         org_id, now = principal.org_id, self.clock()
         if expires_at is not None and expires_at <= now:
-            raise _wrong_end("is in the past", "send a time to come, or leave it out")
+            raise InvalidInput.of(
+                "expires_at", "is in the past", "send a time to come, or leave it out"
+            )
         secret = _MARK + secrets.token_urlsafe(32)
         async with self.relational.tenant(org_id) as tx:
             standing = await require_standing(tx, principal, _SCOPE, now)
@@ -172,16 +174,12 @@ def _end(maker: ApiKey | None, wanted: datetime | None) -> datetime | None:
     """When a new key ends: no later than the key that makes it."""
     bound = maker.expires_at if maker else None
     if bound is not None and wanted is not None and wanted > bound:
-        raise _wrong_end(
+        raise InvalidInput.of(
+            "expires_at",
             f"is later than {bound.isoformat()}, when the key that makes this one ends",
             "send that time or an earlier one, or leave it out",
         )
     return wanted or bound
-
-
-def _wrong_end(problem: str, fix: str) -> InvalidInput:
-    detail = Detail("expires_at", problem, fix)
-    return InvalidInput(f"expires_at: {problem}; {fix}", details=[detail])
 
 
 async def _owner(tx: Transaction, principal: Principal, email: str, role: Role) -> UUID:

@@ -143,6 +143,5 @@ def _write(path: Path, password: str) -> None:
 
 
 def _wrong(setting: str, error: InvalidInput, example: str) -> ConfigError:
-    # The message begins with the field's own name, which is not the setting's.
-    problem = error.message.partition(": ")[2]
-    return ConfigError(f"{setting}: {problem}. Example: {setting}={example}")
+    (wrong,) = error.details  # which names the field, not the setting
+    return ConfigError(f"{setting}: {wrong.problem}; {wrong.fix}. Example: {setting}={example}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shared.errors import Detail, InvalidInput
+from shared.errors import InvalidInput
 
 MAX_LENGTH: Final = 254  # RFC 5321, 4.5.3.1.3
 
@@ -28,6 +28,6 @@ def require_email(text: str) -> str:
     """As `normalise_email`; raises InvalidInput."""
     email = normalise_email(text)
     if email is None:
-        problem = Detail("email", "is not an e-mail address", "send one such as ops@example.com")
-        raise InvalidInput(f"email: {problem.problem}; {problem.fix}", details=[problem])
+        fix = "send one such as ops@example.com"
+        raise InvalidInput.of("email", "is not an e-mail address", fix)
     return email

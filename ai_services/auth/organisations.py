@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ai_services.auth.audit import trail
 from ai_services.auth.store import organisations as store
 from shared.data_access.ports import Relational, Transaction
-from shared.errors import Conflict, Detail, InvalidInput, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -80,13 +80,13 @@ async def insert(
 def require_slug(slug: str) -> None:
     """Raise InvalidInput unless `slug` may be an organisation's short name."""
     if _SLUG.fullmatch(slug) is None:
-        _refuse("slug", f"{slug[:80]!r} is not a short name",
+        raise InvalidInput.of("slug", f"{slug[:80]!r} is not a short name",
                 "use 1 to 63 of a-z, 0-9 and -, starting with a letter or digit")  # fmt: skip
 
 
 def _require_name(name: str) -> None:
     if not 1 <= len(name) <= 200 or not name.isprintable():
-        _refuse(
+        raise InvalidInput.of(
             "name",
             "is empty, too long or has characters that can't be shown",
             "send 1 to 200 characters",
@@ -96,9 +96,7 @@ def _require_name(name: str) -> None:
 def _require_timezone(timezone: str) -> None:
     try:
         ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        _refuse("timezone", f"{timezone[:80]!r} is not an IANA time zone", "e.g. Asia/Shanghai")
-
-
-def _refuse(field: str, problem: str, fix: str) -> None:
-    raise InvalidInput(f"{field}: {problem}; {fix}", details=[Detail(field, problem, fix)])
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInput.of(
+            "timezone", f"{timezone[:80]!r} is not an IANA time zone", "e.g. Asia/Shanghai"
+        ) from error

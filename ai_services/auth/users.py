@@ -24,7 +24,7 @@ from ai_services.auth.tokens.revocations import Revocations
 from ai_services.auth.user import User, require_grantable, user_id_of
 from shared.cursor import Listing, Page, dated
 from shared.data_access.ports import Relational, Transaction
-from shared.errors import Conflict, Detail, Forbidden, InvalidInput, NotFound, TooManyRequests
+from shared.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyRequests
 from shared.security import Principal, Role
 
 _SCOPE: Final = "users:admin"
@@ -269,5 +269,4 @@ async def _keep_an_admin(tx: Transaction, user: User) -> None:
 
 
 def _wrong_password() -> InvalidInput:
-    problem = Detail("current_password", "is wrong", "send the password you sign in with")
-    return InvalidInput(f"current_password: {problem.problem}", details=[problem])
+    return InvalidInput.of("current_password", "is wrong", "send the password you sign in with")

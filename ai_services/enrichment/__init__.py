@@ -1,0 +1,1 @@
+"""The enrichment service: brings calls in, analyses their transcripts, answers questions about them."""

@@ -9,8 +9,13 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from ai_services.enrichment import store
-from ai_services.enrichment.analysis.pending import PooledAnalyzer, analyse_pending, pooled_analyzer
+from ai_services.enrichment.analysis import store
+from ai_services.enrichment.analysis.pending import (
+    Discarded,
+    PooledAnalyzer,
+    analyse_pending,
+    pooled_analyzer,
+)
 from ai_services.enrichment.projections import PROJECTIONS
 from ai_services.enrichment.routes import endpoints
 from ai_services.enrichment.service import Stores
@@ -82,6 +87,12 @@ class _AnalysisLoop:
             ("analyzer",),
             registry=service.metrics.registry,
         ).labels(analyzer.name)
+        self._in_vain = Counter(
+            "enrichment_analyses_discarded_total",
+            "Analyses not saved: the call was claimed by another worker, or its transcript corrected",
+            ("reason",),
+            registry=service.metrics.registry,
+        )
 
     async def run(self) -> None:
         idle_polls = 0
@@ -91,8 +102,13 @@ class _AnalysisLoop:
                 self._lag.set(await store.oldest_unanalysed(tx) if organisations else 0)
             done = 0
             for org_id in organisations:
-                done += await analyse_pending(self._db, org_id, self._analyzer, self._analysed.inc)
+                done += await analyse_pending(
+                    self._db, org_id, self._analyzer, self._analysed.inc, self._discarded
+                )
             idle_polls = 0 if done else idle_polls + 1
             if idle_polls == 60:
                 await self._analyzer.close()  # workers hold memory; they start again when needed
             await asyncio.sleep(_POLL_S)
+
+    def _discarded(self, reason: Discarded, calls: int) -> None:
+        self._in_vain.labels(reason).inc(calls)

@@ -1,28 +1,26 @@
 """Bringing validated batches in: staging rows, one merge per batch, events, counts, rejects.
 
-Each batch is one transaction with its calls, transcripts, outbox events, counts and rejects:
-a process killed in the middle leaves whole batches, and the same file again changes nothing
-but what is missing.
+Each batch of a file is one transaction with its calls, transcripts, outbox events, counts and
+rejects: a process killed in the middle leaves whole batches, and the same file again changes
+nothing but what is missing.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Self
 from uuid import UUID
 
 import polars as pl
 
 from ai_services.enrichment import store
+from ai_services.enrichment.events import announce_calls
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.read_file import Batch
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import NotFound
-
-TOPIC: Final = "calls"
-_IDS_PER_EVENT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,65 @@ class ImportCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchResult:
-    merged: store.Merged
-    callids: list[str] = field(default_factory=list)
+class Import:
+    """An import under way: begun, batches merged into it, finished; in one transaction or in many.
+
+    One without `import_id` is in no list: it keeps neither counts nor rejects.
+    """
+
+    org_id: UUID
+    timezone: str
+    import_id: UUID | None = None
+
+    @classmethod
+    async def begin(
+        cls, tx: Transaction, org_id: UUID, source: str, preset: str, *, listed: bool = True
+    ) -> Self:
+        """NotFound for an organisation that is none."""
+        timezone = await store.organisation_timezone(tx, org_id)
+        if timezone is None:
+            raise NotFound("There is no such organisation.")
+        if not listed:
+            return cls(org_id, timezone)
+        return cls(org_id, timezone, await store.start_import(tx, org_id, source, preset))
+
+    async def merge(self, tx: Transaction, batch: Batch, staged: bytes) -> store.Merged:
+        """Calls, transcripts, events, counts and rejects of a batch; all or nothing with `tx`."""
+        merged = store.Merged()
+        if staged:
+            has_turns = batch.frame["turns"].null_count() < batch.frame.height
+            merged = await store.merge_calls(
+                tx, self.org_id, self.timezone, staged, transcripts=has_turns
+            )
+            await announce_calls(tx, self.org_id, merged)
+        if self.import_id is not None:
+            await _record(tx, self.org_id, self.import_id, batch, merged)
+        return merged
+
+    async def finish(self, tx: Transaction) -> None:
+        if self.import_id is not None:
+            await store.finish_import(tx, self.org_id, self.import_id)
+
+
+async def _record(
+    tx: Transaction, org_id: UUID, import_id: UUID, batch: Batch, merged: store.Merged
+) -> None:
+    await store.keep_rejects(
+        tx,
+        org_id,
+        import_id,
+        [(r.line, r.field, r.value, r.problem, r.fix, r.raw) for r in batch.rejects],
+    )
+    await store.count_import(
+        tx,
+        org_id,
+        import_id,
+        inserted=len(merged.inserted),
+        updated=len(merged.updated),
+        unchanged=batch.frame.height - len(merged.inserted) - len(merged.updated),
+        duplicates=batch.duplicates,
+        rejected=len(batch.rejects),
+    )
 
 
 async def import_batches(
@@ -63,89 +117,27 @@ async def import_batches(
     `on_progress` is called after each batch is committed. Errors of reading and of the store
     are raised after what was committed before them stays.
     """
-    timezone = await open_import(relational, org_id)
     async with relational.tenant(org_id) as tx:
-        import_id = await store.start_import(tx, org_id, source, preset)
-    counts = ImportCounts(import_id)
+        run = await Import.begin(tx, org_id, source, preset)
+    assert run.import_id is not None  # it is listed
+    counts = ImportCounts(run.import_id)
     reader = _Reader(batches, cipher)
     ahead = asyncio.create_task(reader.next())
     try:
         while (item := await ahead) is not None:
             ahead = asyncio.create_task(reader.next())
             batch, staged = item
-            result = await store_batch(relational, org_id, timezone, import_id, batch, staged)
-            counts = _add(counts, batch, result)
+            async with relational.tenant(org_id) as tx:
+                merged = await run.merge(tx, batch, staged)
+            counts = _add(counts, batch, merged)
             on_progress(counts, batch)
     finally:
         if not ahead.done():
             # The reader thread can't be interrupted; its batch is simply not stored.
             await asyncio.wait([ahead])
     async with relational.tenant(org_id) as tx:
-        await store.finish_import(tx, org_id, import_id)
+        await run.finish(tx)
     return counts
-
-
-async def open_import(relational: Relational, org_id: UUID) -> str:
-    """The organisation's time zone; NotFound for an organisation that is none."""
-    async with relational.tenant(org_id, readonly=True) as tx:
-        timezone = await store.organisation_timezone(tx, org_id)
-    if timezone is None:
-        raise NotFound("There is no such organisation.")
-    return timezone
-
-
-async def store_batch(
-    relational: Relational,
-    org_id: UUID,
-    timezone: str,
-    import_id: UUID,
-    batch: Batch,
-    staged: bytes,
-) -> BatchResult:
-    """One transaction: calls, transcripts, events, counts and rejects of a batch."""
-    async with relational.tenant(org_id) as tx:
-        return await merge_batch(tx, org_id, timezone, import_id, batch, staged)
-
-
-async def merge_batch(
-    tx: Transaction, org_id: UUID, timezone: str, import_id: UUID, batch: Batch, staged: bytes
-) -> BatchResult:
-    """The same in a transaction of the caller's."""
-    merged = store.Merged()
-    if staged:
-        has_turns = batch.frame["turns"].null_count() < batch.frame.height
-        merged = await store.merge_calls(tx, org_id, timezone, staged, transcripts=has_turns)
-        await _emit_changes(tx, org_id, merged)
-    await store.keep_rejects(
-        tx,
-        org_id,
-        import_id,
-        [(r.line, r.field, r.value, r.problem, r.fix, r.raw) for r in batch.rejects],
-    )
-    changed = len(merged.inserted) + len(merged.updated)
-    await store.count_import(
-        tx,
-        org_id,
-        import_id,
-        inserted=len(merged.inserted),
-        updated=len(merged.updated),
-        unchanged=batch.frame.height - changed,
-        duplicates=batch.duplicates,
-        rejected=len(batch.rejects),
-    )
-    return BatchResult(merged)
-
-
-async def _emit_changes(tx: Transaction, org_id: UUID, merged: store.Merged) -> None:
-    """Outbox events for changed calls, under one key: an organisation's calls are one ordered stream."""
-    ids = [*merged.inserted, *merged.updated]
-    payloads: list[dict[str, Any]] = [
-        {"callids": ids[start : start + _IDS_PER_EVENT]}
-        for start in range(0, len(ids), _IDS_PER_EVENT)
-    ]
-    if merged.left:
-        payloads[0]["left"] = sorted(merged.left)
-    await tx.emit_many(org_id, TOPIC, [(TOPIC, payload) for payload in payloads])
 
 
 def stage(frame: pl.DataFrame, cipher: PhoneCipher) -> bytes:
@@ -188,8 +180,8 @@ class _Reader:
         return None if batch is None else (batch, stage(batch.frame, self._cipher))
 
 
-def _add(counts: ImportCounts, batch: Batch, result: BatchResult) -> ImportCounts:
-    inserted, updated = len(result.merged.inserted), len(result.merged.updated)
+def _add(counts: ImportCounts, batch: Batch, merged: store.Merged) -> ImportCounts:
+    inserted, updated = len(merged.inserted), len(merged.updated)
     return replace(
         counts,
         inserted=counts.inserted + inserted,

@@ -11,7 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from ai_services.enrichment import store
-from ai_services.enrichment.importing import merge_batch, open_import, stage
+from ai_services.enrichment.importing import Import, stage
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.projections import COLLECTION
 from ai_services.enrichment.reading.read_file import Batch, read_records
@@ -60,17 +60,15 @@ async def add_calls(
     relational: Relational, data_key: bytes, org_id: UUID, records: Sequence[bytes]
 ) -> Received:
     """Bring records in, each as its JSON was sent; a bad one is refused by itself and kept."""
-    timezone = await open_import(relational, org_id)
     batch, staged = await asyncio.to_thread(_read_and_stage, records, PhoneCipher(data_key, org_id))
-    import_id = None
-    # One transaction: an import that can be seen is whole.
+    # One transaction: an import that can be seen is whole. It is listed for its rejects only.
     async with relational.tenant(org_id) as tx:
-        if batch.rejects:
-            import_id = await store.start_import(tx, org_id, "POST /api/v1/calls", "calls")
-        result = await merge_batch(tx, org_id, timezone, import_id or UUID(int=0), batch, staged)
-        if import_id is not None:
-            await store.finish_import(tx, org_id, import_id)
-    return Received(_outcomes(batch, result.merged), import_id, batch.warnings)
+        run = await Import.begin(
+            tx, org_id, "POST /api/v1/calls", "calls", listed=bool(batch.rejects)
+        )
+        merged = await run.merge(tx, batch, staged)
+        await run.finish(tx)
+    return Received(_outcomes(batch, merged), run.import_id, batch.warnings)
 
 
 def _read_and_stage(records: Sequence[bytes], cipher: PhoneCipher) -> tuple[Batch, bytes]:

@@ -46,9 +46,11 @@ WITH merged AS (
         call_status = EXCLUDED.call_status, phone_cipher = EXCLUDED.phone_cipher,
         phone_masked = EXCLUDED.phone_masked,
         has_transcript = c.has_transcript OR EXCLUDED.has_transcript, updated_at = now(),
-        moved_from = CASE WHEN (c.user_id, c.customer_id)
-                               IS DISTINCT FROM (EXCLUDED.user_id, EXCLUDED.customer_id)
-                          THEN ARRAY[c.user_id, c.customer_id] END
+        moved_from = CASE WHEN (c.user_id, c.customer_id, c.call_date)
+                               IS DISTINCT FROM
+                               (EXCLUDED.user_id, EXCLUDED.customer_id, EXCLUDED.call_date)
+                          THEN ARRAY[c.user_id, c.customer_id, to_char(c.call_date, 'YYYY-MM-DD')]
+                     END
     WHERE (c.task_id, c.user_id, c.customer_id, c.call_date, c.started_at, c.duration_ms,
            c.bill_ms, c.rounds, c.level_name, c.hangup_by, c.call_status, c.phone_cipher,
            c.has_transcript)
@@ -57,9 +59,14 @@ WITH merged AS (
            EXCLUDED.started_at, EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds,
            EXCLUDED.level_name, EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher,
            c.has_transcript OR EXCLUDED.has_transcript)
-    RETURNING callid, (xmax = 0) AS inserted, moved_from
+    RETURNING callid, (xmax = 0) AS inserted, moved_from,
+        moved_from IS NOT NULL
+            AND (moved_from[1], moved_from[2]) IS DISTINCT FROM (user_id, customer_id) AS left_pair,
+        moved_from IS NOT NULL
+            AND (moved_from[1], moved_from[3]::date) IS DISTINCT FROM (user_id, call_date)
+            AS left_day
 )
-SELECT callid, inserted, moved_from FROM merged
+SELECT callid, inserted, moved_from, left_pair, left_day FROM merged
 """
 
 _MERGE_TRANSCRIPTS = """
@@ -82,12 +89,19 @@ WHERE org_id = $1 AND callid = ANY($2::text[]) AND llm_analyzed_at IS NOT NULL
 class Merged:
     """What one batch changed: callids that are new, callids that differ from before.
 
-    `left` holds the (user_id, customer_id) pairs that calls belonged to until this batch.
+    `left` holds the (user_id, customer_id) pairs and `left_days` the (user_id, local date) pairs
+    that calls belonged to until this batch.
     """
 
     inserted: frozenset[str] = frozenset()
     updated: frozenset[str] = frozenset()
     left: frozenset[tuple[str, str]] = frozenset()
+    left_days: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def callids(self) -> list[str]:
+        """Every call that is new or differs."""
+        return [*self.inserted, *self.updated]
 
     def status(self, callid: str) -> Literal["inserted", "updated", "unchanged"]:
         if callid in self.inserted:
@@ -110,7 +124,10 @@ async def merge_calls(
     left = frozenset(
         (row["moved_from"][0], row["moved_from"][1])
         for row in rows
-        if row["moved_from"] and row["moved_from"][1] is not None
+        if row["left_pair"] and row["moved_from"][1] is not None
+    )
+    left_days = frozenset(
+        (row["moved_from"][0], row["moved_from"][2]) for row in rows if row["left_day"]
     )
     if transcripts:
         turns = await tx.fetch(_MERGE_TRANSCRIPTS, org_id)
@@ -119,7 +136,7 @@ async def merge_calls(
             await tx.execute(_FORGET_ANALYSIS, org_id, replaced)
         updated.update(row["callid"] for row in turns if row["callid"] not in inserted)
     await tx.execute("DROP TABLE call_staging")
-    return Merged(inserted, frozenset(updated), left)
+    return Merged(inserted, frozenset(updated), left, left_days)
 
 
 async def organisation_timezone(tx: Transaction, org_id: UUID) -> str | None:
@@ -227,64 +244,6 @@ async def has_import(tx: Transaction, org_id: UUID, import_id: UUID) -> bool:
         org_id, import_id,
     )  # fmt: skip
     return found
-
-
-# Analysis.
-
-
-async def organisations_to_analyse(tx: Transaction) -> list[UUID]:
-    """Organisations with transcripts that no analyser has seen; needs a system transaction."""
-    rows = await tx.fetch(
-        """SELECT o.org_id FROM organisation o WHERE EXISTS (
-               SELECT FROM call_record_enriched c
-               WHERE c.org_id = o.org_id AND c.has_transcript AND c.llm_analyzed_at IS NULL)"""
-    )
-    return [row["org_id"] for row in rows]
-
-
-async def count_unanalysed(tx: Transaction, org_id: UUID) -> int:
-    count: int = await tx.fetchval(
-        """SELECT count(*) FROM call_record_enriched
-           WHERE org_id = $1 AND has_transcript AND llm_analyzed_at IS NULL""",
-        org_id,
-    )
-    return count
-
-
-async def claim_unanalysed(tx: Transaction, org_id: UUID, limit: int) -> list[Row]:
-    """(callid, turns) of calls to analyse, locked for this transaction; others skip them."""
-    return await tx.fetch(
-        """SELECT c.callid, t.turns
-           FROM call_record_enriched c JOIN call_transcript t USING (org_id, callid)
-           WHERE c.org_id = $1 AND c.has_transcript AND c.llm_analyzed_at IS NULL
-           ORDER BY c.callid LIMIT $2
-           FOR UPDATE OF c SKIP LOCKED""",
-        org_id, limit,
-    )  # fmt: skip
-
-
-async def save_analyses(tx: Transaction, org_id: UUID, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Rows of (callid, sentiment, score, complaint risk, churn risk, reason, analyzer)."""
-    columns = list(zip(*rows, strict=True))
-    await tx.execute(
-        """UPDATE call_record_enriched c
-           SET sentiment = a.sentiment, sentiment_score = a.score, complaint_risk = a.complaint,
-               churn_risk = a.churn, reason = a.reason, analyzer = a.analyzer,
-               llm_analyzed_at = now(), updated_at = now()
-           FROM unnest($2::text[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::text[],
-                       $8::text[]) AS a (callid, sentiment, score, complaint, churn, reason, analyzer)
-           WHERE c.org_id = $1 AND c.callid = a.callid""",
-        org_id, *(list(column) for column in columns),
-    )  # fmt: skip
-
-
-async def oldest_unanalysed(tx: Transaction) -> float:
-    """Seconds since the oldest waiting transcript came in, 0 when none waits; system transaction."""
-    age: float = await tx.fetchval(
-        """SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8
-           FROM call_record_enriched WHERE has_transcript AND llm_analyzed_at IS NULL"""
-    )
-    return age
 
 
 # Reading.

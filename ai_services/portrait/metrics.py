@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ai_services.portrait.figures import COUNTS, Figures, ratio, seconds
-from shared.errors import Detail, InvalidInput
+from shared.errors import InvalidInput
 
 Value = int | float | None
 Metric = Callable[[Figures], Value]
@@ -39,5 +39,5 @@ def metric(name: str) -> Metric:
     if found is None:
         problem = f"there is no metric {name[:60]!r}"
         fix = f"send one of {', '.join(METRICS)}"
-        raise InvalidInput(f"metric: {problem}; {fix}.", details=[Detail("metric", problem, fix)])
+        raise InvalidInput.of("metric", problem, fix)
     return found

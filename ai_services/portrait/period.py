@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Literal
 
-from shared.errors import Detail, InvalidInput
+from shared.errors import InvalidInput
 
 PeriodType = Literal["week", "month", "quarter"]
 Status = Literal["pending", "computing", "completed"]
@@ -107,7 +107,7 @@ def parse(period_type: PeriodType, key: str, *, field: str = "period_key") -> Pe
     """The period that `key` names; InvalidInput with `field`, problem and fix for any other text."""
     match = _FORMS[period_type].fullmatch(key)
     if match is None:
-        raise _invalid(
+        raise InvalidInput.of(
             field, f"{key[:40]!r} is not a {period_type}", f"send e.g. {_EXAMPLES[period_type]}"
         )
     year, number = int(match[1]), int(match[2])
@@ -115,7 +115,7 @@ def parse(period_type: PeriodType, key: str, *, field: str = "period_key") -> Pe
         raise _outside(field, key)
     last = {"week": weeks_in(year), "month": 12, "quarter": 4}[period_type]
     if not 1 <= number <= last:
-        raise _invalid(
+        raise InvalidInput.of(
             field,
             f"{key!r} does not exist: {year:04} has {last} {period_type}s",
             f"send {_key(period_type, year, 1)} to {_key(period_type, year, last)}",
@@ -132,7 +132,7 @@ def parse_any(key: str, *, field: str = "period_key") -> Period:
     for period_type, form in _FORMS.items():
         if form.fullmatch(key):
             return parse(period_type, key, field=field)
-    raise _invalid(
+    raise InvalidInput.of(
         field, f"{key[:40]!r} names no period", f"send e.g. {', '.join(_EXAMPLES.values())}"
     )
 
@@ -183,8 +183,6 @@ def _key(period_type: PeriodType, year: int, number: int) -> str:
 
 
 def _outside(field: str, value: str) -> InvalidInput:
-    return _invalid(field, f"{value} lies outside of the calendar", "send a year from 0001 to 9998")
-
-
-def _invalid(field: str, problem: str, fix: str) -> InvalidInput:
-    return InvalidInput(f"{field}: {problem}; {fix}.", details=[Detail(field, problem, fix)])
+    return InvalidInput.of(
+        field, f"{value} lies outside of the calendar", "send a year from 0001 to 9998"
+    )

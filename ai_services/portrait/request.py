@@ -8,7 +8,7 @@ from datetime import date
 from typing import Literal
 
 from ai_services.portrait.period import PERIOD_TYPES, PeriodType, of_date, parse, parse_any
-from shared.errors import Detail, InvalidInput
+from shared.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +32,16 @@ def requested(
     """
     if period_key is not None:
         if first is not None or last is not None:
-            raise _invalid(
+            raise InvalidInput.of(
                 "period_key", "is given together with from or to", "send one or the other"
             )
         period = parse_any(period_key) if period_type == "all" else parse(period_type, period_key)
         return Requested((period.type,), period.start, period.end)
     if first is not None and last is not None and first > last:
-        raise _invalid("from", f"{first} comes after to ({last})", "send the earlier date as from")
+        raise InvalidInput.of(
+            "from", f"{first} comes after to ({last})", "send the earlier date as from"
+        )
     for field, day in (("from", first), ("to", last)):
         if day is not None:
             of_date("month", day, field=field)  # refuses what no period can hold
     return Requested(PERIOD_TYPES if period_type == "all" else (period_type,), first, last)
-
-
-def _invalid(field: str, problem: str, fix: str) -> InvalidInput:
-    return InvalidInput(f"{field}: {problem}; {fix}.", details=[Detail(field, problem, fix)])

@@ -18,7 +18,7 @@ from ai_services.portrait.metrics import Value, metric
 from ai_services.portrait.period import PERIOD_TYPES, Period, PeriodType, Status, between, parse
 from ai_services.portrait.snapshot_store import Recomputed, recompute
 from shared.data_access.ports import Relational, Transaction
-from shared.errors import Conflict, Detail, InvalidInput, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound
 
 MAX_PERIODS: Final = 10_000  # of a type in one computation: 191 years of weeks
 _MAX_USER_ID: Final = 64
@@ -93,7 +93,7 @@ async def _begin(
     if len(periods) > MAX_PERIODS:
         problem = f"{first} to {last} has more than {MAX_PERIODS} {period_type}s"
         fix = "send a later `from` or an earlier `to`"
-        raise InvalidInput(f"from: {problem}; {fix}.", details=[Detail("from", problem, fix)])
+        raise InvalidInput.of("from", problem, fix)
     return [parse(period_type, key) for key in await store.begin(tx, org_id, period_type, periods)]
 
 

@@ -13,11 +13,11 @@ import uvloop
 
 from benchmarks.rivals.answer import SMALL
 from gateway.downstream.busy_poll import BusyPoll
-from gateway.downstream.handler import Site
+from gateway.downstream.handler import Handler
 from gateway.downstream.server import EdgeServer
 from gateway.http.answer import Answer
+from gateway.http.body import whole_body
 from gateway.http.request import Client, GatewayRequest
-from gateway.http.request_body import whole_body
 from gateway.timeouts import Timeouts
 from shared.errors import LoomaError, MalformedRequest, render
 from shared.serving.server import listen, serving, wait_for_signal
@@ -57,7 +57,7 @@ async def _answer(client: Client, status: int, body: bytes) -> None:
 
 async def serve(port: int) -> None:
     never = BusyPoll(0)  # as the other servers
-    server = EdgeServer(Site(handle, refuse, _TIMEOUTS, _BODY_LIMIT, _PATIENCE_S, never))
+    server = EdgeServer(Handler(handle, refuse, _TIMEOUTS, _BODY_LIMIT, _PATIENCE_S, never))
     with listen("127.0.0.1", port, "PORT") as sock:
         async with serving(server, sock, 1):
             await wait_for_signal()

@@ -43,9 +43,9 @@ async def none(_port: int) -> AsyncIterator[Get]:
 
 @asynccontextmanager
 async def ours(port: int) -> AsyncIterator[Get]:
-    from gateway.upstream.instance import Exchange, Upstream
+    from gateway.upstream.instance import Exchange, Instance
 
-    upstream = Upstream(f"http://127.0.0.1:{port}", "benchmark", TIMEOUT_S)
+    upstream = Instance(f"http://127.0.0.1:{port}", "benchmark", TIMEOUT_S)
 
     async def get(path: str) -> bytes:
         exchange = Exchange("GET", path, LINES, timeout=TIMEOUT_S)

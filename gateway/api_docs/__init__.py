@@ -1,0 +1,1 @@
+"""`/openapi.json` and `/docs`: the services' descriptions merged, and the page that shows them."""

@@ -6,13 +6,14 @@ caller itself: with 100,000 of them, each dictionary on the way costs misses of 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from gateway.limits.gcra import Bucket
 from shared.security import InternalTokens, Principal
 
 _MOST: Final = 8  # services, and sets of limits, that something is kept for; it is found again
-_NO_BUCKETS: Final[list[Bucket]] = []
+# What the limits keep with a caller is theirs: here it is stored and handed back, never looked into.
+Buckets = list[Any]
+_NO_BUCKETS: Final[Buckets] = []
 
 
 class Caller:
@@ -32,7 +33,7 @@ class Caller:
         self._tokens: dict[str, tuple[float, str]] | None = None  # of the other services
         self._limits = -1  # that were kept last, with their buckets
         self._buckets = _NO_BUCKETS
-        self._all_buckets: dict[int, list[Bucket]] | None = None  # of the other limits
+        self._all_buckets: dict[int, Buckets] | None = None  # of the other limits
 
     def require(self, scope: str) -> None:
         """Forbidden without the scope, Unauthenticated if nobody is signed in."""
@@ -57,13 +58,13 @@ class Caller:
         self._token_until, self._token = made
         return self._token
 
-    def buckets(self, limits: int) -> list[Bucket] | None:
+    def buckets(self, limits: int) -> Buckets | None:
         """The buckets that were kept for the limits of this number, if any."""
         if limits == self._limits:
             return self._buckets
         return None if self._all_buckets is None else self._all_buckets.get(limits)
 
-    def keep(self, limits: int, buckets: list[Bucket]) -> None:
+    def keep(self, limits: int, buckets: Buckets) -> None:
         if self._limits not in (-1, limits):
             others = self._all_buckets
             if others is None:

@@ -17,8 +17,7 @@ from gateway.auth.caller import Caller
 from gateway.auth.issuers import TokenIssuers
 from gateway.auth.revocations import Revocations
 from gateway.expiring_cache import ExpiringCache
-from gateway.http.credential import Credential
-from gateway.http.headers import Fields
+from gateway.http.headers import Credential, Headers
 from shared.errors import Unauthenticated, UpstreamUnavailable
 from shared.security import ANONYMOUS
 
@@ -46,7 +45,7 @@ class Identity:
         self._verified: ExpiringCache[bytes, Caller] = ExpiringCache(_SIZE, clock)
         self.anonymous = Caller(ANONYMOUS)
 
-    async def caller(self, headers: Fields) -> Caller:
+    async def caller(self, headers: Headers) -> Caller:
         """Who sent these headers: `anonymous` without a credential, Unauthenticated with a bad one.
 
         UpstreamError if the auth service would have to be asked and can't be.
@@ -98,7 +97,7 @@ class Identity:
         raise UpstreamUnavailable("This API key is being changed. Try again in a moment.")
 
 
-def read_credential(headers: Fields) -> Credential | None:
+def read_credential(headers: Headers) -> Credential | None:
     """The credential in a request's headers, if any; Unauthenticated for what can't be one."""
     if not headers.repeated:  # a client's usual way, without a list for each
         if "x-api-key" not in headers:

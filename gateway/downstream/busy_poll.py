@@ -1,4 +1,4 @@
-"""Looking for the next event a little longer before going to sleep.
+"""Busy polling: the event loop stays awake a moment longer while events come fast.
 
 A process that waits gives its core away. Getting it back takes tens of microseconds, in a virtual
 machine more, as the core is offered to others in between. HAProxy (`busy-polling`) and Linux

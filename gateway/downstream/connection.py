@@ -1,7 +1,7 @@
-"""The connections of clients: HTTP/1.1 as strict as it is written, with a limit to everything.
+"""Clients' HTTP/1.1 connections: read strictly, answered in order, with a deadline for every wait.
 
 One task per connection reads a request, has it answered and goes on to the next, so that answers
-come in order. Waiting for a client always has an end: `watch` looks at the deadlines of all
+come in order. Waiting for a client always has an end: `watch` checks the deadlines of all
 connections a few times a second, which costs a request nothing but setting one.
 """
 
@@ -15,26 +15,23 @@ from typing import Any, Final, cast
 import structlog
 from sanic.models.server_types import ConnInfo
 
-from gateway.downstream.handler import Site
+from gateway.downstream.handler import Handler
+from gateway.downstream.request_reader import HIGH_WATER, RequestReader
 from gateway.http.answer import Answer
-from gateway.http.body import BodyReader, ChunkedBody, LengthBody, NoBody
-from gateway.http.head import MAX_HEAD, Head, check_beginning, parse_head
-from gateway.http.headers import Fields
+from gateway.http.head import Head, parse_head
+from gateway.http.headers import Headers
 from gateway.http.request import Client, GatewayRequest
-from gateway.http.upgrade import HandedOver, Successor
-from gateway.time_limit import Looks
-from shared.errors import LoomaError, RequestTimeout, UpstreamTimeout
+from gateway.http.upgrade import Successor, UpgradedConnection
+from gateway.timeouts import StallGuard
+from shared.errors import LoomaError, UpstreamTimeout
 
 MAX_REQUESTS: Final = 10_000  # on one connection; its memory can't grow for ever
 TASK: Final = "client connection"  # the name of its task
-_HIGH_WATER: Final = 65_536
 _MAX_DISCARDED: Final = 64 << 20
-_LOOKS_S: Final = 0.2  # between two looks at the deadlines
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NO_BODY: Final = NoBody()
-_NO_HEAD: Final = Head("NONE", "*", "1", Fields([]))
+_CHECK_S: Final = 0.2  # between two checks of the deadlines
+_NO_HEAD: Final = Head("NONE", "*", "1", Headers([]))
 # What could not be read, but asks for no body: whatever it is answered has none.
-_NO_HEAD_OF_HEAD: Final = Head("HEAD", "*", "1", Fields([]))
+_NO_HEAD_OF_HEAD: Final = Head("HEAD", "*", "1", Headers([]))
 _NO_REFUSAL: Final[LoomaError | None] = None
 log = structlog.get_logger()
 
@@ -52,30 +49,26 @@ class ClientConnection(Client):
 
     def __init__(
         self,
-        site: Site,
+        handler: Handler,
         *,
         loop: asyncio.AbstractEventLoop,
         connections: set[ClientConnection],
         **_unused: Any,
     ) -> None:
-        self._site = site
-        self._timeouts = site.timeouts
-        self._busy_poll = site.busy_poll
+        self._handler = handler
+        self._timeouts = handler.timeouts
+        self._busy_poll = handler.busy_poll
         self._loop = loop
         self._connections = connections
         self.transport: asyncio.Transport  # set by connection_made, before anything else happens
         self.secure = False
         self.address = ""
         self._task: asyncio.Task[None] | None = None
-        self._buffer = bytearray()
-        self._arrival: asyncio.Future[None] | None = None
+        self._reader = RequestReader(loop, handler.timeouts)
         self._room: asyncio.Future[None] | None = None
-        self._reading_paused = False
         self._writing_paused = False
-        self.read_by = math.inf  # deadlines, by the monotonic clock
-        self.write_by = math.inf
+        self.write_by = math.inf  # a deadline, by the monotonic clock; the reader has another
         self.successor: Successor | None = None  # what takes over when HTTP has ended here
-        self._idle = True
         self._late = False
         self._stopping = False
         self._lingers_until = 0.0
@@ -87,23 +80,16 @@ class ClientConnection(Client):
     def _begin(self, head: Head) -> None:
         self._head = head
         self._answer: Answer | None = None
-        self._expecting = head.expects_continue
         more = self._served + 1 < MAX_REQUESTS and not self._stopping
         self.keep_alive = head.keep_alive and more
-        self._body: BodyReader = _NO_BODY
-        self._received = 0  # bytes of the body
-        self._waited = 0.0  # seconds for the body
-        if head.chunked:
-            self._body = ChunkedBody(self._site.body_limit)
-        elif head.length:
-            self._body = LengthBody(head.length, self._site.body_limit)
+        self._reader.begin(head, self._handler.body_limit)
 
     # Requests, one after the other.
 
     async def _serve(self) -> None:
         try:
             while await self._exchange():
-                if self._buffer:  # requests sent ahead must not keep others waiting
+                if self._reader.ahead:  # requests sent ahead must not keep others waiting
                     await asyncio.sleep(0)
             if self.successor is not None:
                 await self.successor.run()
@@ -121,22 +107,22 @@ class ClientConnection(Client):
         """Read and answer one request; whether another one may follow."""
         head, refusal, raw = _NO_HEAD, _NO_REFUSAL, b""
         try:
-            raw = await self._next_head()
+            raw = await self._reader.next_head(first=self._served == 0)
             head = parse_head(raw, self._head)
         except LoomaError as error:
             refusal = error
         if refusal is not None:
-            begun = raw or bytes(self._buffer[:5])
+            begun = raw or self._reader.beginning(5)
             unread = _NO_HEAD_OF_HEAD if begun.startswith(b"HEAD ") else _NO_HEAD
             self._begin(unread)
-            await self._site.refuse(self._request(unread), refusal)
+            await self._handler.refuse(self._request(unread), refusal)
             return False
         self._begin(head)
         request = self._request(head)
-        self.write_by = monotonic() + self._site.patience
+        self.write_by = monotonic() + self._handler.patience
         cancelled = False
         try:
-            await self._site.handle(request)
+            await self._handler.handle(request)
         except LoomaError:  # told already; the answer had begun and stays unfinished
             if self._writing_paused:  # by a client that takes nothing of it
                 self.abort()
@@ -151,7 +137,7 @@ class ClientConnection(Client):
             return False
         self._served += 1
         answered = self._answer is not None and self._answer.ended
-        return answered and self.keep_alive and self._body.done
+        return answered and self.keep_alive and self._reader.body_done
 
     def _request(self, head: Head) -> GatewayRequest:
         version = "1.1" if head.minor == "1" else "1.0"
@@ -165,91 +151,27 @@ class ClientConnection(Client):
         task.uncancel()
         self.keep_alive = False
         request.client = self
-        await self._site.refuse(request, UpstreamTimeout("The answer took too long."))
+        await self._handler.refuse(request, UpstreamTimeout("The answer took too long."))
 
     # Reading.
 
-    async def _next_head(self) -> bytes:
-        """The bytes of a head; raises what `check_beginning` raises, and RequestTimeout."""
-        buffer = self._buffer
-        if not buffer:
-            self._idle = True
-            if self._served:
-                self.read_by = monotonic() + self._timeouts.keep_alive
-            await self._more()
-        self._idle = False
-        if self._served:
-            self.read_by = monotonic() + self._timeouts.head
-        end = buffer.find(b"\r\n\r\n", 0, MAX_HEAD)
-        seen = 0
-        while end < 0:
-            check_beginning(buffer, seen)
-            seen = len(buffer)
-            await self._more()
-            end = buffer.find(b"\r\n\r\n", max(0, seen - 3), MAX_HEAD)
-        self.read_by = math.inf
-        head = bytes(buffer[: end + 4])
-        del buffer[: end + 4]
-        return head
-
     @property
     def body_done(self) -> bool:
-        return self._body.done
+        return self._reader.body_done
 
     def limit_body(self, limit: int) -> None:
-        self._body.limit = limit
+        self._reader.limit_body(limit)
 
     async def read_body(self, stall: float) -> bytes:
-        body = self._body
-        while not body.done:
-            data = body.take(self._buffer)
-            if data or body.done:
-                self._received += len(data)
-                return data
-            if self._expecting:
-                self._expecting = False
-                self.transport.write(_CONTINUE)
-            await self._more_body(stall)
-        return b""
+        try:
+            return await self._reader.read_body(stall)
+        finally:
+            if self.write_by != math.inf:  # while the request comes, its answer isn't late
+                self.write_by = monotonic() + self._handler.patience
 
     def skip_body(self) -> None:
-        # A client that asked for leave to send its body may never do so.
-        if self._expecting:
+        if not self._reader.skip_body():
             self.keep_alive = False
-        elif not self._body.done:
-            try:
-                self._body.take(self._buffer)
-            except LoomaError:
-                self.keep_alive = False
-            self.keep_alive = self.keep_alive and self._body.done
-
-    async def _more_body(self, stall: float) -> None:
-        """Wait for more, while the client sends fast enough on the average.
-
-        Only the time spent waiting for it counts: it isn't to blame for a slow service.
-        """
-        started = monotonic()
-        timeouts = self._timeouts
-        credit = timeouts.grace + self._received / timeouts.rate - self._waited
-        self.read_by = started + min(stall, credit)
-        try:
-            await self._more()
-        finally:
-            self.read_by = math.inf
-            now = monotonic()
-            self._waited += now - started
-            if self.write_by != math.inf:
-                self.write_by = now + self._site.patience
-
-    async def _more(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            self.transport.resume_reading()
-        self._arrival = self._loop.create_future()
-        try:
-            await self._arrival
-        finally:
-            self._arrival = None
 
     # Answering.
 
@@ -281,8 +203,9 @@ class ClientConnection(Client):
         assert answer is not None
         if answer.begun:
             return answer.part(data, end)
-        self._expecting = False
-        self.keep_alive = self.keep_alive and self._body.done and not self._site.closing
+        reader = self._reader
+        reader.answered()
+        self.keep_alive = self.keep_alive and reader.body_done and not self._handler.closing
         self.write_by = math.inf
         head = self._head
         return answer.beginning(
@@ -309,7 +232,7 @@ class ClientConnection(Client):
             self._room = None
             self.write_by = math.inf
 
-    def hand_over(self, answer: bytes) -> HandedOver:
+    def hand_over(self, answer: bytes) -> UpgradedConnection:
         """Send the head of an answer 101, HTTP's last word here; then set `successor`.
 
         Raises ClientGone.
@@ -317,9 +240,7 @@ class ClientConnection(Client):
         if self.transport.is_closing():
             raise ClientGone
         self.transport.write(answer)
-        received = bytes(self._buffer)
-        self._buffer.clear()
-        return HandedOver(self.transport, received, self._writing_paused)
+        return UpgradedConnection(self.transport, self._reader.leave(), self._writing_paused)
 
     # The end.
 
@@ -331,21 +252,25 @@ class ClientConnection(Client):
         transport = self.transport
         if transport.is_closing():
             return
-        self._buffer.clear()
+        self._reader.leave()
         now = monotonic()
         self._lingers_until = now + self._timeouts.idle
-        self.read_by = now + self._timeouts.linger
+        self._reader.read_by = now + self._timeouts.linger
         if transport.can_write_eof():
             transport.write_eof()
-            if self._reading_paused:
-                transport.resume_reading()
+            self._reader.resume()
         else:
             transport.close()
 
+    @property
+    def due(self) -> float:
+        """The next deadline."""
+        return min(self._reader.read_by, self.write_by)
+
     def expire(self, now: float) -> None:
         """End what has passed its deadline."""
-        if self.read_by <= now:
-            self.read_by = math.inf
+        if self._reader.read_by <= now:
+            self._reader.read_by = math.inf
             self._read_too_late(now)
         if self.write_by <= now:
             self.write_by = math.inf
@@ -359,19 +284,17 @@ class ClientConnection(Client):
         if self._lingers_until:
             # The rest of a large answer may still be on its way to a slow client.
             if now < self._lingers_until and self.transport.get_write_buffer_size():
-                self.read_by = now + self._timeouts.linger
+                self._reader.read_by = now + self._timeouts.linger
             else:
                 self.abort()
-        elif self._idle:
+        elif self._reader.idle:
             self.transport.close()
-        elif self._arrival is not None and not self._arrival.done():
-            self._arrival.set_exception(
-                RequestTimeout("The request comes too slowly. Send it without pauses.")
-            )
+        else:
+            self._reader.late()
 
     def close_if_idle(self) -> bool:
         """Close the connection; if a request is being read or answered, after that."""
-        if self._idle or self._lingers_until:
+        if self._reader.idle or self._lingers_until:
             self.transport.close()
             return True
         self._stopping = True
@@ -387,11 +310,11 @@ class ClientConnection(Client):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(low=16_384, high=_HIGH_WATER)
+        self.transport.set_write_buffer_limits(low=16_384, high=HIGH_WATER)
         peer = ConnInfo(cast("Any", transport))
         self.secure, self.address = bool(peer.ssl), peer.client_ip
         self._connections.add(self)
-        self.read_by = monotonic() + self._timeouts.head
+        self._reader.connected(self.transport)
         self._task = self._loop.create_task(self._serve(), name=TASK)
 
     def data_received(self, data: bytes) -> None:
@@ -401,13 +324,7 @@ class ClientConnection(Client):
                 self.abort()
             return
         self._busy_poll.note(self._loop)
-        self._buffer += data
-        if self._arrival is not None:
-            if not self._arrival.done():
-                self._arrival.set_result(None)
-        elif len(self._buffer) >= _HIGH_WATER and not self._reading_paused:
-            self._reading_paused = True
-            self.transport.pause_reading()
+        self._reader.take(data)
 
     def eof_received(self) -> None:
         """Let the transport close: a client that closes its half is gone."""
@@ -423,18 +340,18 @@ class ClientConnection(Client):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._connections.discard(self)
-        self.read_by = self.write_by = math.inf
+        self._reader.read_by = self.write_by = math.inf
         if self._task is not None:
             self._task.cancel()
 
 
 async def watch(connections: set[ClientConnection]) -> None:
     """End what is late on any of these connections, for ever."""
-    looks = Looks()
+    stalls = StallGuard()
     while True:
-        due = monotonic() + _LOOKS_S
-        await asyncio.sleep(_LOOKS_S)
+        due = monotonic() + _CHECK_S
+        await asyncio.sleep(_CHECK_S)
         now = monotonic()
-        if looks.count(now - due):
-            for connection in [one for one in connections if now >= min(one.read_by, one.write_by)]:
+        if stalls.counts(now - due):
+            for connection in [one for one in connections if now >= one.due]:
                 connection.expire(now)

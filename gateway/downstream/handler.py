@@ -1,4 +1,4 @@
-"""What the connections of clients serve."""
+"""The handler that client connections call, with its limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.errors import LoomaError
 
 
 @dataclass(slots=True)
-class Site:
+class Handler:
     """`handle` answers a request; raising after the answer's head is sent cuts the connection.
 
     `refuse` answers what never became a request.

@@ -1,8 +1,8 @@
-"""The HTTP server underneath: Sanic's life cycle around our own reading and writing of HTTP.
+"""The HTTP server: Sanic's life cycle around our own reading and writing of HTTP.
 
-With `gateway.downstream.connection`, the only module that knows how Sanic is built. One function gets every
-request; Sanic's parser, router, middleware and signals have no part in one: the first is not strict
-enough for an edge, and the others cost as much as everything else together.
+With `connection`, the only module that knows how Sanic is built. One function gets every request;
+Sanic's parser, router, middleware and signals have no part in one: the first is not strict enough
+for an edge, and the others cost as much as everything else together.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from sanic.response import HTTPResponse
 from sanic.server import AsyncioServer
 
 from gateway.downstream.connection import ClientConnection, watch
-from gateway.downstream.handler import Site
+from gateway.downstream.handler import Handler
 
 
 class EdgeServer(Sanic[Any, Any]):
-    """A server of `site`."""
+    """A server of `handler`."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, handler: Handler) -> None:
         settings: SanicConfig = SanicConfig(env_prefix="LOOMA_SANIC_UNUSED_")
         settings.MOTD = False
         # It rewrites Sanic's classes for one application; tests run several in a process.
         settings.TOUCHUP = False
         super().__init__(f"gateway-{uuid4().hex[:8]}", config=settings, configure_logging=False)
-        self.ctx.site = site
+        self.ctx.handler = handler
         # Sanic doesn't start without a route; requests never come to it.
         self.add_route(_unreachable, "/unreachable", name="unreachable")
         self.register_listener(_start_watching, "after_server_start")
@@ -39,7 +39,7 @@ class EdgeServer(Sanic[Any, Any]):
 
     async def create_server(self, *arguments: Any, **options: Any) -> AsyncioServer | None:
         """See Sanic; the connections are ours."""
-        protocol: Any = partial(ClientConnection, self.ctx.site)  # Sanic only calls it
+        protocol: Any = partial(ClientConnection, self.ctx.handler)  # Sanic only calls it
         server = await super().create_server(*arguments, protocol=protocol, **options)
         assert server is not None
         self.ctx.connections = server.connections

@@ -1,4 +1,4 @@
-"""An answer as it goes to a client: HTTP/1.1 framing, apart from any socket."""
+"""The framing of an answer in HTTP/1.1: head and body as bytes, apart from any socket."""
 
 from __future__ import annotations
 

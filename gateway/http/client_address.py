@@ -1,4 +1,4 @@
-"""Whose request it is and how it came, when proxies stand in front of the gateway.
+"""The client's address and scheme behind trusted proxies (X-Forwarded-For, X-Forwarded-Proto).
 
 Without TRUSTED_PROXIES the peer of the connection is the client. With it, X-Forwarded-For is read
 from the right, as each proxy appends whom it heard from: the first address that is no trusted

@@ -1,4 +1,4 @@
-"""Cross-origin requests (WHATWG Fetch, §3.2): which pages of other origins may read answers.
+"""CORS (WHATWG Fetch, §3.2): which pages of other origins may read answers.
 
 Origins are compared as a whole; `*` allows every one. Credentials are never allowed, as none are
 taken from cookies: a page sends its token itself.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from gateway.routing.route import METHODS
+from gateway.http.request import METHODS
 
 Lines = list[tuple[bytes, bytes]]
 _SHOWN: Final = (

@@ -16,7 +16,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from gateway.http.header_policy import forwarded_line
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from shared.errors import (
     ExpectationFailed,
     HeadersTooLarge,
@@ -79,7 +79,7 @@ class Head:
         method: str,
         target: str,
         minor: str,
-        headers: Fields,
+        headers: Headers,
         length: int = 0,
         chunked: bool = False,
         keep_alive: bool = False,
@@ -130,7 +130,7 @@ def _parse(raw: bytes) -> Head:
         raise HeadersTooLarge(f"A request has at most {MAX_FIELDS} header fields. Send fewer.")
     read = [_KNOWN.get(line) or _line(line, raw) for line in lines]
     pairs = [line.pair for line in read]
-    headers = Fields(pairs)
+    headers = Headers(pairs)
     if headers.repeated:
         _check_repeated(pairs)
     host = headers.find("host")
@@ -254,7 +254,7 @@ def _origin_form(method: str, target: str, host: str | None) -> str:
     return rest if rest.startswith("/") else f"/{rest}"
 
 
-def _check_transfer_encoding(fields: Fields, minor: str) -> None:
+def _check_transfer_encoding(fields: Headers, minor: str) -> None:
     if minor == "0":
         raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding. Send Content-Length.")
     if "content-length" in fields:

@@ -1,4 +1,4 @@
-"""Which headers pass, in both directions.
+"""Header policy: which headers pass in either direction, and which the gateway adds.
 
 A client never speaks in the gateway's name: what could be taken for its word (identity, addresses,
 internal tokens) is dropped before its own is added. What belongs to one connection only (RFC 9110
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from shared.wire import (
     CLIENT_ADDRESS_HEADER,
     DEADLINE_HEADER,
@@ -93,7 +93,7 @@ def forwarded_line(name: str, value: str) -> str:
     return f"{name}: {value}\r\n"
 
 
-def forwarded_block(headers: Fields) -> str:
+def forwarded_block(headers: Headers) -> str:
     """The client's headers that go on to a service, as lines."""
     block = headers.forwarded
     if block is None:

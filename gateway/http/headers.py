@@ -1,16 +1,33 @@
-"""The header fields of a request."""
+"""The header fields of a request, and the credential among them."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gateway.http.credential import Credential
-
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]+")
 _NONE: Final[tuple[str, ...]] = ()
 
 
-class Fields:
+class Credential:
+    """An access token or an API key.
+
+    `digest` is the SHA-256 of the whole `text`: nothing is remembered by anything less.
+    """
+
+    def __init__(self, text: str, *, is_key: bool) -> None:
+        self.text = text
+        self.is_key = is_key
+        self.digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+    def may_be_token(self) -> bool:
+        """Whether it has the characters of one (RFC 6750); long, so asked only before verifying."""
+        return _TOKEN.fullmatch(self.text) is not None
+
+
+class Headers:
     """Names in lower case, in the order in which they came. Nobody changes them.
 
     A client repeats its fields from request to request; those of one connection then share one of
@@ -24,15 +41,15 @@ class Fields:
         self.repeated = len(self._first) != len(pairs)  # some name came more than once
         if self.repeated:
             self._first = dict(reversed(pairs))
-        self.forwarded: str | None = None  # see headers.forwarded_block
-        self.credential: Credential | None = None  # see identity.Identity
+        self.forwarded: str | None = None  # see header_policy.forwarded_block
+        self.credential: Credential | None = None  # see auth.identity
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> Headers:
         """Of names in any case."""
         return cls([(name.lower(), value) for name, value in pairs])
 
-    def learn_from(self, before: Fields) -> None:
+    def learn_from(self, before: Headers) -> None:
         """Take over what is known of a credential that is the same in both."""
         if before.credential is None or self.repeated or before.repeated:
             return

@@ -1,4 +1,4 @@
-"""One spelling per path: what is matched and authorised is what is forwarded.
+"""Path normalisation: one spelling per path, so that what is authorised is what is forwarded.
 
 RFC 3986 §6.2.2: percent-encodings of unreserved characters are decoded, the others are written
 in capitals, dot segments are removed. What two servers could read differently is refused:

@@ -1,4 +1,4 @@
-"""A request on its way through the gateway, and whoever waits for its answer."""
+"""A request inside the gateway, and the client that waits for its answer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import random
 from typing import Final
 
 from gateway.http.answer import Answer
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from shared.wire import REQUEST_ID_HEADER, canonical_request_id
 
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")  # that routes may have
 _VERSION_4: Final = 0x4 << 76
 _VARIANT: Final = 0x2 << 62
 _RANDOM: Final = ~((0xF << 76) | (0x3 << 62)) & ((1 << 128) - 1)
@@ -73,7 +74,7 @@ class GatewayRequest:
     """One request. `client` None: it is over."""
 
     def __init__(
-        self, method: str, target: bytes, version: str, headers: Fields, client: Client
+        self, method: str, target: bytes, version: str, headers: Headers, client: Client
     ) -> None:
         self.method = method
         self.target = target  # path and query in origin form, as the client wrote them; or b'*'

@@ -1,4 +1,4 @@
-"""An answer of a service as it is kept for later: in memory, or as bytes."""
+"""A service's answer as a value that can be kept: in memory, or as bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOT_KEPT: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAnswer:
+class StoredAnswer:
     status: int
     headers: Lines
     body: bytes
@@ -37,7 +37,7 @@ class KeptAnswer:
         headers: Iterable[tuple[bytes, bytes]],
         body: bytes,
         request_id: str = "",
-    ) -> KeptAnswer:
+    ) -> StoredAnswer:
         """Without the headers that belong to one exchange only; `request_id` is that exchange's."""
         kept = tuple(
             (name, value)
@@ -52,12 +52,12 @@ class KeptAnswer:
         """The body without the id of its request."""
         return self.body[: -len(_end(self.request_id))] if self.request_id else self.body
 
-    def answering(self, request_id: str) -> KeptAnswer:
+    def answering(self, request_id: str) -> StoredAnswer:
         """The same for another request: an envelope names the request that it answers."""
         if self.request_id in ("", request_id):
             return self
         body = self.data + _end(request_id)
-        return KeptAnswer(self.status, self.headers, body, request_id)
+        return StoredAnswer(self.status, self.headers, body, request_id)
 
     def header(self, name: bytes) -> str:
         """All values of a header, joined by commas; '' if there is none."""
@@ -78,7 +78,7 @@ class KeptAnswer:
         return orjson.dumps(head) + b"\n" + self.body
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> KeptAnswer:
+    def from_bytes(cls, data: bytes) -> StoredAnswer:
         """The answer that `to_bytes` wrote; ValueError for anything else."""
         line, newline, body = data.partition(b"\n")
         try:

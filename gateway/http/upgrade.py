@@ -1,4 +1,4 @@
-"""A connection that stops being HTTP (RFC 9110 §7.8), on its way from its reader to a successor."""
+"""Connections that have left HTTP (RFC 9110 §7.8), on their way from their reader to a successor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class HandedOver:
+class UpgradedConnection:
     """`received` has come already and belongs to the new protocol; `full`: writing is paused."""
 
     transport: asyncio.Transport

@@ -13,7 +13,6 @@ from typing import Final
 
 import structlog
 
-SERVICE: Final = "gateway"  # in the registry
 _EVERY_S: Final = 2.0
 _LAST_KNOWN_S: Final = 30.0
 log = structlog.get_logger()

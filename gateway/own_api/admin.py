@@ -20,7 +20,7 @@ from gateway.own_api.routes import OwnCall, OwnRoute
 from gateway.routing.plan import Plans
 from gateway.routing.route import Route
 from gateway.upstream.pool import Pools
-from gateway.workers.scatter_gather import Inquiries
+from gateway.workers.scatter_gather import ScatterGather
 
 SCOPE: Final = "gateway:admin"
 _ROUTES: Final = "routes"
@@ -40,7 +40,7 @@ class Admin:
         plans: Plans,
         pools: Pools,
         limiter: RateLimiter,
-        others: Inquiries | None = None,
+        others: ScatterGather | None = None,
     ) -> None:
         self._plans = plans
         self._pools = pools

@@ -15,7 +15,7 @@ from uuid import uuid4
 import orjson
 import structlog
 
-from gateway.http.stored_answer import KeptAnswer
+from gateway.http.stored_answer import StoredAnswer
 from gateway.own_api.batch_items import SubRequest, read_items
 from shared.errors import LoomaError, UpstreamTimeout, render
 from shared.wire import REQUEST_ID_HEADER
@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 # Answers, or raises a LoomaError. May be cancelled at any time; should read no more of an answer
 # than ITEM_LIMIT and one byte.
-Execute = Callable[[SubRequest], Awaitable[KeptAnswer]]
+Execute = Callable[[SubRequest], Awaitable[StoredAnswer]]
 
 
 async def run_batch(
@@ -106,7 +106,7 @@ class _Batch:
             return rendered
         return self._passed_on(answer)
 
-    def _passed_on(self, answer: KeptAnswer) -> dict[str, Any]:
+    def _passed_on(self, answer: StoredAnswer) -> dict[str, Any]:
         headers = {
             name.decode(): value.decode("latin-1")
             for name, value in answer.headers
@@ -137,7 +137,7 @@ class _Batch:
         return _failure(error, self._ids[number])
 
 
-def _readable(answer: KeptAnswer) -> Any:
+def _readable(answer: StoredAnswer) -> Any:
     """JSON as it came (checked: a service may say JSON and send something else), or text."""
     if "json" in answer.header(b"content-type"):
         try:

@@ -20,8 +20,8 @@ from uuid import uuid4
 
 from gateway.http.path import normalise
 from gateway.own_api.batch_schemas import MAX_ITEMS, BatchItem
-from shared.errors import Detail, InvalidInput, LoomaError, MalformedRequest
-from shared.json_document import BOM, malformed, read_json, refused
+from shared.errors import InvalidInput, LoomaError, MalformedRequest
+from shared.json_document import BOM, malformed, read_json
 from shared.media_type import require_utf_8
 from shared.serving.validation import validate
 
@@ -68,31 +68,35 @@ def read_items(body: bytes) -> list[SubRequest | LoomaError]:
 def _batch(cursor: _Cursor) -> list[SubRequest | LoomaError]:
     if not cursor.stands_at("{"):
         cursor.value()
-        raise _wrong("body", "is not a JSON object", 'send {"requests": […]}')
+        raise InvalidInput.of("body", "is not a JSON object", 'send {"requests": […]}')
     found: list[SubRequest | LoomaError] = []
     for name in cursor.members():
         if name != "requests":
-            raise _wrong(name, "is not a field of a batch", "remove it or correct its name")
+            raise InvalidInput.of(
+                name, "is not a field of a batch", "remove it or correct its name"
+            )
         if found:
-            raise _wrong(name, "is given twice", "give it once")
+            raise InvalidInput.of(name, "is given twice", "give it once")
         found = _requests(cursor)
     cursor.end()
     if not found:
-        raise _wrong("requests", "is missing", "add this field")
+        raise InvalidInput.of("requests", "is missing", "add this field")
     return found
 
 
 def _requests(cursor: _Cursor) -> list[SubRequest | LoomaError]:
     if not cursor.stands_at("["):
         cursor.value()
-        raise _wrong("requests", "is not a list", f"send 1 to {MAX_ITEMS} requests")
+        raise InvalidInput.of("requests", "is not a list", f"send 1 to {MAX_ITEMS} requests")
     found: list[SubRequest | LoomaError] = []
     for _ in cursor.items():
         if len(found) == MAX_ITEMS:
-            raise _wrong("requests", f"has more than {MAX_ITEMS} items", "send fewer at once")
+            raise InvalidInput.of(
+                "requests", f"has more than {MAX_ITEMS} items", "send fewer at once"
+            )
         found.append(_item(cursor))
     if not found:
-        raise _wrong("requests", "is empty", f"send 1 to {MAX_ITEMS} requests")
+        raise InvalidInput.of("requests", "is empty", f"send 1 to {MAX_ITEMS} requests")
     return found
 
 
@@ -109,13 +113,15 @@ def _item(cursor: _Cursor) -> SubRequest | LoomaError:
 def _parts(cursor: _Cursor) -> dict[str, bytes]:
     """The fields of the item here, as they are written."""
     if not cursor.stands_at("{"):
-        raise _wrong("item", "is not a JSON object", "send method and path in one")
+        raise InvalidInput.of("item", "is not a JSON object", "send method and path in one")
     parts: dict[str, bytes] = {}
     for name in cursor.members():
         if name not in _FIELDS:
-            raise _wrong(name, "is not a field of an item", "remove it or correct its name")
+            raise InvalidInput.of(
+                name, "is not a field of an item", "remove it or correct its name"
+            )
         if name in parts:
-            raise _wrong(name, "is given twice", "give it once")
+            raise InvalidInput.of(name, "is given twice", "give it once")
         parts[name] = cursor.value()
     return parts
 
@@ -129,7 +135,7 @@ def _sub_request(parts: dict[str, bytes]) -> SubRequest:
     headers = {name.lower(): value for name, value in parsed.headers.items()}
     for name in headers:
         if name not in _SENT:
-            raise _wrong(
+            raise InvalidInput.of(
                 f"headers.{name[:50]}",
                 "can't be set for one item",
                 f"leave it out; {', '.join(sorted(_SENT))} can",
@@ -142,13 +148,15 @@ def _sub_request(parts: dict[str, bytes]) -> SubRequest:
 
 def _require_api(path: str) -> None:
     if "#" in path:
-        raise _wrong("path", "holds a '#'", "leave the fragment out")
+        raise InvalidInput.of("path", "holds a '#'", "leave the fragment out")
     asked = normalise(path.partition("?")[0].encode())
     if not asked.startswith(_API):
         # The gateway's own pages go by where a request comes from, and an item comes from nowhere.
-        raise _wrong("path", f"is not below {_API}", "ask for it with a request of its own")
+        raise InvalidInput.of(
+            "path", f"is not below {_API}", "ask for it with a request of its own"
+        )
     if asked == BATCH_PATH:
-        raise _wrong("path", "is a batch in a batch", "put its items into this one")
+        raise InvalidInput.of("path", "is a batch in a batch", "put its items into this one")
 
 
 class _Cursor:
@@ -214,8 +222,3 @@ class _Cursor:
     def _pass(self, at: int) -> None:
         space = _SPACE.match(self._text, at)
         self.at = at if space is None else space.end()
-
-
-def _wrong(field: str, problem: str, fix: str) -> InvalidInput:
-    shown = field[:100].encode(errors="replace").decode()
-    return refused([Detail(shown, problem, fix)])

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.http.answer import Answer
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.http.request import Client, GatewayRequest
-from gateway.http.stored_answer import KeptAnswer
+from gateway.http.stored_answer import StoredAnswer
 from gateway.own_api.batch import ITEM_LIMIT
 from gateway.own_api.batch_items import SubRequest
 from shared.wire import DEADLINE_HEADER, REQUEST_ID_HEADER
@@ -77,10 +77,10 @@ class InnerClient(Client):
     async def send(self, data: bytes, end: bool) -> None:
         self.send_now(data, end)
 
-    def kept(self) -> KeptAnswer:
+    def kept(self) -> StoredAnswer:
         assert self._answer is not None
         answer = self._answer
-        return KeptAnswer(answer.status, tuple(answer.headers()), b"".join(self._parts))
+        return StoredAnswer(answer.status, tuple(answer.headers()), b"".join(self._parts))
 
 
 def inner_request(outer: GatewayRequest, sub: SubRequest) -> tuple[GatewayRequest, InnerClient]:
@@ -96,6 +96,6 @@ def inner_request(outer: GatewayRequest, sub: SubRequest) -> tuple[GatewayReques
         for name, value in outer.headers.items()
         if name in _INHERITED and name not in own
     ]
-    headers = Fields.of([*inherited, *own.items()])
+    headers = Headers.of([*inherited, *own.items()])
     request = GatewayRequest(sub.method, sub.target.encode("ascii"), "1.1", headers, client)
     return request, client

@@ -19,7 +19,7 @@ from typing import Any, Final
 from gateway.auth.jwks import FRESH_S, STALE_S, SigningKeys
 from gateway.own_api.page import Page, json_page
 from gateway.upstream.discovery import Discovery
-from gateway.upstream.instance import Upstream
+from gateway.upstream.instance import Instance
 from gateway.upstream.service_calls import ServiceCalls
 from shared.errors import UpstreamError
 from shared.serving.single_flight import SingleFlight
@@ -89,17 +89,17 @@ class Health:
             "instances": list(instances),
         }
 
-    async def _instance(self, service: str, upstream: Upstream) -> Mapping[str, Any]:
+    async def _instance(self, service: str, instance: Instance) -> Mapping[str, Any]:
         # Addresses stay inside: anybody may read this page.
         started = time.perf_counter()
         try:
-            status, _ = await self._calls.ask_instance(upstream, service, "/health")
+            status, _ = await self._calls.ask_instance(instance, service, "/health")
         except UpstreamError as error:
-            return {"id": upstream.name, "status": "down", "reason": error.message}
+            return {"id": instance.name, "status": "down", "reason": error.message}
         latency = round((time.perf_counter() - started) * 1000, 1)
         if status != 200:
-            return {"id": upstream.name, "status": "down", "reason": f"answers {status}"}
-        return {"id": upstream.name, "status": "up", "latency_ms": latency}
+            return {"id": instance.name, "status": "down", "reason": f"answers {status}"}
+        return {"id": instance.name, "status": "up", "latency_ms": latency}
 
 
 def overall(states: Collection[str]) -> str:

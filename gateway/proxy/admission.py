@@ -13,7 +13,7 @@ from gateway.auth.caller import Caller
 from gateway.auth.identity import Identity
 from gateway.http.client_address import ClientAddress
 from gateway.http.cors import Cors
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.http.request import GatewayRequest
 from gateway.limits.rate_limiter import RateLimiter
 from gateway.routing.plan import RoleLimits
@@ -59,7 +59,7 @@ class Admission:
         return "https" if client.secure else "http"
 
     async def admit(
-        self, headers: Fields, scope: str, limits: RoleLimits, address: str
+        self, headers: Headers, scope: str, limits: RoleLimits, address: str
     ) -> tuple[Caller, bytes]:
         """The caller, counted and with the scope; and the header lines of what is left to them.
 
@@ -92,7 +92,7 @@ class Admission:
         if limits.public is not None:
             await self._limiter.count_stranger(limits.public, address)
 
-    def origin_lines(self, headers: Fields) -> bytes:
+    def origin_lines(self, headers: Headers) -> bytes:
         """The CORS header lines of an answer; b'' if there are none."""
         cors = self._cors
         if not cors.enabled or "origin" not in headers:

@@ -13,7 +13,7 @@ from gateway.http.answer import Answer
 from gateway.http.compression import Gzip, negotiate
 from gateway.http.header_policy import returned
 from gateway.http.request import Client, GatewayRequest
-from gateway.http.stored_answer import KeptAnswer
+from gateway.http.stored_answer import StoredAnswer
 from gateway.proxy.delivery import Delivery
 from gateway.upstream.attempts import Answered
 from gateway.upstream.connection import Connection
@@ -39,7 +39,7 @@ class Answering(Delivery):
         self._head_only = request.method == "HEAD"
         self._gzip: Gzip | None = None
 
-    async def whole(self, kept: KeptAnswer, more: bytes = b"") -> None:
+    async def whole(self, kept: StoredAnswer, more: bytes = b"") -> None:
         """Send an answer that is at hand as a whole."""
         body = kept.body
         lines, block = self._negotiated(kept.status, kept.headers, len(body))
@@ -108,7 +108,9 @@ class Answering(Delivery):
         return negotiated, block + self._more
 
 
-async def collected(connection: Connection, idle: float, limit: int, request_id: str) -> KeptAnswer:
+async def collected(
+    connection: Connection, idle: float, limit: int, request_id: str
+) -> StoredAnswer:
     """Read an answer to its end; UpstreamError if it has more than `limit` bytes."""
     parts: list[bytes] = []
     size = 0
@@ -117,7 +119,7 @@ async def collected(connection: Connection, idle: float, limit: int, request_id:
         if size > limit:
             raise UpstreamError("The service's answer is too large to be kept for its request.")
         parts.append(data)
-    return KeptAnswer.of(connection.status, connection.headers, b"".join(parts), request_id)
+    return StoredAnswer.of(connection.status, connection.headers, b"".join(parts), request_id)
 
 
 async def _drained(connection: Connection) -> None:

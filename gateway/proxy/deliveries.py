@@ -6,12 +6,12 @@ import time
 from typing import Final
 
 from gateway.http.request import GatewayRequest
-from gateway.http.stored_answer import KEPT_BODY_LIMIT, KeptAnswer
+from gateway.http.stored_answer import KEPT_BODY_LIMIT, StoredAnswer
 from gateway.proxy.answering import Answering, collected
 from gateway.proxy.delivery import Delivery
 from gateway.proxy.idempotency import AnswerLost, settled
 from gateway.proxy.response_cache import Question, ResponseCache, may_keep
-from gateway.time_limit import within
+from gateway.timeouts import within
 from gateway.upstream.attempts import Answered
 from gateway.upstream.connection import Connection
 from shared.errors import UpstreamError
@@ -63,7 +63,7 @@ class Collecting(Delivery):
         super().__init__()
         self._request_id = request_id
         self._idle = idle
-        self.kept: KeptAnswer | None = None
+        self.kept: StoredAnswer | None = None
 
     async def first(self, answered: Answered) -> bool:
         connection, idle = answered.connection, self._idle
@@ -102,7 +102,7 @@ class HandingOver(Delivery):
         since = time.perf_counter()
         kept = await collected(connection, self._idle, _REFUSAL, self._request.id)
         self.waited = time.perf_counter() - since
-        whole = KeptAnswer(kept.status, tuple(connection.headers), kept.body)
+        whole = StoredAnswer(kept.status, tuple(connection.headers), kept.body)
         await self._answering.whole(whole)
         return True
 

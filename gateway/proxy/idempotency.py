@@ -30,7 +30,7 @@ import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from gateway.http.stored_answer import KEPT_BODY_LIMIT, KeptAnswer
+from gateway.http.stored_answer import KEPT_BODY_LIMIT, StoredAnswer
 from shared.data_access.ports import Cache
 from shared.errors import (
     Conflict,
@@ -124,7 +124,7 @@ class Operation:
 class Answered:
     """The answer to a request with a key, and whether it was there before."""
 
-    answer: KeptAnswer
+    answer: StoredAnswer
     replayed: bool
 
 
@@ -142,7 +142,7 @@ class Idempotency:
         self._cache = cache
         self._life = life
         self._budget = budget
-        self._running: set[asyncio.Task[KeptAnswer]] = set()
+        self._running: set[asyncio.Task[StoredAnswer]] = set()
         counted = Counter(
             "idempotent_requests",
             "Requests with an Idempotency-Key",
@@ -152,7 +152,7 @@ class Idempotency:
         self._counted = {outcome: counted.labels(outcome) for outcome in _OUTCOMES}
 
     async def once(
-        self, operation: Operation, execute: Callable[[], Awaitable[KeptAnswer]]
+        self, operation: Operation, execute: Callable[[], Awaitable[StoredAnswer]]
     ) -> Answered:
         """The answer of `execute`, which runs unless the operation was carried out before.
 
@@ -185,7 +185,7 @@ class Idempotency:
         """Stop what is still running; its claims stay, as nobody knows how far it came."""
         await end(self._running)
 
-    def _known(self, operation: Operation, found: bytes) -> KeptAnswer:
+    def _known(self, operation: Operation, found: bytes) -> StoredAnswer:
         line, _, kept = found.partition(b"\n")
         record = orjson.loads(line)
         if record["fingerprint"] != operation.fingerprint:
@@ -208,11 +208,11 @@ class Idempotency:
                 "Look up what it made; use a new key to carry it out again."
             )
         self._counted["replayed"].inc()
-        return KeptAnswer.from_bytes(kept)
+        return StoredAnswer.from_bytes(kept)
 
     async def _carry_out(
-        self, operation: Operation, claim: bytes, execute: Callable[[], Awaitable[KeptAnswer]]
-    ) -> KeptAnswer:
+        self, operation: Operation, claim: bytes, execute: Callable[[], Awaitable[StoredAnswer]]
+    ) -> StoredAnswer:
         try:
             async with asyncio.timeout(operation.hold):
                 answer = await execute()
@@ -244,7 +244,7 @@ class Idempotency:
             places = [operation.record, operation.record_by_route]
             return await self._cache.eval(script, places, args)
 
-    def _done(self, task: asyncio.Task[KeptAnswer]) -> None:
+    def _done(self, task: asyncio.Task[StoredAnswer]) -> None:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, LoomaError):
@@ -259,7 +259,7 @@ def _line(of: str, state: str, **more: str) -> bytes:
     return orjson.dumps({"fingerprint": of, "state": state, **more})
 
 
-def _kept(operation: Operation, answer: KeptAnswer) -> bytes:
+def _kept(operation: Operation, answer: StoredAnswer) -> bytes:
     """The record of an answer; b'' if the request may be carried out again."""
     if not settled(answer.status):
         return b""

@@ -9,10 +9,10 @@ from typing import Final
 import structlog
 
 from gateway.auth.caller import Caller
+from gateway.http.body import body_of, whole_body
 from gateway.http.header_policy import forwarded_block, own_lines, without
 from gateway.http.request import GatewayRequest
-from gateway.http.request_body import body_of, whole_body
-from gateway.http.stored_answer import KeptAnswer
+from gateway.http.stored_answer import StoredAnswer
 from gateway.proxy.answering import Answering
 from gateway.proxy.deliveries import Collecting, HandingOver, Keeping, if_none_match
 from gateway.proxy.delivery import Delivery
@@ -166,7 +166,7 @@ class Proxy:
                 delivery.slot = slot.moved()
         return status
 
-    def _known(self, call: Admitted) -> tuple[Question, KeptAnswer | None]:
+    def _known(self, call: Admitted) -> tuple[Question, StoredAnswer | None]:
         route, headers = call.plan.route, call.request.headers
         path, mark, query = call.target.partition("?")
         question = self._kept.cache.question(
@@ -207,7 +207,7 @@ class Proxy:
             required=route.idempotent == REQUIRED,
         )
 
-        async def execute() -> KeptAnswer:
+        async def execute() -> StoredAnswer:
             # It begins before its caller can be told to end: the place is still there to be taken.
             collecting = Collecting(request.id, self._timeouts.idle)
             body = WholeBody(content) if content else None
@@ -298,20 +298,20 @@ class Proxy:
         if connection.sending:
             await answered.close()
         else:
-            answered.upstream.release(connection)
+            answered.release()
         if failure is not None:
             raise failure
         return status
 
     def _broken_off(self, call: Admitted, answered: Answered, error: UpstreamError) -> None:
         plan, client = call.plan, call.request.client
-        plan.pool.broke_off(answered.upstream)
+        plan.pool.broke_off(answered.member)
         if client is None or client.begun:
             self._meters.cut.labels(plan.route.service).inc()
             log.warning(
                 "answer cut",
                 service=plan.route.service,
-                instance=answered.upstream.name,
+                instance=answered.member.name,
                 reason=error.message,
                 request_id=call.request.id,
             )

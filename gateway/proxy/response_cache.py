@@ -23,7 +23,7 @@ from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from gateway.http.stored_answer import KEPT_BODY_LIMIT, KeptAnswer, Lines
+from gateway.http.stored_answer import KEPT_BODY_LIMIT, Lines, StoredAnswer
 from shared.security import Principal
 from shared.serving.entity_tag import is_tag, matches, weak_tag
 
@@ -51,7 +51,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    answer: KeptAnswer  # with ETag and Cache-Control
+    answer: StoredAnswer  # with ETag and Cache-Control
     tag: str
     asked_at: float
     kept_at: float
@@ -93,7 +93,7 @@ class ResponseCache:
 
     def find(
         self, question: Question, if_none_match: str, cache_control: str, request_id: str
-    ) -> KeptAnswer | None:
+    ) -> StoredAnswer | None:
         """The kept answer: 200, or 304 if the client has it. None: ask the service.
 
         `if_none_match` and `cache_control` are the request's headers, '' without.
@@ -111,9 +111,9 @@ class ResponseCache:
             self._asked["not_modified"].inc()
             return _not_modified(headers)
         self._asked["hit"].inc()
-        return KeptAnswer(kept.status, headers, kept.body, kept.request_id).answering(request_id)
+        return StoredAnswer(kept.status, headers, kept.body, kept.request_id).answering(request_id)
 
-    def keep(self, question: Question, answer: KeptAnswer, if_none_match: str) -> KeptAnswer:
+    def keep(self, question: Question, answer: StoredAnswer, if_none_match: str) -> StoredAnswer:
         """What to send for a service's answer: kept and tagged if it may be, else as it is."""
         head_allows = may_keep(answer.status, answer.headers, len(answer.body))
         life = min(question.life, _max_age(answer))
@@ -125,7 +125,7 @@ class ResponseCache:
             (b"etag", tag.encode()),
             (b"cache-control", b"private, max-age=%d" % life),
         )
-        kept = KeptAnswer(200, headers, answer.body, answer.request_id)
+        kept = StoredAnswer(200, headers, answer.body, answer.request_id)
         if not self._outdated(question, question.asked_at):
             self._put(question, kept, tag, life)
         return _not_modified(headers) if matches(if_none_match, tag) else kept
@@ -161,7 +161,7 @@ class ResponseCache:
         self._entries.move_to_end(at)
         return entry
 
-    def _put(self, question: Question, answer: KeptAnswer, tag: str, life: float) -> None:
+    def _put(self, question: Question, answer: StoredAnswer, tag: str, life: float) -> None:
         at, now = _place(question), self._clock()
         self._drop(at)
         size = len(answer.body) + len(question.target) + _ENTRY_BYTES
@@ -191,7 +191,7 @@ def may_keep(status: int, headers: Iterable[tuple[bytes, bytes]], length: int | 
     """Whether an answer with this head is worth collecting; `length` None if it isn't announced."""
     if status != 200 or (length or 0) > KEPT_BODY_LIMIT:
         return False
-    head = KeptAnswer(status, tuple(headers), b"")
+    head = StoredAnswer(status, tuple(headers), b"")
     if head.header(b"content-encoding") or head.directives() & {"no-store", "no-cache"}:
         return False
     if head.header(b"content-type").startswith("text/event-stream"):
@@ -215,16 +215,16 @@ def _wants_fresh(cache_control: str) -> bool:
     return not directives.isdisjoint(_FRESH)
 
 
-def _max_age(answer: KeptAnswer) -> float:
+def _max_age(answer: StoredAnswer) -> float:
     match = _MAX_AGE.search(answer.header(b"cache-control").lower())
     return float(match[1]) if match else float("inf")
 
 
-def _tag_of(answer: KeptAnswer) -> str:
+def _tag_of(answer: StoredAnswer) -> str:
     given = answer.header(b"etag")
     return given if is_tag(given) else weak_tag(answer.data)
 
 
-def _not_modified(headers: Lines) -> KeptAnswer:
+def _not_modified(headers: Lines) -> StoredAnswer:
     kept = (line for line in headers if not line[0].startswith(b"content-"))
-    return KeptAnswer(304, tuple(kept), b"")
+    return StoredAnswer(304, tuple(kept), b"")

@@ -12,8 +12,8 @@ No caller opens it for the others. A failure that the instance answers with (a 5
 the organisation that saw it, and the one that saw most of them is left out of both counts: the rest
 must be reason enough. Callers who have not signed in can't be told apart; what they are answered
 doesn't count. Half-open, an answered failure gives its place back, and two organisations must see
-one for it to re-open; whose probe failed or was slow comes last for a while. Where no answer came (no connection, a late or broken answer), it matters not
-who asked: it always counts.
+one for it to re-open; whose probe failed or was slow comes last for a while. Where no answer came
+(no connection, a late or broken answer), it matters not who asked: it always counts.
 
 In the closed state, the client's errors, cancelled requests and an instance's own word that it
 can't for a while don't count at all. An answered probe counts for closing even if it is one of
@@ -22,7 +22,8 @@ probe gives its place back. What opened for want of answers closes as soon as an
 answered well (`vouch`).
 
 Several processes may ask the same instance: a breaker tells `changed` what it decided itself, and
-`follow` and `credit` take over what another process's decided. How they agree is told in gossip.py.
+`follow` and `credit` take over what another process's decided. How they agree is told in
+workers/state_sync.py.
 
 One event loop owns a breaker; no method waits, so that each is atomic. Requests are told apart by
 tickets, which are integers: an outcome that comes after the state has changed is ignored, and so is
@@ -59,7 +60,8 @@ class CircuitState(IntEnum):
     OPEN = 2
 
 
-_CLOSED: Final = CircuitState.CLOSED  # members of an enumeration are dear to look up
+# Once: members of an enumeration are looked up by name (docs/decisions/0012-compiled-hot-path.md).
+_CLOSED: Final = CircuitState.CLOSED
 _SUCCESS: Final = Outcome.SUCCESS
 
 
@@ -100,8 +102,9 @@ class Breaker:
     """`acquire` before a try, `release` with its outcome after it, once for every ticket."""
 
     __slots__ = (
-        "_barred", "_changed", "_clock", "_counts", "_elsewhere", "_epoch", "_opened", "_passed", "_policy",
-        "_probes", "_random", "_row", "_state", "_unanswered_at", "_until", "_witnesses", "unanswered",
+        "_barred", "_changed", "_clock", "_counts", "_elsewhere", "_epoch", "_opened", "_passed",
+        "_policy", "_probes", "_random", "_row", "_state", "_unanswered_at", "_until", "_witnesses",
+        "unanswered",
     )  # fmt: skip
 
     def __init__(

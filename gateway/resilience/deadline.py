@@ -1,7 +1,7 @@
-"""How long a request may take: in all, for one try, and what its caller still waits for.
+"""Deadlines: how long a request and each of its attempts may take (`X-Deadline-Ms`).
 
-`X-Deadline-Ms` (shared/wire.py) can only shorten what the route allows, and goes on to the service
-with what is left when a try begins.
+The header (shared/wire.py) can only shorten what the route allows, and goes on to the service with
+what is left when an attempt begins.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Active health checks: every instance is asked every few seconds; a few answers make a verdict.
+"""Active health checks with rise and fall thresholds: when to probe, and what the answers say.
 
 An instance counts as healthy from the start: it has just announced itself. `fall` failed probes in
 a row make it unhealthy, `rise` passed ones healthy again. First probes are spread over a whole

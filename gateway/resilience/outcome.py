@@ -1,4 +1,4 @@
-"""How one try at one instance ended, as the breaker, ejection and shedding tell it apart."""
+"""Classifies how one attempt at an instance ended, for breakers, ejection and load shedding."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ def outcome_of_status(status: int, *, retry_after: bool = False) -> Outcome:
 
 
 def outcome_of_error(error: BaseException) -> Outcome:
-    """What did not end with an answer. Only the upstream's own errors are held against it:
+    """What did not end with an answer.
 
-    a cancelled task, a broken request body or a client that takes nothing are not its doing.
+    Only the instance's own errors are held against it: a cancelled task, a broken request body or a
+    client that takes nothing are not its doing.
     """
     return Outcome.GATEWAY_ERROR if isinstance(error, UpstreamError) else Outcome.CANCELLED

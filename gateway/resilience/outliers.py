@@ -1,4 +1,4 @@
-"""Which instances of a pool are asked: not those that failed in a row, not those known to be ill.
+"""Outlier ejection: takes instances that fail in a row out of a pool for a while, as Envoy does.
 
 An instance that fails several times in a row is ejected for `base_s` times how often that happened
 (`longest_s` at most); each `base_s` without an ejection takes one time off again. At most
@@ -10,7 +10,8 @@ A failure that an instance answers with is told apart by who saw it: a caller wh
 failed as well in the last minute says something of its requests, not of this instance. Where no
 answer came, it matters not who asked.
 
-Ejection follows Envoy's outlier detection (consecutive 5xx and gateway failures).
+What counts are consecutive 5xx and gateway failures, as in Envoy's outlier detection. Those that
+active health checks call ill are left out as well.
 """
 
 from __future__ import annotations
@@ -47,8 +48,6 @@ class MemberSnapshot:
 
     healthy: bool  # the verdict of health checks
     ejected_for: float  # seconds that are left; 0 if it is not ejected
-    times_ejected: int
-    consecutive_errors: int
 
 
 @dataclass(slots=True)
@@ -86,12 +85,13 @@ class Outliers(Generic[K]):
         known = self._members
         self._members = {one: known.get(one) or _Member() for one in members}
         self._readmit()
-        self._look()
+        self._recompute()
 
     def record(self, member: K, outcome: Outcome, witness: Witness = EVERYBODY) -> bool:
         """Take note of how a try ended; whether this ejected the member.
 
-        `witness` is who was answered with a failure, EVERYBODY where no answer came. What comes from a member that is gone or ejected already changes nothing.
+        `witness` is who was answered with a failure, EVERYBODY where no answer came. What comes from
+        a member that is gone or ejected already changes nothing.
         """
         one = self._members.get(member)
         if one is None or outcome is Outcome.CANCELLED:
@@ -120,7 +120,7 @@ class Outliers(Generic[K]):
         one = self._members.get(member)
         if one is not None and one.healthy is not healthy:
             one.healthy = healthy
-            self._look()
+            self._recompute()
 
     def healthy(self, member: K) -> bool:
         """The last verdict; True for those that nobody has judged."""
@@ -141,7 +141,7 @@ class Outliers(Generic[K]):
         one.until, one.times = float("-inf"), 0
         one.forget_row()
         if ejected:
-            self._look()
+            self._recompute()
         return ejected
 
     def follow(self, member: K, until: float, times: int) -> None:
@@ -156,12 +156,12 @@ class Outliers(Generic[K]):
         one.times = times
         one.forget_row()
         self._readmit()  # others may have ejected others: all processes drop the same ones
-        self._look()
+        self._recompute()
 
     def eligible(self) -> tuple[K, ...]:
         """Those to pick from, in the order given to `keep`; all of them in a panic."""
         if self._valid_until != float("inf") and self._clock() >= self._valid_until:
-            self._look()
+            self._recompute()
         return self._eligible
 
     @property
@@ -172,7 +172,7 @@ class Outliers(Generic[K]):
     def snapshot(self) -> dict[K, MemberSnapshot]:
         now = self._clock()
         return {
-            key: MemberSnapshot(one.healthy, max(0.0, one.until - now), one.times, one.errors)
+            key: MemberSnapshot(one.healthy, max(0.0, one.until - now))
             for key, one in self._members.items()
         }
 
@@ -203,7 +203,7 @@ class Outliers(Generic[K]):
         one.times += 1
         one.until = now + min(policy.base_s * one.times, policy.longest_s)
         one.forget_row()
-        self._look()
+        self._recompute()
         return True
 
     def _readmit(self) -> None:
@@ -216,7 +216,7 @@ class Outliers(Generic[K]):
     def _ejected(self, now: float) -> list[_Member]:
         return [one for one in self._members.values() if one.until > now]
 
-    def _look(self) -> None:
+    def _recompute(self) -> None:
         now = self._clock()
         sound = tuple(key for key, one in self._members.items() if one.healthy and one.until <= now)
         self._panicking = len(sound) < self._policy.panic * len(self._members)

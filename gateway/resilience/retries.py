@@ -1,8 +1,8 @@
-"""Whether a failed try is made again, and when.
+"""Retries: which failed attempts are made again, after which pause, within the service's budget.
 
 A try may be repeated if nothing of it was sent, or if repeating does no harm (an idempotent method,
-or an Idempotency-Key) and its failure is one that another instance may not have. Never after the
-first byte of an answer, nor when the request's body is gone.
+or an Idempotency-Key) and its failure is one that another instance may not have; never when the
+request's body is gone. Nobody asks here once an answer has begun.
 
 The budget of a service keeps retries from multiplying an outage. Two conditions hold together:
 
@@ -53,11 +53,10 @@ class BudgetPolicy:
 class Repeat:
     """What decides whether a request may be sent once more."""
 
-    def __init__(self, method: str, *, keyed: bool, replayable: bool, begun: bool = False) -> None:
+    def __init__(self, method: str, *, keyed: bool, replayable: bool) -> None:
         self.method = method
         self.keyed = keyed  # it carries an Idempotency-Key
         self.replayable = replayable  # it has no body, or all of it is still at hand
-        self.begun = begun  # a byte of an answer went to the client
 
     @property
     def harmless(self) -> bool:
@@ -69,7 +68,7 @@ def retryable(policy: RetryPolicy, failure: UpstreamError | int, repeat: Repeat)
 
     UpstreamUnavailable means that nothing was sent.
     """
-    if repeat.begun or not repeat.replayable:
+    if not repeat.replayable:
         return False
     if isinstance(failure, UpstreamUnavailable):
         return policy.unconnected

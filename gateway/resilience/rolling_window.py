@@ -1,4 +1,4 @@
-"""How often a few kinds of events happened in the last seconds, in constant space and time."""
+"""A rolling window: counts of a few kinds of events in the last seconds, in constant space."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""How many requests a service is given at once, and who is turned away first.
+"""Load shedding: the concurrency limit of a service, by priority and by caller.
 
 A service has a limit of requests in flight. Batch work may use a share of it only and is refused as
 soon as all classes together fill that share; interactive requests use all of it; health requests
 have a small reserve above it. One organisation holds at most its share of what its class may use, so
-that its slow requests leave room to the others; all who have not signed in are one. Nobody waits in line: a refusal is immediate and says
-when to come back. Long-lived streams hold their slot; count them in a limit of their own.
+that its slow requests leave room to the others; all who have not signed in are one. Nobody waits in
+line: a refusal is immediate and says when to come back. Long-lived streams hold their slot; count
+them in a limit of their own.
 
 The limit is fixed, or adapts as TCP's window does (additive increase, multiplicative decrease):
 one more for each full limit of answers while it is needed, less after a sign of overload. Latency
@@ -65,7 +66,6 @@ class SheddingPolicy:
 class ShedderSnapshot:
     limit: int
     in_flight: int
-    by_priority: dict[Priority, int]
     shed: dict[Priority, int]
 
 
@@ -75,25 +75,24 @@ class Slot:
     Set `outcome` when the request ended without raising; otherwise the error says what it was.
     """
 
-    __slots__ = ("_shedder", "outcome", "priority", "who")
+    __slots__ = ("_shedder", "_who", "outcome")
 
-    def __init__(self, shedder: Shedder, priority: Priority, who: Witness) -> None:
+    def __init__(self, shedder: Shedder, who: Witness) -> None:
         self._shedder: Shedder | None = shedder
-        self.priority = priority
-        self.who = who
+        self._who = who
         self.outcome = Outcome.SUCCESS
 
     def release(self, outcome: Outcome) -> None:
         """Further calls do nothing."""
         shedder, self._shedder = self._shedder, None
         if shedder is not None:
-            shedder._ended(self.priority, self.who, outcome)  # noqa: SLF001 - two halves of one thing
+            shedder._ended(self._who, outcome)  # noqa: SLF001 - two halves of one thing
 
     def moved(self) -> Slot:
         """The same place in other hands; this one gives nothing back any more."""
         shedder, self._shedder = self._shedder, None
         assert shedder is not None
-        return Slot(shedder, self.priority, self.who)
+        return Slot(shedder, self._who)
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +122,6 @@ class Shedder:
         self._random = chance
         self._limit = float(policy.limit)
         self._in_flight = 0
-        self._by_priority = [0] * len(Priority)
         self._by_caller: dict[UUID, int] = {}  # in flight, of those that have any
         self._shed = [0] * len(Priority)
         self._shrunk_at = float("-inf")
@@ -151,8 +149,7 @@ class Shedder:
                 raise self._over_share(priority, who, held)
             self._by_caller[who] = held + 1
         self._in_flight += 1
-        self._by_priority[priority] += 1
-        return Slot(self, priority, who)
+        return Slot(self, who)
 
     def _over_share(self, priority: Priority, who: Witness, held: int) -> LoomaError:
         wait = _COME_BACK_S[priority] * (1.0 + self._random())
@@ -172,15 +169,13 @@ class Shedder:
         return ShedderSnapshot(
             int(self._limit),
             self._in_flight,
-            dict(zip(Priority, self._by_priority, strict=True)),
             dict(zip(Priority, self._shed, strict=True)),
         )
 
-    def _ended(self, priority: Priority, who: Witness, outcome: Outcome) -> None:
+    def _ended(self, who: Witness, outcome: Outcome) -> None:
         if self._policy.most is not None:
             self._adapt(outcome, who, self._policy.most)
         self._in_flight -= 1
-        self._by_priority[priority] -= 1
         if who is not None:
             held = self._by_caller[who] - 1
             if held:

@@ -1,4 +1,4 @@
-"""A new replica gets its share of the requests by and by: its caches and pools are still cold."""
+"""Slow start: ramps a new instance up to its share of the requests while its caches are cold."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Who saw failures: what a single caller is answered says more of its requests than of a service.
+"""Failures by who saw them, so that no caller alone opens a breaker or ejects an instance.
 
-Of the failures that an instance answers with, those of the caller who saw most of them are left out
-wherever something is decided for all callers. What never was answered (no connection, a broken or
-late answer) is nobody's request in particular and always counts.
+What a single caller is answered says more of its requests than of a service. Of the failures that an
+instance answers with, those of the caller who saw most of them are left out wherever something is
+decided for all callers. What never was answered (no connection, a broken or late answer) is nobody's
+request in particular and always counts.
 """
 
 from __future__ import annotations

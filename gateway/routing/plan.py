@@ -98,19 +98,18 @@ def compile_plan(
     file: RouteFile, table: RouteTable, meters: Meters, pools: Pools, limiter: RateLimiter
 ) -> Plan:
     """The plan of a route file; counts and pools that there are already go on."""
-    metered = meters.of(table.routes)
     return Plan(
         file,
         table,
         tuple(
             _route_plan(
                 route,
-                meter,
+                meters.route(route.method, route.path, route.service),
                 file,
                 pools.of(route.service, file.services.get(route.service)),
                 limiter,
             )
-            for route, meter in zip(table.routes, metered, strict=True)
+            for route in table.routes
         ),
         _role_limits("*", OWN, (), file, limiter),
     )

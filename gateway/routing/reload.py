@@ -17,7 +17,7 @@ from uuid import uuid4
 import orjson
 import structlog
 
-from gateway.downstream.hangups import let_through
+from gateway.hangups import let_through
 from shared.data_access.ports import Cache
 from shared.errors import ConfigError
 from shared.gateway_reload import ASK, LAST, TOLD

@@ -10,7 +10,6 @@ from gateway.limits.limit import Limit
 
 DEFAULT_TIMEOUT_S: Final = 15.0
 DEFAULT_BODY_LIMIT: Final = 1 << 20
-METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MAX_TIMEOUT_S: Final = 3600.0
 KEYED_METHODS: Final = frozenset({"POST", "PATCH"})  # the others can be sent again without a key
 REQUIRED: Final = "required"

@@ -17,13 +17,13 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.http.request import METHODS
 from gateway.limits.limit import EXAMPLE, Limit, check_shared, parse_limits
 from gateway.routing.route import (
     DEFAULT_BODY_LIMIT,
     DEFAULT_TIMEOUT_S,
     KEYED_METHODS,
     MAX_TIMEOUT_S,
-    METHODS,
     REQUIRED,
     Route,
 )

@@ -1,4 +1,4 @@
-"""Metrics as they stand on a page, in the text format of Prometheus, and how pages are added up.
+"""The text format of Prometheus: a page as families of samples, pages added up, written.
 
 A sample is kept by its series as it is written, `name{label="value"}`: pages of thousands of lines
 are then read, added and written in a few milliseconds.
@@ -7,17 +7,38 @@ are then read, added and written in a few milliseconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
-from gateway.telemetry.gauge_rules import gauge_rule
-
 _COUNTS: Final = frozenset({"counter", "histogram", "summary"})
 _CREATED: Final = "_created"
 _KINDS: Final = {"unknown": "untyped", "info": "gauge", "stateset": "gauge"}
+
+Rule = Callable[[Iterable[float]], float]
+
+# What a gauge of several workers is as one: their sum, or the worst of them. Whatever is not named
+# here is the greatest.
+GAUGES: Final[Mapping[str, Rule]] = {
+    "circuit_state": max,  # the worst: 2 is open
+    "gateway_revocations_age_seconds": max,  # -1, never, only if that holds for all
+    "gateway_signing_keys_age_seconds": max,
+    "gateway_streams_in_flight": sum,
+    "gateway_upstream_in_flight": sum,
+    "gateway_upstream_instances": max,  # all see the same ones, some a moment later
+    "gateway_websockets": sum,
+    "http_requests_in_flight": sum,
+    "process_max_fds": min,  # who has the least runs out first
+    "process_open_fds": max,  # beside process_max_fds: both are of one process
+    "process_resident_memory_bytes": sum,
+    "process_start_time_seconds": min,  # since when this port is served
+    "process_virtual_memory_bytes": sum,
+    "python_info": max,
+    "rate_limit_degraded": max,  # 1 if any worker counts alone
+    "response_cache_bytes": sum,
+}
 
 
 class Family:
@@ -65,7 +86,7 @@ def added(pages: Iterable[Iterable[Family]]) -> list[Family]:
             for series, value in family.samples.items():
                 into.setdefault(series, []).append(value)
     for name, family in found.items():
-        rule = sum if family.kind in _COUNTS else gauge_rule(name)
+        rule = sum if family.kind in _COUNTS else _gauge_rule(name)
         family.samples = {series: rule(several) for series, several in values[name].items()}
     return list(found.values())
 
@@ -94,3 +115,7 @@ def _number(value: float) -> str:
 
 def _quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _gauge_rule(name: str) -> Rule:
+    return min if name.endswith(_CREATED) else GAUGES.get(name, max)

@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 
 # Later versions may add fields after the four known ones; version ff is invalid.
 _TRACEPARENT: Final = re.compile(
@@ -26,8 +26,7 @@ _NEVER_ZERO: Final = 1 << 64 | 1  # neither the trace's part nor the span's
 class Trace:
     """`lines` are the header lines for the service; `end` closes the span, if there is one."""
 
-    def __init__(self, trace_id: str, lines: str, span: Span | None = None) -> None:
-        self.trace_id = trace_id
+    def __init__(self, lines: str, span: Span | None = None) -> None:
         self.lines = lines
         self.span = span
 
@@ -44,7 +43,7 @@ class Traces:
         self._tracer = tracer
         self._propagator = TraceContextTextMapPropagator()
 
-    def begin(self, headers: Fields, method: str, route: str) -> Trace:
+    def begin(self, headers: Headers, method: str, route: str) -> Trace:
         if self._tracer is not None:
             return self._spanned(self._tracer, headers, f"{method} {route}")
         given = headers.get("traceparent")
@@ -52,17 +51,17 @@ class Traces:
         if parent is None:
             # Identifiers, not secrets: they need to differ, not to be unguessable. Never all zero.
             number = f"{random.getrandbits(192) | _NEVER_ZERO:048x}"
-            return Trace(number[:32], f"traceparent: 00-{number[:32]}-{number[32:]}-01\r\n")
+            return Trace(f"traceparent: 00-{number[:32]}-{number[32:]}-01\r\n")
         trace_id, flags = parent.groups()
         span_id = random.getrandbits(64) or 1
         lines = f"traceparent: 00-{trace_id}-{span_id:016x}-{flags}\r\n"
         state = headers.get("tracestate")
-        return Trace(trace_id, lines + (f"tracestate: {state}\r\n" if state else ""))
+        return Trace(lines + (f"tracestate: {state}\r\n" if state else ""))
 
-    def _spanned(self, tracer: Tracer, headers: Fields, name: str) -> Trace:
+    def _spanned(self, tracer: Tracer, headers: Headers, name: str) -> Trace:
         parent = self._propagator.extract(dict(headers.items()))
         span = tracer.start_span(name, parent, kind=SpanKind.SERVER)
         carrier: dict[str, str] = {}
         self._propagator.inject(carrier, trace.set_span_in_context(span))
         lines = "".join(f"{key}: {value}\r\n" for key, value in carrier.items())
-        return Trace(f"{span.get_span_context().trace_id:032x}", lines, span)
+        return Trace(lines, span)

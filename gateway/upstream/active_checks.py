@@ -11,15 +11,15 @@ from typing import Final
 
 from gateway.resilience.breaker import CircuitState
 from gateway.resilience.health_check import HealthChecks, HealthPolicy
-from gateway.upstream.instance import Upstream
+from gateway.upstream.member import Member
 from gateway.upstream.pool import Pool, Pools
 from gateway.upstream.service_calls import ServiceCalls
 
-_LOOK_S: Final = 1.0  # how soon a new pool is noticed
-_Member = tuple[Pool, Upstream]
+_POLL_S: Final = 1.0  # how soon a new pool is noticed
+_Checked = tuple[Pool, Member]
 
 
-class Checks:
+class ActiveChecks:
     """`run_forever` beside the requests: verdicts go to the pools."""
 
     def __init__(
@@ -36,15 +36,15 @@ class Checks:
                 for policy in {pool.policy.health for pool in self._pools.all()} - {None}:
                     if policy is not None and policy not in running:
                         running[policy] = group.create_task(self._run(policy))
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_POLL_S)
 
     async def _run(self, policy: HealthPolicy) -> None:
-        checks: HealthChecks[_Member] = HealthChecks(
+        checks: HealthChecks[_Checked] = HealthChecks(
             lambda: self._members(policy), self._probe, _tell, policy, known=_known, missed=_missed
         )
         await checks.run_forever()
 
-    def _members(self, policy: HealthPolicy) -> list[_Member]:
+    def _members(self, policy: HealthPolicy) -> list[_Checked]:
         if self._mine is not None and not self._mine():
             return []
         return [
@@ -54,21 +54,26 @@ class Checks:
             for one in pool.members()
         ]
 
-    async def _probe(self, member: _Member) -> bool:
-        pool, upstream = member
-        status, _ = await self._calls.ask_instance(upstream, pool.service, pool.policy.health_path)
+    async def _probe(self, checked: _Checked) -> bool:
+        pool, member = checked
+        status, _ = await self._calls.ask_instance(
+            member.instance, pool.service, pool.policy.health_path
+        )
         if status == 200:
-            pool.passed(upstream)
+            pool.passed(member)
         return status == 200
 
 
-def _known(member: _Member) -> bool:
-    return member[0].healthy(member[1])
+def _known(checked: _Checked) -> bool:
+    pool, member = checked
+    return pool.healthy(member)
 
 
-def _missed(member: _Member) -> bool:
-    return member[1].breaker.state is not CircuitState.CLOSED
+def _missed(checked: _Checked) -> bool:
+    _, member = checked
+    return member.breaker.state is not CircuitState.CLOSED
 
 
-def _tell(member: _Member, healthy: bool) -> None:
-    member[0].mark(member[1], healthy)
+def _tell(checked: _Checked, healthy: bool) -> None:
+    pool, member = checked
+    pool.mark(member, healthy)

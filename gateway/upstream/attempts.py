@@ -1,4 +1,4 @@
-"""One client's request as a row of tries: the first, its retries, its hedges.
+"""One client's request as a series of attempts: the first, its retries, its hedges.
 
     pick an instance → its breaker's ticket → send → outcome → answer, or again
 
@@ -19,15 +19,15 @@ from gateway.resilience.outcome import Outcome, outcome_of_error, outcome_of_sta
 from gateway.resilience.retries import Repeat
 from gateway.resilience.witnesses import EVERYBODY
 from gateway.upstream.connection import Connection
-from gateway.upstream.hedged_attempts import HedgedTries
-from gateway.upstream.hedging import HedgePolicy
-from gateway.upstream.instance import Exchange, Upstream
+from gateway.upstream.hedging import HedgedAttempts, HedgePolicy
+from gateway.upstream.instance import Exchange
+from gateway.upstream.member import Member
 from gateway.upstream.pool import Pool
 from shared.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 
 _CONNECTS: Final = 3
 _NO_FAILURE: Final[BaseException | None] = None
-_SUCCESS: Final = Outcome.SUCCESS  # members of an enumeration are dear to look up
+_SUCCESS: Final = Outcome.SUCCESS  # once: see docs/decisions/0012-compiled-hot-path.md
 _RETRIED_HEAD_S: Final = 0.05  # for the rest of an answer that nobody will see
 
 
@@ -35,15 +35,20 @@ class Answered:
     """A try whose answer's head has come."""
 
     def __init__(
-        self, pool: Pool, upstream: Upstream, connection: Connection, outcome: Outcome
+        self, pool: Pool, member: Member, connection: Connection, outcome: Outcome
     ) -> None:
         self.outcome = outcome
         self.pool = pool
-        self.upstream = upstream
+        self.member = member
         self.connection = connection
 
     async def close(self) -> None:
-        await self.upstream.close(self.connection)
+        """End the exchange, its request too where that is still being sent."""
+        await self.member.instance.close(self.connection)
+
+    def release(self) -> None:
+        """`close` for an exchange whose request is sent as a whole."""
+        self.member.instance.release(self.connection)
 
 
 class Patience:
@@ -80,33 +85,33 @@ async def ask(
     reading the request's body raised.
     """
     pool.retries.budget.began()
-    tried: list[Upstream] = []
+    tried: list[Member] = []
     tries = connects = 0
     while True:
-        upstream = _next(pool, tried, key)
+        member = _next(pool, tried, key)
         answered: Answered | None = None
         failure: UpstreamError | int
         try:
             if hedge is None:
-                answered = await _once(pool, upstream, exchange, patience)
+                answered = await _once(pool, member, exchange, patience)
             else:
-                hedged = HedgedTries(
+                hedged = HedgedAttempts(
                     partial(_once, pool, exchange=exchange, patience=patience), pool, key, hedge
                 )
-                answered = await hedged.first(upstream, exchange.method, exchange.body is not None)
+                answered = await hedged.first(member, exchange.method, exchange.body is not None)
             failure = answered.connection.status
             if failure < 500:
                 return answered
         except UpstreamUnavailable:
             connects += 1
-            tried.append(upstream)
+            tried.append(member)
             if connects >= _CONNECTS or patience.left() <= 0 or _nobody_else(pool, tried, key):
                 raise
             continue
         except UpstreamError as error:
             failure = error
         tries += 1
-        tried.append(upstream)
+        tried.append(member)
         wait = pool.retries.again(failure, repeat, tries=tries, left=patience.left())
         if wait is None:
             if answered is not None:
@@ -119,41 +124,41 @@ async def ask(
         await asyncio.sleep(wait)
 
 
-def _next(pool: Pool, tried: list[Upstream], key: str | None) -> Upstream:
-    upstream = pool.pick(tried, key) if tried else pool.pick(key=key)
-    if upstream is None and tried:
-        upstream = pool.pick(key=key)  # nobody else is left: the same one once more
-    if upstream is None:
+def _next(pool: Pool, tried: list[Member], key: str | None) -> Member:
+    member = pool.pick(tried, key) if tried else pool.pick(key=key)
+    if member is None and tried:
+        member = pool.pick(key=key)  # nobody else is left: the same one once more
+    if member is None:
         raise pool.nobody()
-    return upstream
+    return member
 
 
-def _nobody_else(pool: Pool, tried: list[Upstream], key: str | None) -> bool:
+def _nobody_else(pool: Pool, tried: list[Member], key: str | None) -> bool:
     return pool.pick(tried, key) is None
 
 
-async def _once(pool: Pool, upstream: Upstream, exchange: Exchange, patience: Patience) -> Answered:
+async def _once(pool: Pool, member: Member, exchange: Exchange, patience: Patience) -> Answered:
     time_left = patience.next_try()
     if time_left.seconds <= 0:
         raise UpstreamTimeout(
             "The request's deadline has passed. Allow more time, or ask for less."
         )
     body = exchange.body
-    if body is not None and not body.complete and not upstream.breaker.closed:
+    if body is not None and not body.complete and not member.breaker.closed:
         raise pool.nobody()  # whoever sends slowly would hold a probe for as long
-    ticket = pool.acquire(upstream, exchange.asker)
+    ticket = pool.acquire(member, exchange.asker)
     if not ticket:  # its probes are given away, or one to this caller
         raise pool.nobody()
     began = time.monotonic()
     try:
-        connection = await upstream.open(exchange, time_left.seconds, tell=patience.tell)
+        connection = await member.instance.open(exchange, time_left.seconds, tell=patience.tell)
     except BaseException as error:
         outcome = outcome_of_error(error)
         if time_left.cut_short and isinstance(error, UpstreamTimeout):
             outcome = Outcome.CANCELLED
         late = isinstance(error, UpstreamTimeout)
-        witness = pool.witness_of_late(upstream, exchange.asker) if late else EVERYBODY
-        pool.ended(upstream, ticket, outcome, time.monotonic() - began, exchange.asker, witness)
+        witness = pool.witness_of_late(member, exchange.asker) if late else EVERYBODY
+        pool.ended(member, ticket, outcome, time.monotonic() - began, exchange.asker, witness)
         raise
     status = connection.status
     if status < 400:
@@ -164,8 +169,8 @@ async def _once(pool: Pool, upstream: Upstream, exchange: Exchange, patience: Pa
         if status == 504 and time_left.cut_short:  # the service itself refused for want of time
             outcome = Outcome.CANCELLED
     asker = exchange.asker
-    pool.ended(upstream, ticket, outcome, time.monotonic() - began, asker, asker)
-    return Answered(pool, upstream, connection, outcome)
+    pool.ended(member, ticket, outcome, time.monotonic() - began, asker, asker)
+    return Answered(pool, member, connection, outcome)
 
 
 async def _discard(answered: Answered) -> None:
@@ -178,7 +183,7 @@ async def _discard(answered: Answered) -> None:
     except UpstreamError:
         pass  # the connection ends with it; the answer was not wanted
     except BaseException as error:  # noqa: BLE001 - raised below
-        failure = error
+        failure = error  # decision 0012 allows no await here
     await answered.close()
     if failure is not None:
         raise failure

@@ -1,4 +1,4 @@
-"""Which of the eligible instances gets a try.
+"""Load balancing: which of the eligible instances gets the next attempt.
 
     LeastRequest   of two drawn by weight, the one with less in flight per weight (the default)
     LeastLatency   of two drawn by weight, the one with less waiting work by its peak EWMA latency
@@ -52,7 +52,7 @@ T = TypeVar("T", bound=Timed)
 NOTHING_TRIED: Final[Container[object]] = ()
 
 
-class Picker(Protocol):
+class Balancer(Protocol):
     def pick(
         self,
         eligible: Sequence[T],
@@ -107,8 +107,9 @@ class ByWeight(_Drawn):
 class ByKey:
     """Rendezvous hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam 2018).
 
-    An instance takes at most `bound` (1 or more) times its share, by weight, of what is in flight, rounded up;
-    a key whose instance is full goes to the next in its own order, and back when there is room.
+    An instance takes at most `bound` (1 or more) times its share, by weight, of what is in flight,
+    rounded up; a key whose instance is full goes to the next in its own order, and back when there
+    is room.
     A request without a key goes to the less busy of two.
     """
 
@@ -136,11 +137,12 @@ class ByKey:
         return max(roomy, key=lambda one: score(hashed, seed(one.url), one.weight))
 
 
-POLICIES: Final[Mapping[str, Callable[[], Picker]]] = {
+# By the name that a service's policy gives it.
+BALANCERS: Final[Mapping[str, Callable[[], Balancer]]] = {
     "least_request": LeastRequest,
-    "least_latency": LeastLatency,
-    "by_weight": ByWeight,
-    "by_key": ByKey,
+    "ewma": LeastLatency,
+    "hash": ByKey,
+    "weighted": ByWeight,
 }
 
 

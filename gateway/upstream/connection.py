@@ -15,8 +15,8 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from gateway.http.upgrade import HandedOver
-from gateway.time_limit import Looks, within
+from gateway.http.upgrade import UpgradedConnection
+from gateway.timeouts import StallGuard, within
 from shared.errors import UpstreamError, UpstreamTimeout
 
 _HEAD_LIMIT: Final = 65_536
@@ -55,7 +55,7 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._due = math.inf  # by the monotonic clock
-        self._looks = Looks()
+        self._stalls = StallGuard()
         self._upload: asyncio.Task[None] | None = None
         self._chunks: list[bytes] = []
         self._busy = False
@@ -194,12 +194,12 @@ class Connection:
         self._stop_timer()
         self._socket.abort()
 
-    def hand_over(self) -> HandedOver:
+    def hand_over(self) -> UpgradedConnection:
         """The connection itself, after an answer of 101: what comes on it is no HTTP any more."""
         self._due = math.inf
         self._stop_timer()
         self.closed = True
-        return HandedOver(self._socket, b"".join(self._chunks), not self._writable.is_set())
+        return UpgradedConnection(self._socket, b"".join(self._chunks), not self._writable.is_set())
 
     # Sending.
 
@@ -257,7 +257,7 @@ class Connection:
 
     def _start_timer(self, due: float, seconds: float) -> None:
         self._timer_at = due
-        self._timer = self._loop.call_later(seconds, self._look)
+        self._timer = self._loop.call_later(seconds, self._time_is_up)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -265,13 +265,13 @@ class Connection:
         self._timer = None
         self._timer_at = math.inf
 
-    def _look(self) -> None:
+    def _time_is_up(self) -> None:
         """The timer's end: perhaps that of a deadline, which may have moved."""
         self._timer = None
         self._timer_at = math.inf
         due = self._due
         left = due - monotonic()
-        if not self._looks.count(-left):
+        if not self._stalls.counts(-left):
             self._start_timer(due, _SOON_S)
         elif left <= 0:
             self._due = math.inf

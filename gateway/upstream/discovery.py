@@ -1,4 +1,4 @@
-"""Who answers for a service: the registry's instances and those named in GATEWAY_UPSTREAMS.
+"""Service discovery: the registry's instances and those named in GATEWAY_UPSTREAMS.
 
 The registry is read every 2 s. When it can't be, or knows nobody for a service that was there a
 moment ago (a Redis that restarted is empty until the next heartbeats), the last known instances
@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from gateway.limits.replicas import SERVICE
 from gateway.timeouts import Timeouts
-from gateway.upstream.instance import Upstream
+from gateway.upstream.instance import Instance
 from shared.data_access.ports import Cache
 from shared.errors import StoreError
-from shared.serving.registry import Instance, instances
+from shared.serving.registry import Instance as Registered
+from shared.serving.registry import instances
 
+GATEWAYS: Final = "gateway"  # the name under which gateways stand in the registry themselves
 _LAST_KNOWN_S: Final = 30.0
 log = structlog.get_logger()
 
@@ -39,18 +40,15 @@ class Discovery:
             )
             for service, urls in static.items()
         }
-        self._registered: dict[str, tuple[Upstream, ...]] = {}
+        self._registered: dict[str, tuple[Instance, ...]] = {}
         self._seen_at: dict[str, float] = {}
         self._replaced: set[tuple[str, str]] = set()  # address and id of those whose place is taken
-        self._all: dict[str, tuple[Upstream, ...]] = dict(self._static)
+        self._all: dict[str, tuple[Instance, ...]] = dict(self._static)
         self.gateways = 0  # of those in the registry, as it was read last
         self.registry = "not read yet"  # 'up', or what is wrong with it
 
-    def of(self, service: str) -> tuple[Upstream, ...]:
+    def of(self, service: str) -> tuple[Instance, ...]:
         return self._all.get(service, ())
-
-    def services(self) -> dict[str, tuple[Upstream, ...]]:
-        return dict(self._all)
 
     async def refresh_forever(self) -> None:
         while True:
@@ -68,16 +66,16 @@ class Discovery:
             self._note("an entry of the registry is not readable")
             return
         self._note(await self._written())
-        self.gateways = len(found.pop(SERVICE, ()))
+        self.gateways = len(found.pop(GATEWAYS, ()))
         self._take(found, asyncio.get_running_loop().time())
 
     def close(self) -> None:
-        for upstreams in self._all.values():
-            for upstream in upstreams:
-                upstream.retire()
+        for several in self._all.values():
+            for one in several:
+                one.retire()
 
     async def _written(self) -> str:
-        """'up', or why what can be read can't be written: services that start would stay unknown."""
+        """'up', or why the registry can't be written: services that start would stay unknown."""
         try:
             await self._cache.ping()
         except StoreError as error:
@@ -89,18 +87,18 @@ class Discovery:
             log.info("registry", state=state, services=sorted(self._all))
         self.registry = state
 
-    def _take(self, found: Mapping[str, Sequence[Instance]], now: float) -> None:
-        registered: dict[str, tuple[Upstream, ...]] = {}
+    def _take(self, found: Mapping[str, Sequence[Registered]], now: float) -> None:
+        registered: dict[str, tuple[Instance, ...]] = {}
         written_now = {(str(one.url), str(one.id)) for all_ in found.values() for one in all_}
         self._replaced &= written_now
         for service in {*found, *self._registered}:
-            known = {upstream.url: upstream for upstream in self._registered.get(service, ())}
+            known = {one.url: one for one in self._registered.get(service, ())}
             written = self._by_address(found.get(service, ()), known)
             current = {url: one for url, one in written.items() if _usable(url)}
             if current:
                 self._seen_at[service] = now
                 registered[service] = tuple(
-                    known.pop(url) if _same(known.get(url), one) else self._upstream(url, one)
+                    known.pop(url) if _same(known.get(url), one) else self._instance(url, one)
                     for url, one in current.items()
                 )
             elif now - self._seen_at.get(service, float("-inf")) < _LAST_KNOWN_S:
@@ -112,13 +110,14 @@ class Discovery:
         self._all = {service: self._merged(service) for service in {*self._static, *registered}}
 
     def _by_address(
-        self, found: Sequence[Instance], known: Mapping[str, Upstream]
-    ) -> dict[str, Instance]:
-        """One process for each address. One that was killed and came back stands there twice until
+        self, found: Sequence[Registered], known: Mapping[str, Instance]
+    ) -> dict[str, Registered]:
+        """One process for each address.
 
-        its old entry expires: the one that was not there before is the one that lives.
+        One that was killed and came back stands there twice until its old entry expires: the one
+        that was not there before is the one that lives.
         """
-        chosen: dict[str, Instance] = {}
+        chosen: dict[str, Registered] = {}
         # str(): what stands in Redis is not checked when it is read.
         for url in dict.fromkeys(str(one.url) for one in found):
             here = [one for one in found if str(one.url) == url]
@@ -128,26 +127,26 @@ class Discovery:
             self._replaced |= {(url, str(one.id)) for one in here if one is not chosen[url]}
         return chosen
 
-    def _upstream(self, url: str, one: Instance) -> Upstream:
-        return Upstream(url, str(one.id)[:8], self._timeouts.connect, str(one.version))
+    def _instance(self, url: str, one: Registered) -> Instance:
+        return Instance(url, str(one.id)[:8], self._timeouts.connect, str(one.version))
 
-    def _merged(self, service: str) -> tuple[Upstream, ...]:
+    def _merged(self, service: str) -> tuple[Instance, ...]:
         static = self._static.get(service, ())
-        urls = {upstream.url for upstream in static}
+        urls = {one.url for one in static}
         merged = static + tuple(
-            upstream for upstream in self._registered.get(service, ()) if upstream.url not in urls
+            one for one in self._registered.get(service, ()) if one.url not in urls
         )
         before = self._all.get(service)
-        return before if before == merged else merged  # pools look whether it is the same tuple
+        return before if before == merged else merged  # pools compare identities
 
 
-def _static(url: str, number: int, connect: float) -> Upstream:
+def _static(url: str, number: int, connect: float) -> Instance:
     """`http://host:port#2` names the version too."""
     address, _, version = url.partition("#")
-    return Upstream(address, f"static-{number}", connect, version or "1")
+    return Instance(address, f"static-{number}", connect, version or "1")
 
 
-def _same(known: Upstream | None, one: Instance) -> bool:
+def _same(known: Instance | None, one: Registered) -> bool:
     """Whether this is the process that we know, not only its address."""
     return known is not None and (known.name, known.version) == (str(one.id)[:8], str(one.version))
 

@@ -1,4 +1,4 @@
-"""One instance of a service: its address, its pooled connections, how busy it is."""
+"""One instance of a service: its address, the connections kept to it, how busy it is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from gateway.resilience.breaker import Breaker
 from gateway.resilience.deadline import format_deadline
-from gateway.resilience.slow_start import SlowStart
 from gateway.resilience.witnesses import EVERYBODY, Witness
-from gateway.time_limit import within
+from gateway.timeouts import within
 from gateway.upstream.connection import BodySource, Connection
-from gateway.upstream.peak_ewma import PeakEwma
 from shared.errors import UpstreamError, UpstreamUnavailable
 from shared.wire import DEADLINE_HEADER
 
@@ -75,7 +72,7 @@ class _Address:
         )
 
 
-class Upstream:
+class Instance:
     """`open` sends a request and returns the connection with its answer; `close` takes it back."""
 
     def __init__(self, url: str, name: str, connect_timeout: float, version: str = "1") -> None:
@@ -86,28 +83,22 @@ class Upstream:
         self.in_flight = 0
         self.failed_at = float("-inf")
         self.unreachable = False  # connecting failed the last time
-        # How it has done of late; its pool sets these to the service's policies.
-        self.run_by: object = None
-        self.base_weight = 1.0
-        self.new_breaker: Callable[[], Breaker] = Breaker
-        self.breaker = Breaker()
-        self.latency = PeakEwma()
-        self.slow_start = SlowStart()
+        self._returned: Callable[[Instance], None] | None = None
         self._address = _Address.of(url)
         self._idle: deque[Connection] = deque()
         self._retired = False
 
-    @property
-    def weight(self) -> float:
-        """Its share of the requests, compared with the others of its pool."""
-        return self.base_weight * self.slow_start.factor
-
-    def admits(self) -> bool:
-        return self.breaker.admits()
-
     def cooling(self, now: float) -> bool:
         """Whether connecting failed a moment ago."""
         return now - self.failed_at < _COOLING_S
+
+    def when_back(self, tell: Callable[[Instance], None]) -> None:
+        """`tell` (in the place of whoever was told before) that it can be connected to again."""
+        self._returned = tell
+
+    def believe(self, *, unreachable: bool) -> None:
+        """Take over what another process found when it connected."""
+        self.unreachable = unreachable
 
     async def open(
         self, exchange: Exchange, timeout: float | None = None, *, tell: bool = True
@@ -180,10 +171,10 @@ class Upstream:
             self.unreachable = True
             raise UpstreamUnavailable("The service can't be reached.") from error
         if self.unreachable:
-            # It has come back: what its breaker learnt while nobody was there is void.
             self.unreachable = False
             self.failed_at = float("-inf")
-            self.breaker = self.new_breaker()
+            if self._returned is not None:
+                self._returned(self)
         return connection
 
     async def _send(
@@ -202,7 +193,7 @@ class Upstream:
             await connection.exchange(head, exchange.body, timeout, exchange.idle)
             return connection
         except BaseException as error:  # noqa: BLE001 - raised below
-            failure = error
+            failure = error  # decision 0012 allows no await here
         try:
             await connection.stop_sending()
         finally:

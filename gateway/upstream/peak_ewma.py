@@ -1,4 +1,4 @@
-"""How slow an instance has been of late: a mean that rises at once and falls slowly.
+"""Peak EWMA latency of an instance: a mean that rises at once and falls slowly.
 
 Peak EWMA as in Twitter's Finagle: a sample above the mean replaces it, one below is averaged in
 with a weight that depends on the time since the last sample, not on the number of requests.
@@ -23,9 +23,7 @@ class PeakEwma:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._decay_s = decay_s
-        self._failure_s = (
-            failure_s  # a failure counts as at least this slow: failing fast is no merit
-        )
+        self._failure_s = failure_s  # a failure is at least this slow: failing fast is no merit
         self._clock = clock
         self._mean = 0.0
         self._at = clock()

@@ -1,4 +1,4 @@
-"""How the instances of one service are treated, as data: the tables `[services.NAME]`.
+"""How a service's instances are treated, as the tables `[services.NAME]` of the route file say.
 
 [services.portrait]
 balance = "least_request"            # or "ewma", "hash", "weighted"
@@ -22,14 +22,9 @@ from gateway.resilience.outliers import OutlierPolicy
 from gateway.resilience.retries import BudgetPolicy, RetryPolicy
 from gateway.resilience.shedding import SheddingPolicy
 from gateway.resilience.slow_start import SlowStartPolicy
+from gateway.upstream.balancer import BALANCERS
 from shared.toml_file import Table, checked, one_of
 
-BALANCE: Final[Mapping[str, str]] = {
-    "least_request": "least_request",
-    "ewma": "least_latency",
-    "hash": "by_key",
-    "weighted": "by_weight",
-}
 _MAY_BE_OFF: Final = frozenset({"errors", "gateway_errors", "most"})  # None, written as false
 
 
@@ -94,7 +89,7 @@ def _any_share(versions: Mapping[str, float]) -> Mapping[str, float]:
 
 
 class _Own(Table):
-    balance: str = one_of(BALANCE, "")
+    balance: str = one_of(BALANCERS, "")
     versions: Annotated[dict[str, Annotated[float, Field(ge=0)]], AfterValidator(_any_share)] = (
         Field({}, description='shares by version, one above 0, such as { "1" = 95, "2" = 5 }')
     )

@@ -1,7 +1,8 @@
-"""The instances of one service with everything that decides which of them is asked.
+"""The pool of one service: its members, and everything that decides which of them is asked.
 
 The one place where balancing, breakers, ejection, health checks and canary shares meet. What
-happens to a request that fails is told in tries.py.
+happens to a request that fails is told in attempts.py; how processes agree on what is decided here,
+in workers/state_sync.py.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from gateway.resilience.retries import Retries, RetryBudget
 from gateway.resilience.shedding import Shedder
 from gateway.resilience.slow_start import SlowStart
 from gateway.resilience.witnesses import EVERYBODY, Witness
-from gateway.upstream.balancer import NOTHING_TRIED, POLICIES
+from gateway.upstream.balancer import BALANCERS, NOTHING_TRIED
 from gateway.upstream.discovery import Discovery
-from gateway.upstream.instance import Upstream
-from gateway.upstream.peak_ewma import PeakEwma
-from gateway.upstream.policy import BALANCE, ServicePolicy
+from gateway.upstream.instance import Instance
+from gateway.upstream.member import Member
+from gateway.upstream.policy import ServicePolicy
 from shared.errors import UpstreamUnavailable
 
-_SUCCESS: Final = Outcome.SUCCESS  # members of an enumeration are dear to look up
+_SUCCESS: Final = Outcome.SUCCESS  # once: see docs/decisions/0012-compiled-hot-path.md
 log = structlog.get_logger()
 
 
@@ -42,22 +43,30 @@ class Pool:
         self,
         service: str,
         policy: ServicePolicy,
-        known: Callable[[], tuple[Upstream, ...]],
+        known: Callable[[], tuple[Instance, ...]],
         circuits: BreakerPolicy,
-        tell: Callable[[Pool, Upstream], None],
+        changed: Callable[[Pool, Member], None],
+        returned: Callable[[Instance], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`circuits` is this process's part of the service's; `tell` is called after changes."""
+        """`circuits` is this process's part of the service's.
+
+        `changed` is told what this process decided of a member, `returned` which instance can be
+        connected to again.
+        """
         self.service = service
         self.policy = policy
         self._known = known
         self._circuits = circuits
-        self._tell = tell
+        self._tell = changed
+        self._back = returned
         self._clock = clock
-        self._seen: tuple[Upstream, ...] | None = None
-        self._returned: set[Upstream] = set()  # could be connected to again, not yet checked
-        self._picker = POLICIES[BALANCE[policy.balance]]()
-        self._outliers: Outliers[Upstream] = Outliers(policy.outliers, clock)
+        self._seen: tuple[Instance, ...] | None = None
+        self._members: dict[Instance, Member] = {}
+        self._all: tuple[Member, ...] = ()
+        self._returned: set[Member] = set()  # could be connected to again, not yet checked
+        self._balancer = BALANCERS[policy.balance]()
+        self._outliers: Outliers[Member] = Outliers(policy.outliers, clock)
         self.retries = Retries(policy.retry, RetryBudget(policy.budget))
         self.shedder = Shedder(service, policy.shedding)
         self.streams = Shedder(service, policy.streams)
@@ -65,38 +74,38 @@ class Pool:
         self.hedged = 0
         self.ejections = 0
 
-    def members(self) -> tuple[Upstream, ...]:
+    def members(self) -> tuple[Member, ...]:
         """All known instances, those that get no requests now included."""
         known = self._known()
         if known is not self._seen:
             self._take(known)
-        return known
+        return self._all
 
     def pick(
         self, tried: Container[object] = NOTHING_TRIED, key: str | None = None
-    ) -> Upstream | None:
+    ) -> Member | None:
         """Who gets the next try; None if nobody may."""
         self.members()
         eligible = self._outliers.eligible()
         if len(eligible) == 1:
             only = eligible[0]
             return only if only not in tried and only.admits() else None
-        return self._picker.pick(self._warm(eligible), tried, key)
+        return self._balancer.pick(self._warm(eligible), tried, key)
 
-    def acquire(self, upstream: Upstream, asker: Witness = EVERYBODY) -> Ticket:
-        return upstream.breaker.acquire(asker)
+    def acquire(self, member: Member, asker: Witness = EVERYBODY) -> Ticket:
+        return member.breaker.acquire(asker)
 
-    def witness_of_late(self, upstream: Upstream, asker: Witness) -> Witness:
+    def witness_of_late(self, member: Member, asker: Witness) -> Witness:
         """Who sees that an answer is late.
 
         While its active checks are answered, one caller's requests may just be slow ones.
         """
-        sound = self.policy.health is not None and self._outliers.healthy(upstream)
+        sound = self.policy.health is not None and self._outliers.healthy(member)
         return asker if sound else EVERYBODY
 
     def ended(
         self,
-        upstream: Upstream,
+        member: Member,
         ticket: Ticket,
         outcome: Outcome,
         seconds: float,
@@ -107,65 +116,83 @@ class Pool:
 
         `witness` is who saw a failure, EVERYBODY where no answer came.
         """
-        upstream.breaker.release(ticket, outcome, asker, witness)
+        member.breaker.release(ticket, outcome, asker, witness)
         if outcome is _SUCCESS:
-            upstream.latency.record(seconds)
+            member.latency.record(seconds)
             self.retries.budget.answered()
-            self._outliers.succeeded(upstream)
+            self._outliers.succeeded(member)
             return
         if outcome is not Outcome.CANCELLED:
             failed = outcome.failed or outcome is Outcome.UNAVAILABLE
-            upstream.latency.record(seconds, failed=failed)
+            member.latency.record(seconds, failed=failed)
         if outcome.answered:
             self.retries.budget.answered()
-        if self._outliers.record(upstream, outcome, witness):
-            self._ejected(upstream)
+        if self._outliers.record(member, outcome, witness):
+            self._ejected(member)
 
-    def broke_off(self, upstream: Upstream) -> None:
+    def broke_off(self, member: Member) -> None:
         """An answer whose head was good ended too early."""
-        ticket = upstream.breaker.acquire()
+        ticket = member.breaker.acquire()
         if ticket:
-            upstream.breaker.release(ticket, Outcome.GATEWAY_ERROR)
-        if self._outliers.record(upstream, Outcome.GATEWAY_ERROR):
-            self._ejected(upstream)
+            member.breaker.release(ticket, Outcome.GATEWAY_ERROR)
+        if self._outliers.record(member, Outcome.GATEWAY_ERROR):
+            self._ejected(member)
 
-    def mark(self, upstream: Upstream, healthy: bool) -> None:
+    def mark(self, member: Member, healthy: bool) -> None:
         """The verdict of active checks."""
-        log.info("instance health", service=self.service, instance=upstream.name, healthy=healthy)
-        self._outliers.mark(upstream, healthy=healthy)
+        log.info("instance health", service=self.service, instance=member.name, healthy=healthy)
+        self._outliers.mark(member, healthy=healthy)
         if healthy:
-            upstream.slow_start.begin()
-        self._tell(self, upstream)
+            member.slow_start.begin()
+        self._tell(self, member)
 
-    def healthy(self, upstream: Upstream) -> bool:
+    def healthy(self, member: Member) -> bool:
         """The last verdict of active checks, made here or told by another worker."""
-        return self._outliers.healthy(upstream)
+        return self._outliers.healthy(member)
 
-    def passed(self, upstream: Upstream) -> None:
+    def came_back(self, instance: Instance) -> None:
+        """Connecting failed, and now it didn't: what its breaker learnt meanwhile is void."""
+        member = self._members.get(instance)
+        if member is not None:
+            member.breaker = self._breaker(member)
+            self._returned.add(member)
+            self._tell(self, member)
+
+    def passed(self, member: Member) -> None:
         """An active check was answered well. Who had gone and came back isn't held to the past."""
-        upstream.breaker.vouch()
-        if upstream in self._returned:
-            self._returned.discard(upstream)
-            if self._outliers.pardon(upstream):
-                log.info("instance is back", service=self.service, instance=upstream.name)
-                self._tell(self, upstream)
+        member.breaker.vouch()
+        if member in self._returned:
+            self._returned.discard(member)
+            if self._outliers.pardon(member):
+                log.info("instance is back", service=self.service, instance=member.name)
+                self._tell(self, member)
 
-    def ejection(self, upstream: Upstream) -> tuple[float, int]:
+    def ejection(self, member: Member) -> tuple[float, int]:
         """Until when it is or was ejected (0.0: never), and how often in a row."""
-        return self._outliers.ejection(upstream)
+        return self._outliers.ejection(member)
 
-    def follow_ejection(self, upstream: Upstream, until: float, times: int) -> None:
-        """Eject or pardon as another worker did."""
+    def follow_circuit(
+        self, member: Member, until: float, opened: int, *, unanswered: bool, gone: bool
+    ) -> None:
+        """Open or close its circuit as another worker did; `gone`: that one could not connect."""
+        member.breaker.follow(until, opened, unanswered=unanswered)
+        instance = member.instance
+        instance.believe(unreachable=until > 0.0 and (gone or instance.unreachable))
+
+    def follow_ejection(self, member: Member, until: float, times: int, *, gone: bool) -> None:
+        """Eject or pardon as another worker did; `gone`: that one could not connect."""
         if until > 0.0:
-            self._returned.discard(upstream)
-        self._outliers.follow(upstream, until, times)
+            self._returned.discard(member)
+            if gone:
+                member.instance.believe(unreachable=True)
+        self._outliers.follow(member, until, times)
 
-    def follow_health(self, upstream: Upstream, *, healthy: bool) -> None:
+    def follow_health(self, member: Member, *, healthy: bool) -> None:
         """Take over the verdict of the worker that makes the checks."""
-        if self.policy.health is not None and self._outliers.healthy(upstream) is not healthy:
-            self._outliers.mark(upstream, healthy=healthy)
+        if self.policy.health is not None and self._outliers.healthy(member) is not healthy:
+            self._outliers.mark(member, healthy=healthy)
             if healthy:
-                upstream.slow_start.begin()
+                member.slow_start.begin()
 
     def nobody(self) -> UpstreamUnavailable:
         """Why `pick` has nobody, and when to come back."""
@@ -208,55 +235,52 @@ class Pool:
             "instances": [_instance(one, states.get(one)) for one in members],
         }
 
-    def _ejected(self, upstream: Upstream) -> None:
+    def _ejected(self, member: Member) -> None:
         self.ejections += 1
-        self._returned.discard(upstream)
-        log.warning("instance ejected", service=self.service, instance=upstream.name)
-        self._tell(self, upstream)
+        self._returned.discard(member)
+        log.warning("instance ejected", service=self.service, instance=member.name)
+        self._tell(self, member)
 
-    def _breaker(self, upstream: Upstream) -> Breaker:
-        told = partial(self._tell, self, upstream)
+    def _breaker(self, member: Member) -> Breaker:
+        told = partial(self._tell, self, member)
         return Breaker(self._circuits, self._clock, random.random, told)
 
-    def _came_back(self, upstream: Upstream) -> Breaker:
-        """Connecting failed, and now it didn't."""
-        upstream.breaker = self._breaker(upstream)
-        self._returned.add(upstream)
-        self._tell(self, upstream)
-        return upstream.breaker
-
-    def _warm(self, eligible: Sequence[Upstream]) -> Sequence[Upstream]:
+    def _warm(self, eligible: Sequence[Member]) -> Sequence[Member]:
         """Without those that could not be connected to a moment ago, if that leaves any."""
         for one in eligible:
-            if one.unreachable:
+            if one.instance.unreachable:
                 now = asyncio.get_running_loop().time()
-                return [one for one in eligible if not one.cooling(now)] or eligible
+                return [one for one in eligible if not one.instance.cooling(now)] or eligible
         return eligible
 
-    def _take(self, known: tuple[Upstream, ...]) -> None:
-        self._seen = known
-        policy, routed = self.policy, known
-        if policy.versions:
-            replicas = Counter(one.version for one in known)
-            for one in known:
-                share = policy.versions.get(one.version, 0.0)
-                one.base_weight = share / replicas[one.version]
-            # Versions that nobody runs leave their share to those there are.
-            routed = tuple(one for one in known if one.base_weight > 0) or known
-        if not policy.versions or routed is known:
-            for one in known:
-                one.base_weight = 1.0
-        self._outliers.keep(routed)
-        self._returned.intersection_update(known)
-        for one in known:
-            if one.run_by is not policy:
-                before, one.run_by = one.run_by, policy
-                one.new_breaker = partial(self._came_back, one)
-                one.breaker = self._breaker(one)
-                one.latency = PeakEwma()
-                one.slow_start = SlowStart(policy.slow_start)
-                if before is not None:
-                    self._tell(self, one)
+    def _take(self, known: tuple[Instance, ...]) -> None:
+        before, self._seen = self._members, known
+        self._members = {one: before.get(one) or self._new(one) for one in known}
+        members = self._all = tuple(self._members.values())
+        self._returned.intersection_update(members)
+        self._outliers.keep(self._routed(members))
+
+    def _new(self, instance: Instance) -> Member:
+        member = Member(instance, Breaker(self._circuits), SlowStart(self.policy.slow_start))
+        member.breaker = self._breaker(member)
+        instance.when_back(self._back)
+        return member
+
+    def _routed(self, members: tuple[Member, ...]) -> tuple[Member, ...]:
+        """Those that get requests, with their weights: by the shares of their versions."""
+        shares = self.policy.versions
+        if not shares:
+            return members
+        replicas = Counter(one.instance.version for one in members)
+        for one in members:
+            version = one.instance.version
+            one.base_weight = shares.get(version, 0.0) / replicas[version]
+        routed = tuple(one for one in members if one.base_weight > 0)
+        if routed:
+            return routed
+        for one in members:  # versions that nobody runs leave their share to those there are
+            one.base_weight = 1.0
+        return members
 
 
 class Pools:
@@ -275,36 +299,47 @@ class Pools:
         self._share = share
         self._clock = clock
         self._pools: dict[str, Pool] = {}
-        # Called after what this process decided: circuits, ejections, verdicts.
-        self.watcher: Callable[[Pool, Upstream], None] | None = None
+        self._watcher: Callable[[Pool, Member], None] | None = None
+
+    def on_change(self, tell: Callable[[Pool, Member], None]) -> None:
+        """From now on, `tell` what this process decides: circuits, ejections, verdicts."""
+        self._watcher = tell
 
     def of(self, service: str, policy: ServicePolicy | None = None) -> Pool:
         """The pool of a service; another `policy` than the last one makes a new pool."""
         wanted = policy or self._default
         pool = self._pools.get(service)
-        if pool is None or pool.policy != wanted:
-            circuits = wanted.breaker
-            if self._share is not None:
-                circuits = replace(circuits, probes=self._share(circuits.probes))
-            known = partial(self._discovery.of, service)
-            pool = Pool(service, wanted, known, circuits, self._tell, self._clock)
-            self._pools[service] = pool
-        return pool
+        if pool is not None and pool.policy == wanted:
+            return pool
+        circuits = wanted.breaker
+        if self._share is not None:
+            circuits = replace(circuits, probes=self._share(circuits.probes))
+        known, back = partial(self._discovery.of, service), partial(self._returned, service)
+        new = self._pools[service] = Pool(
+            service, wanted, known, circuits, self._tell, back, self._clock
+        )
+        if pool is not None:
+            for member in new.members():  # whatever had been decided of it is void
+                self._tell(new, member)
+        return new
 
     def all(self) -> tuple[Pool, ...]:
         return tuple(self._pools[name] for name in sorted(self._pools))
 
-    def _tell(self, pool: Pool, upstream: Upstream) -> None:
-        if self.watcher is not None and self._pools.get(pool.service) is pool:
-            self.watcher(pool, upstream)
+    def _tell(self, pool: Pool, member: Member) -> None:
+        if self._watcher is not None and self._pools.get(pool.service) is pool:
+            self._watcher(pool, member)
+
+    def _returned(self, service: str, instance: Instance) -> None:
+        self._pools[service].came_back(instance)
 
 
-def _instance(one: Upstream, state: Any) -> dict[str, Any]:
+def _instance(one: Member, state: Any) -> dict[str, Any]:
     breaker = one.breaker.snapshot()
     return {
         "id": one.name,
         "url": one.url,
-        "version": one.version,
+        "version": one.instance.version,
         "weight": round(one.weight, 4),
         "in_flight": one.in_flight,
         "latency_ms": round(one.latency.seconds * 1000, 2),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final
 
 import orjson
 
-from gateway.upstream.balancing import Balancer
+from gateway.upstream.connection import Connection
 from gateway.upstream.discovery import Discovery
-from gateway.upstream.instance import Exchange, Upstream
-from shared.errors import UpstreamError
+from gateway.upstream.instance import Exchange, Instance
+from shared.errors import UpstreamError, UpstreamUnavailable
 from shared.security import NO_ORG, InternalTokens, Principal
 from shared.wire import INTERNAL_TOKEN_HEADER
 
 GATEWAY: Final = Principal(NO_ORG, "service:gateway", "service", "service")
 _TIMEOUT_S: Final = 3.0
+_TRIES: Final = 3
 _MAX_BODY: Final = 8 << 20
 
 
@@ -34,9 +38,9 @@ class WholeBody:
 class ServiceCalls:
     """Small JSON requests as the principal `service:gateway`."""
 
-    def __init__(self, discovery: Discovery, balancer: Balancer, tokens: InternalTokens) -> None:
+    def __init__(self, discovery: Discovery, tokens: InternalTokens) -> None:
         self._discovery = discovery
-        self._balancer = balancer
+        self._balancer = _LeastBusy()
         self._tokens = tokens
 
     async def ask(
@@ -47,21 +51,21 @@ class ServiceCalls:
         Raises UpstreamError (unreachable, late, not JSON).
         """
         exchange = self._exchange(service, method, target, body)
-        upstream, connection = await self._balancer.open(
+        instance, connection = await self._balancer.open(
             service, self._discovery.of(service), exchange
         )
         try:
             return connection.status, _decoded(await _whole(connection.read))
         finally:
-            await upstream.close(connection)
+            await instance.close(connection)
 
-    async def ask_instance(self, upstream: Upstream, service: str, target: str) -> tuple[int, Any]:
+    async def ask_instance(self, instance: Instance, service: str, target: str) -> tuple[int, Any]:
         """The same from one instance in particular."""
-        connection = await upstream.open(self._exchange(service, "GET", target, None))
+        connection = await instance.open(self._exchange(service, "GET", target, None))
         try:
             return connection.status, _decoded(await _whole(connection.read))
         finally:
-            await upstream.close(connection)
+            await instance.close(connection)
 
     def _exchange(self, service: str, method: str, target: str, body: Any) -> Exchange:
         token = self._tokens.mint(GATEWAY, service)
@@ -70,6 +74,37 @@ class ServiceCalls:
             return Exchange(method, target, headers, timeout=_TIMEOUT_S)
         headers += "content-type: application/json\r\n"
         return Exchange(method, target, headers, WholeBody(orjson.dumps(body)), _TIMEOUT_S)
+
+
+class _LeastBusy:
+    """Asks the least busy instance, those that failed just now last; equals take turns."""
+
+    def __init__(self) -> None:
+        self._turn = count()
+
+    async def open(
+        self, service: str, instances: Sequence[Instance], exchange: Exchange
+    ) -> tuple[Instance, Connection]:
+        """Send to one instance, to the next (three at most) if it can't be connected to.
+
+        UpstreamUnavailable if there is none that can.
+        """
+        for instance in self._order(instances)[:_TRIES]:
+            try:
+                return instance, await instance.open(exchange)
+            except UpstreamUnavailable:
+                continue
+        raise UpstreamUnavailable(
+            f"No replica of the service {service!r} can be reached. Try again in a moment."
+        )
+
+    def _order(self, instances: Sequence[Instance]) -> Sequence[Instance]:
+        if len(instances) < 2:
+            return instances
+        now = asyncio.get_running_loop().time()
+        first = next(self._turn) % len(instances)
+        turned = [*instances[first:], *instances[:first]]
+        return sorted(turned, key=lambda one: (one.cooling(now), one.in_flight))
 
 
 async def _whole(read: Any) -> bytes:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from shared.errors import MalformedRequest, UpgradeRequired, UpstreamError
 
 Lines = Sequence[tuple[bytes, bytes]]
@@ -37,7 +37,7 @@ class Handshake:
 
     key: str
     protocols: tuple[str, ...]  # that it offers to the service
-    headers: Fields = field(repr=False)  # all others; a token offered as one is Authorization here
+    headers: Headers = field(repr=False)  # all others; a token offered as one is Authorization here
 
     def request_lines(self) -> str:
         """The header lines that make the request to the service a handshake."""
@@ -76,7 +76,7 @@ class Handshake:
         return b"HTTP/1.1 101 Switching Protocols\r\n" + head + more + b"\r\n"
 
 
-def read_handshake(headers: Fields, version: str, method: str = "GET") -> Handshake:
+def read_handshake(headers: Headers, version: str, method: str = "GET") -> Handshake:
     """A request's handshake. UpgradeRequired if it is none, or of another version of the protocol;
     MalformedRequest if it is one that breaks the rules.
     """
@@ -99,7 +99,7 @@ def read_handshake(headers: Fields, version: str, method: str = "GET") -> Handsh
     tokens = [one.removeprefix(BEARER) for one in protocols if one.startswith(BEARER)]
     others += [("authorization", f"Bearer {token}") for token in tokens]
     meant = tuple(one for one in protocols if not one.startswith(BEARER))
-    return Handshake(keys[0], meant, Fields(others))
+    return Handshake(keys[0], meant, Headers(others))
 
 
 def accept_of(key: str) -> str:

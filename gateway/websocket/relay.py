@@ -15,7 +15,7 @@ import structlog
 from gateway.auth.identity import Identity
 from gateway.downstream.connection import ClientConnection
 from gateway.http.cors import Cors
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.http.request import GatewayRequest
 from gateway.proxy.proxy import Admitted, Proxy
 from gateway.telemetry.metrics import Meters
@@ -94,7 +94,7 @@ class WebSocketRelay:
         """A question for the tunnel: whether the same credential would still be let in."""
         scope, request_id, headers = call.plan.route.scope, call.request.id, call.request.headers
         identity = self._identity
-        credential = Fields([(name, headers[name]) for name in _CREDENTIALS if name in headers])
+        credential = Headers([(name, headers[name]) for name in _CREDENTIALS if name in headers])
 
         async def stays() -> bool:
             if scope == PUBLIC:
@@ -118,5 +118,5 @@ def _checked(call: Admitted, answered: Answered, handshake: Handshake) -> bytes:
     try:
         return handshake.answer(answered.connection.headers, more)
     except UpstreamError:
-        call.plan.pool.broke_off(answered.upstream)
+        call.plan.pool.broke_off(answered.member)
         raise

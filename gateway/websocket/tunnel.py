@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from time import monotonic
 
-from gateway.http.upgrade import HandedOver
+from gateway.http.upgrade import UpgradedConnection
 from gateway.timeouts import Timeouts
 from gateway.websocket.frames import GOING_AWAY, POLICY_VIOLATION, Boundaries, close_frame
 
@@ -24,7 +24,7 @@ class _Side(asyncio.Protocol):
     """One of the two connections: what comes goes to `take`, its end to `end`."""
 
     def __init__(
-        self, handed: HandedOver, take: Callable[[bytes], None], end: Callable[[], None]
+        self, handed: UpgradedConnection, take: Callable[[bytes], None], end: Callable[[], None]
     ) -> None:
         self.transport = handed.transport
         self.gone = asyncio.get_running_loop().create_future()
@@ -116,8 +116,8 @@ class Tunnel:
 
     def __init__(
         self,
-        client: HandedOver,
-        service: HandedOver,
+        client: UpgradedConnection,
+        service: UpgradedConnection,
         stays: Callable[[], Awaitable[bool]],
         times: Timeouts,
         held: AsyncExitStack,

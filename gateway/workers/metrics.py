@@ -6,8 +6,8 @@ in a file, and a worker that is started again goes on from the file of the one b
 number: what is summed up never sinks while the parent lives. What a killed worker had counted since
 it last wrote, a few seconds at most, is lost.
 
-Counters and histograms are added up, gauges by the table in gauge_rules.py. A gauge of a worker
-that has ended is no more: the parent takes it out of the file.
+Counters and histograms are added up, gauges by the table in telemetry/exposition.py. A gauge of a
+worker that has ended is no more: the parent takes it out of the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import structlog
 from prometheus_client.metrics_core import Metric
 
 from gateway.telemetry.exposition import Family, added, families_of, lasting, rendered
-from gateway.workers.scatter_gather import Inquiries
+from gateway.workers.scatter_gather import ScatterGather
 
 EVERY_S: Final = 5.0
 _FRESH_S: Final = 0.2  # how often a worker writes its file at most, whoever asks how often
@@ -36,7 +36,7 @@ class WorkerMetrics:
     """The metrics of worker `number`; `folder` is shared by the workers of one port."""
 
     def __init__(
-        self, folder: Path, number: int, own: Callable[[], Iterable[Metric]], others: Inquiries
+        self, folder: Path, number: int, own: Callable[[], Iterable[Metric]], others: ScatterGather
     ) -> None:
         self._folder = folder
         self._path = metrics_file(folder, number)

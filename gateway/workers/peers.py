@@ -1,4 +1,4 @@
-"""What one worker has with the others of its port: a channel, and what goes over it."""
+"""The other workers of a port: the channel to them, and what goes over it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from prometheus_client.metrics_core import Metric
 from gateway.upstream.pool import Pools
 from gateway.workers.channel import Channel, Kind
 from gateway.workers.metrics import WorkerMetrics
-from gateway.workers.scatter_gather import Inquiries
-from gateway.workers.state_sync import EVERY_S, Gossip
+from gateway.workers.scatter_gather import ScatterGather
+from gateway.workers.state_sync import EVERY_S, StateSync
 from gateway.workers.worker import WorkerPlace
 
 _FIRST_WORD_S: Final = 0.2  # at most this long does a start wait for what is known
 
 
-class Siblings:
+class Peers:
     """Open from its making on; `close` it."""
 
     def __init__(
@@ -30,12 +30,13 @@ class Siblings:
             for number, descriptor in enumerate(place.sockets, start=1)
         }
         self.channel = Channel(place.number, ends.pop(place.number), ends)
-        self.gossip = Gossip(
+        self.sync = StateSync(
             place.number, pools, lambda said, to: self.channel.send(Kind.STATE, said, to)
         )
-        self.inquiries = Inquiries(self.channel)
-        self.metrics = WorkerMetrics(place.folder, place.number, metrics, self.inquiries)
+        self.others = ScatterGather(self.channel)
+        self.metrics = WorkerMetrics(place.folder, place.number, metrics, self.others)
         self._heard = asyncio.Event()
+        pools.on_change(self.sync.noticed)
         self.channel.on(Kind.STATE, self._hear)
         self.channel.on(Kind.HELLO, self._greet)
         self.channel.start()
@@ -45,12 +46,12 @@ class Siblings:
         """What runs beside the requests, by name."""
         return {
             "metrics for the other workers": self.metrics.write_forever,
-            "news for the other workers": self._gossip_forever,
+            "news for the other workers": self._repeat_forever,
         }
 
     def makes_checks(self) -> bool:
         """Whether it is this worker that makes the active checks now."""
-        return self.gossip.checks
+        return self.sync.checks
 
     def close(self) -> None:
         self.metrics.write()
@@ -65,15 +66,15 @@ class Siblings:
         except TimeoutError:
             pass  # nobody is there, as when all start together; more is heard every second
 
-    async def _gossip_forever(self) -> None:
+    async def _repeat_forever(self) -> None:
         while True:
-            self.gossip.repeat()
+            self.sync.repeat()
             await asyncio.sleep(EVERY_S)
 
     def _hear(self, sender: int, message: bytes) -> None:
-        self.gossip.hear(sender, message)
-        if self.gossip.informed:
+        self.sync.hear(sender, message)
+        if self.sync.informed:
             self._heard.set()
 
     def _greet(self, sender: int, _message: bytes) -> None:
-        self.gossip.greet(sender)
+        self.sync.greet(sender)

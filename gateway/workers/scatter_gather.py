@@ -1,4 +1,4 @@
-"""Questions to all other workers at once. Who doesn't answer in time is done without."""
+"""Scatter and gather: a question to all other workers, and the answers that come in time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Asked:
             self.done.set()
 
 
-class Inquiries:
+class ScatterGather:
     """`ask` the others; `answers` is by the name of a question what this worker says to it."""
 
     def __init__(self, channel: Channel, patience_s: float = PATIENCE_S) -> None:

@@ -1,4 +1,4 @@
-"""What the workers of one port know about instances together: circuits, ejections, health.
+"""State sync between the workers of one port: the circuits, ejections and health of instances.
 
 A worker whose breaker or ejection changes tells all others at once, and everybody repeats all that
 is known every second, so that a lost message delays and a late starter learns. No request waits.
@@ -28,14 +28,14 @@ from typing import Any, Final, NamedTuple
 import orjson
 import structlog
 
-from gateway.upstream.instance import Upstream
+from gateway.upstream.member import Member
 from gateway.upstream.pool import Pool, Pools
 
 EVERY_S: Final = 1.0
 SILENT_S: Final = 3.0  # a worker that was not heard for so long has no say in who makes checks
 log = structlog.get_logger()
 
-Instance = tuple[str, str, str]  # service, address, identity
+Key = tuple[str, str, str]  # of an instance: its service, address and identity
 
 
 class Mark(NamedTuple):
@@ -52,7 +52,7 @@ NO_MARK: Final = Mark()
 class Row(NamedTuple):
     """What a worker says of one instance."""
 
-    instance: Instance
+    instance: Key
     circuit: Mark
     unanswered: bool  # it opened for want of answers: a good check closes it
     passed: int  # probes of this turn that the speaker saw answered
@@ -98,7 +98,7 @@ class _Known:
         return not self.circuit.turn and not self.ejection.turn
 
 
-class Gossip:
+class StateSync:
     """One worker's part. `tell` is given a message, and for whom: None is everybody."""
 
     def __init__(
@@ -114,9 +114,8 @@ class Gossip:
         self._clock = clock
         self._began = clock()
         self._informed = False
-        self._known: dict[Instance, _Known] = {}
+        self._known: dict[Key, _Known] = {}
         self._able_at: dict[int, float] = {}  # when others said that they can make checks
-        pools.watcher = self.noticed
 
     @property
     def informed(self) -> bool:
@@ -133,24 +132,24 @@ class Gossip:
         """Whether it is this worker that makes the active checks now."""
         return self.able and self._checker() == self._number
 
-    def noticed(self, pool: Pool, upstream: Upstream) -> None:
+    def noticed(self, pool: Pool, member: Member) -> None:
         """Something has changed here: tell the others if it concerns them."""
-        instance = _instance(pool, upstream)
+        instance = _key(pool, member)
         known = self._known.setdefault(instance, _Known())
-        changed = self._note(known, pool, upstream)
+        changed = self._note(known, pool, member)
         if changed or self.checks:
-            self._say([(instance, known, upstream)] if changed else [], None)
+            self._say([(instance, known, member)] if changed else [], None)
 
     def repeat(self, to: int | None = None) -> None:
         """Say everything that is known, and forget instances that are gone."""
         there = self._instances()
         self._known = {one: known for one, known in self._known.items() if one in there}
-        rows: list[tuple[Instance, _Known, Upstream]] = []
+        rows: list[tuple[Key, _Known, Member]] = []
         for instance, known in self._known.items():
-            pool, upstream = there[instance]
-            self._note(known, pool, upstream)
+            pool, member = there[instance]
+            self._note(known, pool, member)
             if not known.nothing:
-                rows.append((instance, known, upstream))
+                rows.append((instance, known, member))
         self._say(rows, to)
 
     def greet(self, newcomer: int) -> None:
@@ -180,17 +179,17 @@ class Gossip:
                 self._follow(sender, row, *found)
         if sick is not None and (ignorant or sender == self._checker()):
             self._informed = True
-            for instance, (pool, upstream) in there.items():
-                pool.follow_health(upstream, healthy=instance not in sick)
+            for instance, (pool, member) in there.items():
+                pool.follow_health(member, healthy=instance not in sick)
 
     def _checker(self) -> int:
         since = self._clock() - SILENT_S
         able = [one for one, at in self._able_at.items() if at > since]
         return min([*able, self._number] if self.able else able, default=self._number)
 
-    def _note(self, known: _Known, pool: Pool, upstream: Upstream) -> bool:
+    def _note(self, known: _Known, pool: Pool, member: Member) -> bool:
         """Bring what is known up to date with this worker's own state; whether that was news."""
-        until, opened, passed = upstream.breaker.told()
+        until, opened, passed = member.breaker.told()
         changed = False
         if (until, opened) != (known.circuit.until, known.circuit.times):
             known.circuit = Mark(known.circuit.turn + 1, until, opened)
@@ -199,56 +198,57 @@ class Gossip:
         if passed > known.passed.get(self._number, 0):
             known.passed[self._number] = passed
             changed = True
-        out_until, out_times = pool.ejection(upstream)
+        out_until, out_times = pool.ejection(member)
         if out_until != known.ejection.until:
             known.ejection = Mark(known.ejection.turn + 1, out_until, out_times)
             changed = True
         return changed
 
-    def _follow(self, sender: int, row: Row, pool: Pool, upstream: Upstream) -> None:
+    def _follow(self, sender: int, row: Row, pool: Pool, member: Member) -> None:
         known = self._known.setdefault(row.instance, _Known())
         if row.circuit > known.circuit:
             known.circuit = row.circuit
             known.passed = {sender: row.passed}
-            upstream.breaker.follow(row.circuit.until, row.circuit.times, unanswered=row.unanswered)
-            upstream.unreachable = row.circuit.until > 0.0 and (row.gone or upstream.unreachable)
+            pool.follow_circuit(
+                member,
+                row.circuit.until,
+                row.circuit.times,
+                unanswered=row.unanswered,
+                gone=row.gone,
+            )
         elif row.circuit == known.circuit:
             known.passed[sender] = max(row.passed, known.passed.get(sender, 0))
         if row.ejection > known.ejection:
             known.ejection = row.ejection
-            pool.follow_ejection(upstream, row.ejection.until, row.ejection.times)
-            if row.gone and row.ejection.until:
-                upstream.unreachable = True
+            pool.follow_ejection(member, row.ejection.until, row.ejection.times, gone=row.gone)
         others = sum(count for one, count in known.passed.items() if one != self._number)
-        upstream.breaker.credit(others)
-        if self._note(known, pool, upstream):  # that made it close
-            self._say([(row.instance, known, upstream)], None)
+        member.breaker.credit(others)
+        if self._note(known, pool, member):  # that made it close
+            self._say([(row.instance, known, member)], None)
 
-    def _say(self, rows: Iterable[tuple[Instance, _Known, Upstream]], to: int | None) -> None:
+    def _say(self, rows: Iterable[tuple[Key, _Known, Member]], to: int | None) -> None:
         said = [
             Row(
                 instance,
                 known.circuit,
-                upstream.breaker.unanswered,
+                member.breaker.unanswered,
                 known.passed.get(self._number, 0),
                 known.ejection,
-                upstream.unreachable,
+                member.instance.unreachable,
             ).written()
-            for instance, known, upstream in rows
+            for instance, known, member in rows
         ]
-        ill: list[Instance] | None = None
+        ill: list[Key] | None = None
         if self.checks:
             there = self._instances()
-            ill = [one for one, (pool, upstream) in there.items() if not pool.healthy(upstream)]
+            ill = [one for one, (pool, member) in there.items() if not pool.healthy(member)]
         self._tell(orjson.dumps({"rows": said, "able": self.able, "ill": ill}), to)
 
-    def _instances(self) -> dict[Instance, tuple[Pool, Upstream]]:
+    def _instances(self) -> dict[Key, tuple[Pool, Member]]:
         return {
-            _instance(pool, one): (pool, one)
-            for pool in self._pools.all()
-            for one in pool.members()
+            _key(pool, one): (pool, one) for pool in self._pools.all() for one in pool.members()
         }
 
 
-def _instance(pool: Pool, upstream: Upstream) -> Instance:
-    return pool.service, upstream.url, upstream.name
+def _key(pool: Pool, member: Member) -> Key:
+    return pool.service, member.url, member.name

@@ -1,8 +1,9 @@
-"""Several gateway processes on one port: started, watched, started again, stopped together.
+"""The supervisor of several gateway processes on one port: starts, restarts and stops them.
 
 The kernel spreads connections over the workers (SO_REUSEPORT). Limits, idempotency keys and the
-registry are in Redis. Circuits, ejections and health are told from worker to worker (gossip.py),
-metrics and the operators' views are put together when somebody asks (worker_metrics.py, admin.py).
+registry are in Redis. Circuits, ejections and health are told from worker to worker
+(state_sync.py), metrics and the operators' views are put together when somebody asks (metrics.py,
+own_api/admin.py).
 Load limits, retry budgets and kept answers belong to each worker.
 
 What the workers need for that is made by the parent, and outlives each of them: one pair of
@@ -14,31 +15,35 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
+import shutil
 import signal
 import socket
 import sys
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from gateway.downstream.hangups import held, let_through
+from gateway.hangups import held, let_through
 from gateway.workers.metrics import retire
-from gateway.workers.run_folder import run_folder
 from gateway.workers.worker import WorkerPlace
 from shared.config import Config
 from shared.errors import ConfigError
+from shared.file_lock import FileLock, is_held
 from shared.serving.process import EXIT_CONFIG
 from shared.serving.restarts import crashes_in_a_row, restart_pause
 
 _SLACK_S: Final = 5.0
+_LOCK: Final = "lock"
 log = structlog.get_logger()
 
 Pair = tuple[socket.socket, socket.socket]
 
 
-class Workers:
+class Supervisor:
     """`run` in the parent; each worker is `python -m gateway` with its place as arguments."""
 
     name = "gateway"
@@ -138,6 +143,32 @@ def _folder(stack: ExitStack, config: Config) -> Path:
         ) from error
 
 
+@contextmanager
+def run_folder(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent`, taken away at the end; what killed processes left there, too.
+
+    Two processes with the same `parent` don't disturb each other: the owner of a folder holds a
+    lock that ends with it.
+    """
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock.at(parent / _LOCK) as starting:
+        starting.take()  # nobody clears away what isn't locked yet
+        for left in parent.iterdir():
+            if left.is_dir() and not is_held(left / _LOCK):
+                shutil.rmtree(left, ignore_errors=True)
+            elif not left.is_dir() and left.name != _LOCK:
+                left.unlink(missing_ok=True)
+        fresh = parent / secrets.token_hex(8)
+        fresh.mkdir(mode=0o700)
+        own = FileLock.at(fresh / _LOCK)
+        own.take()
+    with own:
+        try:
+            yield fresh
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
 def _pair(stack: ExitStack) -> Pair:
     """What a worker reads, and what the others write to it."""
     pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -158,13 +189,13 @@ def stop_with_parent() -> None:
     """Let this worker end as by SIGTERM when its parent has gone, however that died."""
     loop = asyncio.get_running_loop()
 
-    def look() -> None:
+    def read_end() -> None:
         if not os.read(0, 4096):
             loop.remove_reader(0)
             os.kill(os.getpid(), signal.SIGTERM)
 
     os.set_blocking(0, False)
-    loop.add_reader(0, look)
+    loop.add_reader(0, read_end)
 
 
 def _reserved(config: Config) -> socket.socket:

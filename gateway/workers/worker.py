@@ -1,4 +1,4 @@
-"""Where a worker stands among those of its port: what its parent tells it on the command line."""
+"""A worker's place among those of its port, as its parent tells it on the command line."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""One module per command of `looma`: options read, work called, results shown."""

@@ -10,11 +10,9 @@ import typer
 from looma_cli.options import AsJson, Org
 
 if TYPE_CHECKING:
-    from ai_services.auth.organisations import Organisation
     from ai_services.portrait.request import Requested
     from ai_services.portrait.service import Computed
     from shared.config import Config
-    from shared.data_access.ports import Relational
 
 
 def compute(
@@ -67,29 +65,9 @@ async def _compute(config: Config, wanted: Requested, org: str | None) -> list[C
     from looma_cli.stores.open_stores import opened
     from looma_cli.stores.organisation import resolve
     from looma_cli.work.analyse import analyse
+    from looma_cli.work.compute import compute_all
 
     async with opened(config, {"relational"}) as data:
         organisation = await resolve(data.relational, org, config.organisation)
         await analyse(config, data.relational, organisation.org_id)
-        return await compute_all(data.relational, organisation, wanted)
-
-
-async def compute_all(
-    relational: Relational, organisation: Organisation, wanted: Requested
-) -> list[Computed]:
-    """Compute type by type, a bar for each."""
-    from ai_services.portrait import service
-    from looma_cli.terminal.console import bar
-
-    computed: list[Computed] = []
-    for period_type in wanted.period_types:
-        with bar(f"Computing {period_type}s", None, f"{period_type}s") as progress:
-            computed += await service.compute(
-                relational,
-                organisation.org_id,
-                [period_type],
-                wanted.first,
-                wanted.last,
-                lambda _type, done, total, shown=progress: shown.to(done, total),  # type: ignore[misc] # bound now: the bar changes with the loop
-            )
-    return computed
+        return await compute_all(data.relational, organisation.org_id, wanted)

@@ -91,14 +91,14 @@ def _resident(pid: int | None) -> int:
     """Memory of a process and its children, pages that they share counted in each."""
     import psutil
 
+    from shared.serving.supervised import home_of
+
     if pid is None:
         return 0
     try:
         process = psutil.Process(pid)
         members = [process]
-        if (
-            "looma_cli.supervision.launch" in process.cmdline()
-        ):  # not the supervisor: its children are listed
+        if home_of(process.cmdline()) is not None:  # not the supervisor: its children are listed
             members += process.children(recursive=True)
         return sum(member.memory_info().rss for member in members)
     except psutil.NoSuchProcess:

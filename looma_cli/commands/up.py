@@ -20,10 +20,11 @@ def up(
 ) -> None:
     """Start stores, services and gateway, and keep them running until Ctrl-C."""
     from looma_cli.runner import run
+    from looma_cli.up.demo import fill_with
     from looma_cli.up.detach import start_detached
-    from looma_cli.up.start import Demo, start
+    from looma_cli.up.start import start
 
-    wanted = Demo(calls) if demo else None
+    wanted = fill_with(calls) if demo else None
     run(lambda config: (start_detached if detach else start)(config, wanted))
 
 

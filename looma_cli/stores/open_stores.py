@@ -18,7 +18,7 @@ from shared.config import Config
 from shared.data_access.access import UnifiedDataAccess, open_data_access
 from shared.embedded.stores import EmbeddedStores, find
 from shared.file_lock import FileLock
-from shared.store_urls import store_urls
+from shared.store_urls import embedded_servers, store_urls
 
 # Which embedded server each port needs.
 _SERVER_OF = {
@@ -30,16 +30,10 @@ _SERVER_OF = {
 }
 
 
-def embedded(config: Config) -> frozenset[str]:
-    """The stores without a URL of their own."""
-    urls = {"postgres": config.database_url, "redis": config.redis_url, "graph": config.graph_url}
-    return frozenset(name for name, url in urls.items() if not url)
-
-
 @asynccontextmanager
 async def opened(config: Config, ports: Collection[str]) -> AsyncIterator[UnifiedDataAccess]:
     """Open `ports` of UnifiedDataAccess, their stores up."""
-    which = embedded(config) & {_SERVER_OF[port] for port in ports}
+    which = embedded_servers(config) & {_SERVER_OF[port] for port in ports}
     async with (
         _kept_up(config, which),
         open_data_access(store_urls(config), ports=ports, pool_size=4) as data,

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from looma_cli.supervision.launch import GO
+from looma_cli.supervision import launch
 from looma_cli.supervision.ports import Address
 from shared.config import process_environment
+from shared.serving.supervised import mark
 
 _TAIL_BYTES = 16 * 1024
 
@@ -50,7 +51,7 @@ class Child:
         """Start it up to the point where only the word to go is missing.
 
         `patience_s` is how long it may take to stop by itself should the supervisor die. `sock` is
-        the listening socket that it gets.
+        the listening socket that it gets. `log` lies in the `logs` of the home.
         """
         settings = dict(program.settings)
         given: tuple[int, ...] = ()
@@ -63,8 +64,8 @@ class Child:
             offset = os.fstat(descriptor).st_size
             process = await asyncio.create_subprocess_exec(
                 # -P: a folder named `shared` where the user stands must not be taken for ours.
-                *(sys.executable, "-P", "-m", "looma_cli.supervision.launch"),
-                *(str(log), program.module, str(patience_s)),
+                *(sys.executable, "-P", "-m", launch.__name__),
+                *(mark(log.parent.parent), str(log), program.module, str(patience_s)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=descriptor,
                 stderr=descriptor,
@@ -84,7 +85,7 @@ class Child:
         """Let it serve. Its standard input stays open: when it ends, the child stops."""
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):  # it has died: `ended` tells
-            self._process.stdin.write(GO)
+            self._process.stdin.write(launch.GO)
 
     async def ended(self) -> int:
         """Wait for its end; what it leaves behind is killed. Returns the exit code."""

@@ -1,6 +1,6 @@
-"""The first code of a supervised process: `python -P -m looma_cli.supervision.launch LOG MODULE PATIENCE`.
+"""The first code of a supervised process: `python -P -m looma_cli.supervision.launch MARK LOG MODULE PATIENCE`.
 
-It imports MODULE's code, waits for the word to go, and then runs it as `python -m MODULE` would.
+MARK is for others, who see it in the list of processes (shared/serving/supervised.py). It imports MODULE's code, waits for the word to go, and then runs it as `python -m MODULE` would.
 The word comes over standard input, which stays open as long as the supervisor lives: when it
 ends, however that came about, this process stops too, within PATIENCE seconds. So nothing is left
 running after a `kill -9`, on any system. The log, to which standard output and error go, is changed for a fresh
@@ -68,4 +68,4 @@ def rotate(log: Path, limit: int = _LOG_BYTES, keep: int = _LOGS_KEPT) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+    main(Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))

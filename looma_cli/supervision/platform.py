@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from looma_cli.stores.open_stores import embedded
 from looma_cli.supervision.child import Program
 from looma_cli.supervision.ports import Address, claim
 from looma_cli.supervision.run_state import RunFiles, Running, RunState
@@ -22,6 +21,7 @@ from looma_cli.supervision.supervisor import Phase, Status, Supervisor
 from shared.config import Config
 from shared.embedded.stores import EmbeddedStores
 from shared.services import GATEWAY, SERVICES
+from shared.store_urls import embedded_servers
 
 STARTED_WITHIN_S = 120.0
 _STOP_MARGIN_S = 5.0  # beyond the time that work in flight has
@@ -81,7 +81,7 @@ async def up(
         patience_s=config.shutdown_seconds + _STOP_MARGIN_S,
         listener=listen,
     )
-    which = embedded(config)
+    which = embedded_servers(config)
     stores = EmbeddedStores(config.home, which=which)
     watch: asyncio.Task[None] | None = None
     try:

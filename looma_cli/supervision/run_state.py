@@ -19,6 +19,7 @@ import psutil
 
 from shared.errors import ConfigError, Conflict
 from shared.file_lock import FileLock, is_held
+from shared.serving.supervised import home_of
 
 # The creation time of a process is known to a clock tick, what we noted to a second or so.
 _SAME_CREATION_S = 5.0
@@ -141,7 +142,7 @@ def living(state: RunState) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
             mine = process.create_time() >= state.started - _SAME_CREATION_S
-            ours = pid == state.pid or "looma_cli.supervision.launch" in process.cmdline()
+            ours = pid == state.pid or home_of(process.cmdline()) is not None
             if pid is not None and mine and ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found

@@ -1,0 +1,1 @@
+"""Writing for people: console, tables, bars."""

@@ -1,0 +1,1 @@
+"""`looma up` from start to end: starting, progress, demo data, welcome, detaching."""

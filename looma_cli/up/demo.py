@@ -12,13 +12,13 @@ from ai_services.enrichment import store as calls_store
 from ai_services.portrait import service
 from ai_services.portrait import store as portrait_store
 from ai_services.portrait.request import requested
-from looma_cli.commands.compute import compute_all
-from looma_cli.commands.portrait import show_portrait
 from looma_cli.stores.holdings import portraits_outdated
 from looma_cli.terminal.console import results, say
-from looma_cli.up.start import DEMO, Opened
+from looma_cli.terminal.portrait_view import show_portrait
+from looma_cli.up.start import DEMO, FillDemo, Opened
 from looma_cli.up.welcome import SignIn
 from looma_cli.work.analyse import analyse
+from looma_cli.work.compute import compute_all
 from looma_cli.work.demo_calls import write_calls
 from looma_cli.work.import_calls import Source, bring_in
 from shared.config import Config
@@ -28,8 +28,16 @@ _SEED = 1
 _EMAIL = "demo@looma.local"
 
 
-async def fill(config: Config, opened: Opened, calls: int, sign_in: SignIn) -> SignIn:
-    """Make sure that the demo organisation has its data; returns the account to enter with."""
+def fill_with(calls: int) -> FillDemo:
+    """What fills the demo organisation with so many calls, unless it has its data already."""
+
+    async def fill(config: Config, opened: Opened, sign_in: SignIn) -> SignIn:
+        return await _fill(config, opened, calls, sign_in)
+
+    return fill
+
+
+async def _fill(config: Config, opened: Opened, calls: int, sign_in: SignIn) -> SignIn:
     relational = opened.data.relational
     organisation, made = await _organisation(relational, opened.auth, config, sign_in)
     if await _filled(relational, organisation.org_id):
@@ -38,7 +46,7 @@ async def fill(config: Config, opened: Opened, calls: int, sign_in: SignIn) -> S
         await _import(config, relational, organisation, calls)
     await analyse(config, relational, organisation.org_id)
     if await _outdated(relational, organisation.org_id):
-        await compute_all(relational, organisation, requested("all", None, None, None))
+        await compute_all(relational, organisation.org_id, requested("all", None, None, None))
     await _show_one(relational, organisation.org_id)
     return made
 

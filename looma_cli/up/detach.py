@@ -14,7 +14,15 @@ from looma_cli.supervision.platform import Platform, programs
 from looma_cli.supervision.run_state import RunFiles, RunState
 from looma_cli.terminal.console import say
 from looma_cli.up.progress import StartView
-from looma_cli.up.start import READY_WITHIN_S, Demo, Opened, open_for_cli, serve, welcome, with_demo
+from looma_cli.up.start import (
+    READY_WITHIN_S,
+    FillDemo,
+    Opened,
+    open_for_cli,
+    serve,
+    welcome,
+    with_demo,
+)
 from shared.config import Config, process_environment
 from shared.errors import LoomaError
 
@@ -22,7 +30,7 @@ _STORES_WITHIN_S = 180.0
 _POLL_S = 0.1
 
 
-async def start_detached(config: Config, demo: Demo | None) -> None:
+async def start_detached(config: Config, demo: FillDemo | None) -> None:
     """Start it, wait until all is ready, show what `looma up` shows, and return."""
     config = with_demo(config, demo)
     files = RunFiles(config.home)

@@ -28,13 +28,6 @@ _PORTS = ("relational", "cache")
 
 
 @dataclass(frozen=True, slots=True)
-class Demo:
-    """The demo data that `--demo` asks for."""
-
-    calls: int
-
-
-@dataclass(frozen=True, slots=True)
 class Opened:
     """The stores as the command line uses them."""
 
@@ -43,14 +36,16 @@ class Opened:
 
 
 OnReady = Callable[[Platform, Opened], Awaitable[None]]
+# Makes sure that the demo organisation has its data; gets and returns the account to enter with.
+FillDemo = Callable[[Config, Opened, SignIn], Awaitable[SignIn]]
 
 
-def with_demo(config: Config, demo: Demo | None) -> Config:
+def with_demo(config: Config, demo: FillDemo | None) -> Config:
     """The demo is an organisation of its own; on an empty home it is the first."""
     return config if demo is None else replace(config, organisation=DEMO)
 
 
-async def start(config: Config, demo: Demo | None) -> None:
+async def start(config: Config, demo: FillDemo | None) -> None:
     """Start, show what there is, and serve until SIGINT or SIGTERM."""
     config = with_demo(config, demo)
     began = time.monotonic()
@@ -138,13 +133,11 @@ async def open_for_cli(config: Config) -> AsyncIterator[Opened]:
 
 
 async def welcome(
-    config: Config, demo: Demo | None, opened: Opened, gateway_url: str, seconds: float
+    config: Config, demo: FillDemo | None, opened: Opened, gateway_url: str, seconds: float
 ) -> None:
     """Fill the demo organisation if asked to, then show what there is and how to get in."""
     sign_in = SignIn(config.admin_email, take_password(opened.auth.first))
     if demo is not None:
-        from looma_cli.up.demo import fill
-
-        sign_in = await fill(config, opened, demo.calls, sign_in)
+        sign_in = await demo(config, opened, sign_in)
     show_holdings(await survey(opened.data.relational))
     show_addresses(gateway_url, sign_in, seconds)

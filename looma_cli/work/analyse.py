@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-from ai_services.enrichment import store
+from ai_services.enrichment.analysis import store
 from ai_services.enrichment.analysis.pending import analyse_pending, pooled_analyzer
 from looma_cli.terminal.console import bar
 from shared.config import Config

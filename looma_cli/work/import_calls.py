@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ai_services.enrichment.importing import ImportCounts, import_batches
 from ai_services.enrichment.phone import PhoneCipher
-from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.read_file import Batch, Reject, read_calls
 from looma_cli.terminal.console import bar, say
 from shared.config import Config

@@ -43,7 +43,7 @@ class Transaction(Protocol):
         ...
 
     async def emit(self, org_id: UUID, topic: str, key: str, payload: Mapping[str, Any]) -> None:
-        """Write an outbox event in this transaction, one row per projection of `topic`.
+        """Write an outbox event in this transaction, one row per projection that listens.
 
         Write the fact first: its row lock then keeps the events of one key in order.
         """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import psutil
 
+from shared.serving.supervised import home_of
+
 _UNKNOWN: Final = "another process"
-_LAUNCH: Final = "looma_cli.supervision.launch"
 
 
 def holder(port: int) -> str:
@@ -25,8 +25,8 @@ def holder(port: int) -> str:
 
 def _described(process: psutil.Process) -> str:
     words = process.cmdline()
-    if _LAUNCH in words[:-1]:  # its first argument is the log, in the home's `logs`
-        home = Path(words[words.index(_LAUNCH) + 1]).parent.parent
+    home = home_of(words)
+    if home is not None:
         return f"process {process.pid}: Looma AI on {home}"
     for word in words:
         if word == "gateway" or word.startswith("ai_services."):

@@ -69,8 +69,8 @@ def parse_params(params: Mapping[str, str]) -> dict[str, str]:
 
 def _refuse_control(name: str, value: str) -> None:
     if any(character < " " for character in value):
-        problem, fix = "holds a control character", "remove it; ids and words have none"
-        raise InvalidInput(f"{name}: {problem}; {fix}", details=[Detail(name, problem, fix)])
+        fix = "remove it; ids and words have none"
+        raise InvalidInput.of(name, "holds a control character", fix)
 
 
 def parse_query(model: type[BaseModel] | None, query_string: bytes) -> Any:
@@ -88,11 +88,8 @@ def parse_query(model: type[BaseModel] | None, query_string: bytes) -> Any:
     values: dict[str, str] = {}
     for name, value in pairs:
         if name in values:
-            problem = Detail(name[:100], "is given more than once", "give it once")
-            raise InvalidInput(
-                f"The query parameter {name[:100]!r} is given more than once.", details=[problem]
-            )
-        _refuse_control(name[:100], value)
+            raise InvalidInput.of(name, "is given more than once", "give it once")
+        _refuse_control(name, value)
         values[name] = value
     if model is None:
         return None

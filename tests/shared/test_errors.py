@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import Detail, InvalidInput, StoreUnavailable, UpstreamUnavailable, render
+from shared.errors import (
+    Detail,
+    InvalidInput,
+    MalformedRequest,
+    StoreUnavailable,
+    UpstreamUnavailable,
+    render,
+)
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # half surrogate pairs as well
 
@@ -26,3 +33,10 @@ def test_nobody_is_asked_back_before_the_time(seconds: float, told: str) -> None
     for kind in (StoreUnavailable, UpstreamUnavailable):
         _, _, headers = render(kind("away", retry_after=seconds), "id")
         assert headers["Retry-After"] == told
+
+
+def test_one_wrong_value_is_named_in_the_message_as_in_the_details() -> None:
+    error = MalformedRequest.of("x" * 200, "is not a field", "remove it")
+    assert isinstance(error, MalformedRequest)
+    assert error.message == f"{'x' * 100}: is not a field; remove it."
+    assert error.details == (Detail("x" * 100, "is not a field", "remove it"),)

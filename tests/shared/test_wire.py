@@ -30,7 +30,7 @@ def test_a_deadline_is_a_number_of_milliseconds() -> None:
 
 @pytest.mark.parametrize("written", ["", "-1", "1.5", "2s", "+5", "٣", "1" * 10, "x" * 500])
 def test_another_deadline_is_refused_with_what_to_send(written: str) -> None:
-    with pytest.raises(MalformedRequest, match=r"X-Deadline-Ms: .*Send digits") as caught:
+    with pytest.raises(MalformedRequest, match=r"X-Deadline-Ms: .*send digits") as caught:
         deadline_ms(written)
     assert len(caught.value.message) < 120
     assert caught.value.details[0].field == "X-Deadline-Ms"

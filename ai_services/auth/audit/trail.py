@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from ai_services.auth.audit import store
 from ai_services.auth.audit.chain import Anchor, Broken, Chain, Entry
-from ai_services.auth.store import audit as store
 from shared.cursor import Listing, Page, number
 from shared.data_access.ports import Relational, Transaction
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from ai_services.auth.sign_in import store
 from ai_services.auth.sign_in.throttle import (
     PER_ACCOUNT,
     PER_ADDRESS,
@@ -14,7 +15,6 @@ from ai_services.auth.sign_in.throttle import (
     account_subject,
     address_subject,
 )
-from ai_services.auth.store import throttle as store
 from shared.data_access.ports import Transaction
 from shared.errors import TooManyRequests
 

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from shared.errors import Detail, InvalidInput, TooManyRequests
+from shared.errors import InvalidInput, TooManyRequests
 
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 256
@@ -46,8 +46,7 @@ def require_password(text: str, *, email: str, field: str = "password") -> str:
     password = normalise_password(text)
     problem = _problem(password, email)
     if problem is not None:
-        detail = Detail(field, *problem)
-        raise InvalidInput(f"{field}: {detail.problem}; {detail.fix}", details=[detail])
+        raise InvalidInput.of(field, *problem)
     return password
 
 

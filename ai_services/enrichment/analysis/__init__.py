@@ -1,0 +1,1 @@
+"""Judging transcripts: the local analyser, and working off those that wait."""

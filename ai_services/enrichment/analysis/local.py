@@ -16,14 +16,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from ai_services.enrichment.analysis.lexicon import (
-    RISKY,
-    Evidence,
-    Lexicon,
-    is_japanese,
-    load_lexicon,
-    weigh,
-)
+from ai_services.enrichment.analysis.lexicon.load import Lexicon, is_japanese, load_lexicon
+from ai_services.enrichment.analysis.lexicon.weigh import RISKY, Evidence, weigh
 from shared.calls import Risk, Sentiment
 
 _Dimension = Literal["complaint", "churn"]

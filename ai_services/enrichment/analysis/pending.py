@@ -1,7 +1,9 @@
-"""Analysing the transcripts that wait: claimed in batches, judged in worker processes, saved.
+"""Analysing the transcripts that wait: a batch is claimed, judged in worker processes, saved.
 
-A batch is claimed, analysed and saved in one transaction with SKIP LOCKED: several replicas
-and a command line work side by side, and a killed one's batch is free again at once.
+No transaction is open while a batch is judged, however long that takes. Its claim is renewed
+meanwhile; that of a process that was killed ends with its lease, and others go on with the calls.
+Whoever comes back after that saves nothing: the claim's number is no longer there. Several
+replicas and a command line work side by side.
 """
 
 from __future__ import annotations
@@ -11,16 +13,31 @@ import multiprocessing
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from ai_services.enrichment import store
+import structlog
+
+from ai_services.enrichment.analysis import store
 from ai_services.enrichment.analysis.local import Analysis, Analyzer, LocalAnalyzer, Turn
+from ai_services.enrichment.analysis.store import Claim
+from ai_services.enrichment.events import announce_analyses
 from shared.data_access.ports import Relational
-from shared.errors import InternalError
+from shared.errors import InternalError, LoomaError
+from shared.serving.background import end
 
 BATCH: Final = 500
+LEASE_S: Final = 30.0  # so long after a process was killed, others go on with its batch
+_RENEWALS: Final = 3  # in a lease: two may fail
 _SMALL: Final = 20  # below this a worker process costs more than it saves
+
+# Why an analysis is not saved: another worker has claimed the call, or its transcript is a new one.
+Discarded = Literal["taken_over", "corrected"]
+_log = structlog.get_logger("looma.analysis")
+
+
+def _ignore(*_: object) -> None:
+    """Nobody wants to know."""
 
 
 class PooledAnalyzer:
@@ -92,32 +109,104 @@ async def analyse_pending(
     relational: Relational,
     org_id: UUID,
     analyzer: Analyzer,
-    on_progress: Callable[[int], None] = lambda _done: None,
+    on_progress: Callable[[int], None] = _ignore,
+    on_discarded: Callable[[Discarded, int], None] = _ignore,
+    *,
+    lease: float = LEASE_S,
 ) -> int:
-    """Analyse until nothing that is not claimed elsewhere waits; returns how many were analysed."""
+    """Analyse until nothing that is not claimed elsewhere waits; returns how many were saved.
+
+    `on_progress` is told of each batch how many were saved, `on_discarded` how many were not.
+    """
     total = 0
-    while done := await analyse_batch(relational, org_id, analyzer):
-        total += done
-        on_progress(done)
+    while (
+        saved := await analyse_batch(relational, org_id, analyzer, on_discarded, lease=lease)
+    ) is not None:
+        total += saved
+        on_progress(saved)
     return total
 
 
-async def analyse_batch(relational: Relational, org_id: UUID, analyzer: Analyzer) -> int:
-    """One claimed batch; 0 when none is free."""
+async def analyse_batch(
+    relational: Relational,
+    org_id: UUID,
+    analyzer: Analyzer,
+    on_discarded: Callable[[Discarded, int], None] = _ignore,
+    *,
+    lease: float = LEASE_S,
+) -> int | None:
+    """One claimed batch: how many analyses were saved, None when no call is free."""
     async with relational.tenant(org_id) as tx:
-        rows = await store.claim_unanalysed(tx, org_id, BATCH)
-        if not rows:
-            return 0
-        analyses = await analyzer.analyze([to_turns(row["turns"]) for row in rows])
-        await store.save_analyses(
-            tx,
-            org_id,
-            [
-                (row["callid"], *_columns(analysis))
-                for row, analysis in zip(rows, analyses, strict=True)
-            ],
+        claim = await store.claim(tx, org_id, BATCH, lease)
+    if claim is None:
+        return None
+    if claim.over:
+        _log.info("analysis_taken_over", org_id=str(org_id), claim=claim.number, over=claim.over)
+    async with _leased(relational, org_id, claim.number, lease):
+        analyses = await analyzer.analyze([to_turns(call["turns"]) for call in claim.calls])
+        saved = await _save(relational, org_id, claim, analyses)
+    discarded = len(claim.calls) - (saved or 0)
+    if discarded:
+        reason: Discarded = "taken_over" if saved is None else "corrected"
+        _log.warning(
+            "analyses_discarded",
+            org_id=str(org_id),
+            claim=claim.number,
+            reason=reason,
+            calls=discarded,
         )
-    return len(rows)
+        on_discarded(reason, discarded)
+    return saved or 0
+
+
+async def _save(
+    relational: Relational, org_id: UUID, claim: Claim, analyses: Sequence[Analysis]
+) -> int | None:
+    """Save what still is an analysis of its call's transcript; None if the claim is over."""
+    async with relational.tenant(org_id) as tx:
+        if not await store.end_claim(tx, org_id, claim.number):
+            return None
+        rows = [
+            (call["callid"], call["version"], *_columns(analysis))
+            for call, analysis in zip(claim.calls, analyses, strict=True)
+        ]
+        saved = await store.save_analyses(tx, org_id, rows)
+        await announce_analyses(tx, org_id, saved)
+    return len(saved)
+
+
+@asynccontextmanager
+async def _leased(
+    relational: Relational, org_id: UUID, number: int, lease: float
+) -> AsyncIterator[None]:
+    """Renew the claim while the block works; give it back at once if the block fails."""
+    renewing = asyncio.create_task(_keep_renewing(relational, org_id, number, lease))
+    try:
+        yield
+    except BaseException:
+        await _give_back(relational, org_id, number)
+        raise
+    finally:
+        await end([renewing])
+
+
+async def _keep_renewing(relational: Relational, org_id: UUID, number: int, lease: float) -> None:
+    kept = True
+    while kept:
+        await asyncio.sleep(lease / _RENEWALS)
+        try:
+            async with relational.tenant(org_id) as tx:
+                kept = await store.renew_claim(tx, org_id, number, lease)
+        except LoomaError as error:  # the lease goes on for a while; the next may go through
+            _log.warning("analysis_claim_not_renewed", claim=number, text=error.message)
+
+
+async def _give_back(relational: Relational, org_id: UUID, number: int) -> None:
+    try:
+        async with relational.tenant(org_id) as tx:
+            await store.end_claim(tx, org_id, number)
+    except LoomaError as error:  # what made the block fail is raised; the lease ends by itself
+        _log.warning("analysis_claim_not_given_back", claim=number, text=error.message)
 
 
 def to_turns(turns: Sequence[dict[str, Any]]) -> list[Turn]:

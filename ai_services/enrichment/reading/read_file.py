@@ -33,7 +33,8 @@ from ai_services.enrichment.reading.file_format import (
 from ai_services.enrichment.reading.json_rows import JsonReader, JsonRows
 from ai_services.enrichment.reading.lines import Block, Event, LongLine, read_blocks
 from ai_services.enrichment.reading.piece import Piece, piece_of_event
-from ai_services.enrichment.reading.presets import Preset, load_preset
+from ai_services.enrichment.reading.presets.built_in import load_preset
+from ai_services.enrichment.reading.presets.preset import Preset
 from ai_services.enrichment.validation.record import FRAME_SCHEMA
 from ai_services.enrichment.validation.reject import Reject, make_reject
 from ai_services.enrichment.validation.rules import Conventions

@@ -41,15 +41,17 @@ def split_records(body: bytes, most: int) -> list[bytes]:
         raise MalformedRequest('The body is empty. Send {"records": […]}.')
     if body[at : at + 1] != b"{":
         _end_of_value(body, at)
-        raise _invalid("body", "is not a JSON object", 'send {"records": […]}')
+        raise InvalidInput.of("body", "is not a JSON object", 'send {"records": […]}')
     records: list[bytes] | None = None
     at = _space(body, at + 1)
     while body[at : at + 1] != b"}":
         name, at = _member_name(body, at)
         if name != "records":
-            raise _invalid(name, "is not a field of this body", "remove it or correct its name")
+            raise InvalidInput.of(
+                name, "is not a field of this body", "remove it or correct its name"
+            )
         if records is not None:
-            raise _invalid("records", "is given more than once", "give it once")
+            raise InvalidInput.of("records", "is given more than once", "give it once")
         records, at = _items(body, at, most)
         at = _space(body, at)
         if body[at : at + 1] == b",":
@@ -61,7 +63,7 @@ def split_records(body: bytes, most: int) -> list[bytes]:
     if _space(body, at + 1) != len(body):
         raise _malformed(at + 1)
     if records is None:
-        raise _invalid("records", "is missing", "add this field")
+        raise InvalidInput.of("records", "is missing", "add this field")
     return records
 
 
@@ -84,7 +86,9 @@ def _items(body: bytes, at: int, most: int) -> tuple[list[bytes], int]:
     """The items of the list at `at`, and where it ends."""
     if body[at : at + 1] != b"[":
         _end_of_value(body, at)
-        raise _invalid("records", "is not a list", f"send a list of 1 to {most:,} call records")
+        raise InvalidInput.of(
+            "records", "is not a list", f"send a list of 1 to {most:,} call records"
+        )
     items: list[bytes] = []
     start = at = at + 1
     while True:
@@ -103,10 +107,12 @@ def _items(body: bytes, at: int, most: int) -> tuple[list[bytes], int]:
         if item:
             items.append(item)
         if len(items) > most:
-            raise _invalid("records", f"has more than {most:,} items", "send fewer per request")
+            raise InvalidInput.of(
+                "records", f"has more than {most:,} items", "send fewer per request"
+            )
         if match[1] == b"]":
             if not items:
-                raise _invalid("records", "is empty", f"send 1 to {most:,} call records")
+                raise InvalidInput.of("records", "is empty", f"send 1 to {most:,} call records")
             return items, at
         start = at
 
@@ -154,8 +160,3 @@ def _not_json(problem: str) -> MalformedRequest:
         "The body is not valid JSON.",
         details=[Detail("body", problem, "send well-formed UTF-8 JSON")],
     )
-
-
-def _invalid(field: str, problem: str, fix: str) -> InvalidInput:
-    shown = field[:100].encode(errors="replace").decode()
-    return InvalidInput(f"{shown}: {problem}; {fix}", details=[Detail(shown, problem, fix)])

@@ -1,0 +1,1 @@
+"""Generated calls: dialogues and the year of an invented company."""

@@ -1,0 +1,1 @@
+"""The cache port's adapter: Redis."""

@@ -1,4 +1,8 @@
-"""Which projections hear of what is announced over the outbox, as the services' entries say."""
+"""Which projections hear of what is announced over the outbox, as the services' entries say.
+
+Nothing is written for a topic without listeners. A projection that begins to listen is rebuilt
+once: what was announced before wasn't kept for it.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The relational port's adapter: PostgreSQL, its transactions and migrations."""

@@ -8,7 +8,7 @@ to the pool without the customary reset query, because everything that a transac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ import orjson
 
 from shared.data_access.errors import NETWORK_ERRORS
 from shared.data_access.guard import Guard
+from shared.data_access.outbox.topics import TOPICS
 from shared.data_access.ports import Transaction
 from shared.data_access.relational.fair_turns import FairTurns
 from shared.data_access.relational.migrate import CORE, migrate
@@ -35,7 +36,7 @@ class Postgres:
 
     `acquire_timeout` bounds, in seconds, how long a caller waits for a connection, whether all are
     in use (StoreUnavailable; organisations take turns) or the server is away. `statement_timeout` and `lock_timeout` are the
-    server's own limits per statement.
+    server's own limits per statement. `topics` says who listens to what is emitted.
     """
 
     def __init__(
@@ -47,10 +48,12 @@ class Postgres:
         statement_timeout: float = 60.0,
         lock_timeout: float = 10.0,
         application: str = "looma",
+        topics: Mapping[str, Sequence[str]] = TOPICS,
     ) -> None:
         self._url = url
         self._pool_size = pool_size
         self._acquire_timeout = acquire_timeout
+        self._topics = topics
         self._settings = {
             "application_name": application,
             "statement_timeout": str(round(statement_timeout * 1000)),
@@ -142,7 +145,11 @@ class Postgres:
             raise
         try:
             transaction = PostgresTransaction(
-                connection, self.guard, seconds=self._command_timeout + 1, readonly=readonly
+                connection,
+                self.guard,
+                seconds=self._command_timeout + 1,
+                readonly=readonly,
+                topics=self._topics,
             )
             yield transaction
             await transaction.commit()

@@ -12,7 +12,6 @@ import asyncpg
 
 from shared.data_access.errors import NETWORK_ERRORS
 from shared.data_access.guard import Guard
-from shared.data_access.outbox.topics import TOPICS
 from shared.data_access.ports import Row
 from shared.data_access.relational.postgres_errors import DRIVER_ERRORS, POSTGRES
 from shared.errors import StoreError, StoreUnavailable
@@ -27,7 +26,10 @@ ORDER BY position
 
 
 class PostgresTransaction:
-    """`seconds` is the longest that one statement may take, `readonly` what it was begun as."""
+    """`seconds` is the longest that one statement may take, `readonly` what it was begun as.
+
+    `topics` says which projections get what is emitted.
+    """
 
     def __init__(
         self,
@@ -36,11 +38,13 @@ class PostgresTransaction:
         *,
         seconds: float,
         readonly: bool,
+        topics: Mapping[str, Sequence[str]],
     ) -> None:
         self._connection = connection
         self._guard = guard
         self._seconds = seconds
         self._readonly = readonly
+        self._topics = topics
 
     async def fetch(self, query: str, *args: Any) -> list[Row]:
         async with self._call():
@@ -86,18 +90,17 @@ class PostgresTransaction:
     async def emit_many(
         self, org_id: UUID, topic: str, events: Sequence[tuple[str, Mapping[str, Any]]]
     ) -> None:
-        if topic not in TOPICS:
+        if topic not in self._topics:
             raise ValueError(
                 f"unknown topic {topic!r}: add it to its service in shared/services.py"
             )
-        if not events:
+        listeners = list(self._topics[topic])
+        if not events or not listeners:
             return
         keys = [key for key, _ in events]
         payloads = [payload for _, payload in events]
         async with self._call():
-            await self._connection.execute(
-                _EMIT, org_id, topic, keys, payloads, list(TOPICS[topic])
-            )
+            await self._connection.execute(_EMIT, org_id, topic, keys, payloads, listeners)
 
     async def commit(self) -> None:
         """End the transaction; for the adapter, not for its users."""

@@ -1,0 +1,1 @@
+"""The vector port's adapters: pgvector and Weaviate."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.presets.preset import Preset
 from ai_services.enrichment.reading.read_file import Batch, read_calls
 from ai_services.enrichment.validation.record import FIELDS

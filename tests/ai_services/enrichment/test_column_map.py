@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.presets.built_in import load_preset
 from shared.errors import InvalidInput
 from tests.ai_services.enrichment.calls_files import Folder, as_csv, as_jsonl, rows
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from ai_services.enrichment.reading.columns import judge_unknown
-from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.read_file import read_records
 from ai_services.enrichment.validation.reject import excerpt
 from shared.phones import mask_written

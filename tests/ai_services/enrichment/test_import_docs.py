@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_services.enrichment.reading.presets import BUILT_IN, load_preset
+from ai_services.enrichment.reading.presets.built_in import BUILT_IN, load_preset
 from ai_services.enrichment.validation.record import FIELDS
 from shared.calls import CALL_STATUSES
 from tests.ai_services.enrichment.calls_files import Folder, rows

@@ -16,7 +16,7 @@ import pytest
 from ai_services.enrichment.analysis.pending import analyse_pending, pooled_analyzer
 from ai_services.enrichment.importing import ImportCounts, import_batches
 from ai_services.enrichment.phone import PhoneCipher
-from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.read_file import read_calls
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import NotFound
@@ -206,7 +206,7 @@ from pathlib import Path
 from uuid import UUID
 from ai_services.enrichment.importing import import_batches
 from ai_services.enrichment.phone import PhoneCipher
-from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.read_file import read_calls
 from shared.data_access.relational.postgres import Postgres
 

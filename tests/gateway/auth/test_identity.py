@@ -22,9 +22,8 @@ from gateway.auth.issuers import TokenIssuers
 from gateway.auth.jwks import SigningKeys
 from gateway.auth.revocations import CHANNEL, Revocations
 from gateway.expiring_cache import ExpiringCache
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.timeouts import Timeouts
-from gateway.upstream.balancing import Balancer
 from gateway.upstream.discovery import Discovery
 from gateway.upstream.service_calls import ServiceCalls
 from shared.data_access.cache.redis import RedisCache
@@ -49,7 +48,7 @@ class Door:
     def __post_init__(self) -> None:
         self.cache = RedisCache(self.redis)
         discovery = Discovery(self.cache, {}, Timeouts())
-        calls = ServiceCalls(discovery, Balancer(), InternalTokens(SECRET.encode()))
+        calls = ServiceCalls(discovery, InternalTokens(SECRET.encode()))
         tokens = AccessTokens(
             SigningKeys(self._jwks), issuer="looma", audience="looma", clock=lambda: self.now
         )
@@ -63,7 +62,7 @@ class Door:
 
     async def opens(self, token: str) -> bool:
         try:
-            await self.identity.caller(Fields.of([("Authorization", f"Bearer {token}")]))
+            await self.identity.caller(Headers.of([("Authorization", f"Bearer {token}")]))
         except Unauthenticated:
             return False
         return True

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.auth.identity import read_credential
 from gateway.http.head import MAX_HEAD, Head, check_beginning, parse_head
 from gateway.http.header_policy import forwarded_block
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from shared.errors import (
     ExpectationFailed,
     HeadersTooLarge,
@@ -176,13 +176,13 @@ def test_what_a_connection_remembers_of_its_heads_changes_nothing(
         assert (head.method, head.target, head.minor) == ("GET", path, minor)
         assert head.headers.items() == alone.headers.items()
         assert (head.keep_alive, head.length) == (alone.keep_alive, alone.length)
-        unread = Fields.of([("Host", "x"), *fields])
+        unread = Headers.of([("Host", "x"), *fields])
         assert forwarded_block(head.headers) == forwarded_block(unread)
         assert shown_by(head.headers) == shown_by(unread)
         before = head
 
 
-def shown_by(headers: Fields) -> str:
+def shown_by(headers: Headers) -> str:
     """The credential as the gateway sees it: once it was read, it stays with the fields."""
     try:
         if headers.credential is None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.http.stored_answer import KeptAnswer
+from gateway.http.stored_answer import StoredAnswer
 from gateway.own_api.batch import ITEM_LIMIT, run_batch
 from gateway.own_api.batch_items import SubRequest, read_items
 from gateway.own_api.batch_schemas import BatchIn, BatchItem, BatchItemOut, BatchOut
@@ -29,8 +29,8 @@ from shared.errors import (
 JSON = ((b"content-type", b"application/json"),)
 
 
-def answered(data: Any, status: int = 200, *more: tuple[bytes, bytes]) -> KeptAnswer:
-    return KeptAnswer(status, (*JSON, *more), orjson.dumps({"code": 0, "data": data}))
+def answered(data: Any, status: int = 200, *more: tuple[bytes, bytes]) -> StoredAnswer:
+    return StoredAnswer(status, (*JSON, *more), orjson.dumps({"code": 0, "data": data}))
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Platform:
     most: int = 0
     cancelled: int = 0
 
-    async def execute(self, request: SubRequest) -> KeptAnswer:
+    async def execute(self, request: SubRequest) -> StoredAnswer:
         self.seen.append(request)
         self.running += 1
         self.most = max(self.most, self.running)
@@ -261,7 +261,7 @@ async def test_a_batch_that_is_none_is_refused_as_a_whole(
 
 
 async def test_a_failure_is_that_items_own() -> None:
-    async def execute(request: SubRequest) -> KeptAnswer:
+    async def execute(request: SubRequest) -> StoredAnswer:
         if request.target == "/api/forbidden":
             raise Forbidden("not for you")
         if request.target == "/api/limited":
@@ -311,9 +311,9 @@ async def test_a_client_that_goes_away_ends_its_items() -> None:
 
 
 async def test_large_answers_are_left_out_and_said_so() -> None:
-    async def execute(request: SubRequest) -> KeptAnswer:
+    async def execute(request: SubRequest) -> StoredAnswer:
         size = ITEM_LIMIT + (1 if request.target == "/api/over" else -2)
-        return KeptAnswer(
+        return StoredAnswer(
             200, JSON, b'"' + b"x" * (size - (request.target == "/api/over") * 2) + b'"'
         )
 
@@ -337,8 +337,8 @@ async def test_large_answers_are_left_out_and_said_so() -> None:
 async def test_bodies_come_as_json_or_text(
     kind: bytes, body: bytes, read: Any, omitted: str | None
 ) -> None:
-    async def execute(_request: SubRequest) -> KeptAnswer:
-        return KeptAnswer(200, ((b"content-type", kind),), body)
+    async def execute(_request: SubRequest) -> StoredAnswer:
+        return StoredAnswer(200, ((b"content-type", kind),), body)
 
     (answer,) = await sent(execute, get("/api/x"))
     assert (answer["body"], answer.get("omitted")) == (read, omitted)

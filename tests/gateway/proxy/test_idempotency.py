@@ -13,7 +13,7 @@ import pytest
 import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
 
-from gateway.http.stored_answer import KEPT_BODY_LIMIT, KeptAnswer
+from gateway.http.stored_answer import KEPT_BODY_LIMIT, StoredAnswer
 from gateway.proxy.idempotency import (
     Answered,
     AnswerLost,
@@ -31,7 +31,7 @@ from shared.errors import (
 from tests.contract.proxy import proxied
 from tests.gateway.wire import until
 
-MADE = KeptAnswer(201, ((b"content-type", b"application/json"),), b'{"code":0,"name":"\xe5\xbc\xa0"}\x00\xff')  # fmt: skip
+MADE = StoredAnswer(201, ((b"content-type", b"application/json"),), b'{"code":0,"name":"\xe5\xbc\xa0"}\x00\xff')  # fmt: skip
 OPERATION = Operation(
     UUID(int=1), "user:a", "POST /api/v1/things", "k-1", fingerprint("POST", "/", "", b"{}"), 10.0
 )
@@ -41,7 +41,7 @@ OPERATION = Operation(
 class Work:
     """What must be done once, and how it goes."""
 
-    answer: KeptAnswer | Exception = MADE
+    answer: StoredAnswer | Exception = MADE
     begun: int = 0
     done: int = 0
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
@@ -50,7 +50,7 @@ class Work:
     def __post_init__(self) -> None:
         self.may_end.set()
 
-    async def __call__(self) -> KeptAnswer:
+    async def __call__(self) -> StoredAnswer:
         self.begun += 1
         self.has_begun.set()
         await self.may_end.wait()
@@ -213,7 +213,7 @@ async def test_a_client_that_goes_away_gets_its_answer_when_it_comes_back(gatewa
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 425, 429])
 async def test_passing_failures_are_not_kept(gateway: Gateway, status: int) -> None:
-    work = Work(KeptAnswer(status, (), b"no"))
+    work = Work(StoredAnswer(status, (), b"no"))
     assert (await gateway.send(work)).answer.status == status
     work.answer = MADE
     assert await gateway.send(work) == Answered(MADE, replayed=False)
@@ -229,7 +229,7 @@ async def test_an_exchange_that_failed_is_not_kept(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 409, 422])
 async def test_a_refusal_is_kept(gateway: Gateway, status: int) -> None:
-    work = Work(KeptAnswer(status, (), b"{}"))
+    work = Work(StoredAnswer(status, (), b"{}"))
     await gateway.send(work)
     work.answer = MADE
     assert (await gateway.send(work)).answer.status == status
@@ -238,12 +238,12 @@ async def test_a_refusal_is_kept(gateway: Gateway, status: int) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        KeptAnswer(201, (), b"x" * (KEPT_BODY_LIMIT + 1)),
-        KeptAnswer(201, ((b"cache-control", b"no-store"),), b'{"secret":"lk_1"}'),
+        StoredAnswer(201, (), b"x" * (KEPT_BODY_LIMIT + 1)),
+        StoredAnswer(201, ((b"cache-control", b"no-store"),), b'{"secret":"lk_1"}'),
     ],
 )
 async def test_an_answer_that_is_not_kept_is_still_not_earned_twice(
-    gateway: Gateway, redis_url: str, answer: KeptAnswer
+    gateway: Gateway, redis_url: str, answer: StoredAnswer
 ) -> None:
     work = Work(answer)
     assert (await gateway.send(work)).answer == answer
@@ -265,7 +265,7 @@ async def test_work_whose_answer_was_lost_is_not_done_twice(gateway: Gateway) ->
 
 
 async def test_the_largest_answer_that_is_kept_comes_back_whole(gateway: Gateway) -> None:
-    work = Work(KeptAnswer(200, (), bytes(range(256)) * (KEPT_BODY_LIMIT // 256)))
+    work = Work(StoredAnswer(200, (), bytes(range(256)) * (KEPT_BODY_LIMIT // 256)))
     await gateway.send(work)
     assert (await gateway.send(work)).answer == work.answer
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from gateway.http.stored_answer import KEPT_BODY_LIMIT, KeptAnswer
+from gateway.http.stored_answer import KEPT_BODY_LIMIT, StoredAnswer
 from gateway.proxy.response_cache import ResponseCache, may_keep
 from shared.security import Principal
 from shared.serving.entity_tag import weak_tag
@@ -19,7 +19,7 @@ ORG, OTHER = UUID(int=1), UUID(int=2)
 MINE = str(UUID(int=3))
 ALICE = Principal(ORG, "user:a", "analyst", "user", "one-session")
 JSON = ((b"content-type", b"application/json"),)
-ANSWER = KeptAnswer(200, JSON, b'{"code":0}')
+ANSWER = StoredAnswer(200, JSON, b'{"code":0}')
 
 
 @dataclass
@@ -40,10 +40,10 @@ class Kept:
         *,
         principal: Principal = ALICE,
         service: str = "portrait",
-        answer: KeptAnswer = ANSWER,
+        answer: StoredAnswer = ANSWER,
         if_none_match: str = "",
         cache_control: str = "",
-    ) -> tuple[KeptAnswer, bool]:
+    ) -> tuple[StoredAnswer, bool]:
         """(what the client gets, whether it came from the cache)."""
         question = self.cache.question(service, principal, path, query, 30.0)
         found = self.cache.find(question, if_none_match, cache_control, MINE)
@@ -66,7 +66,7 @@ def test_an_answer_is_kept_for_its_time() -> None:
     assert first.header(b"cache-control") == "private, max-age=30"
     assert first.header(b"etag") == weak_tag(ANSWER.body)
     kept.now += 12
-    again, from_cache = kept.get(answer=KeptAnswer(200, JSON, b"newer"))
+    again, from_cache = kept.get(answer=StoredAnswer(200, JSON, b"newer"))
     assert from_cache
     assert (again.body, again.header(b"age")) == (ANSWER.body, "12")
     assert again.header(b"etag") == first.header(b"etag")
@@ -87,7 +87,7 @@ def test_a_client_that_has_it_is_told_so() -> None:
     assert kept.counted("not_modified") == 4
     kept.now += 60
     assert kept.get(if_none_match=tag) == (  # asked anew, and the same as before
-        KeptAnswer(304, (), b"").of(304, [(b"etag", tag.encode()), (b"cache-control", b"private, max-age=30")], b""),
+        StoredAnswer(304, (), b"").of(304, [(b"etag", tag.encode()), (b"cache-control", b"private, max-age=30")], b""),
         False,
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ def test_any_order_of_different_names_is_one_question(parts: list[str], chance: 
 def test_a_client_may_want_it_fresh(asked: str) -> None:
     kept = Kept()
     kept.get()
-    assert not kept.hit(cache_control=asked, answer=KeptAnswer(200, JSON, b"newer"))
+    assert not kept.hit(cache_control=asked, answer=StoredAnswer(200, JSON, b"newer"))
     assert kept.get()[0].body == b"newer"
     assert kept.hit(cache_control="max-age=60")
 
@@ -136,19 +136,21 @@ def test_a_client_may_want_it_fresh(asked: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        KeptAnswer(404, JSON, b"{}"),
-        KeptAnswer(206, JSON, b"{}"),
-        KeptAnswer(200, (*JSON, (b"cache-control", b"private, No-Store")), b"{}"),
-        KeptAnswer(200, (*JSON, (b"cache-control", b"no-cache")), b"{}"),
-        KeptAnswer(200, (*JSON, (b"cache-control", b"max-age=0")), b"{}"),
-        KeptAnswer(200, (*JSON, (b"vary", b"Accept-Encoding, Accept-Language")), b"{}"),
-        KeptAnswer(200, (*JSON, (b"vary", b"*")), b"{}"),
-        KeptAnswer(200, (*JSON, (b"content-encoding", b"gzip")), b"{}"),
-        KeptAnswer(200, ((b"content-type", b"text/event-stream; charset=utf-8"),), b"data: 1\n\n"),
-        KeptAnswer(200, JSON, b"x" * (KEPT_BODY_LIMIT + 1)),
+        StoredAnswer(404, JSON, b"{}"),
+        StoredAnswer(206, JSON, b"{}"),
+        StoredAnswer(200, (*JSON, (b"cache-control", b"private, No-Store")), b"{}"),
+        StoredAnswer(200, (*JSON, (b"cache-control", b"no-cache")), b"{}"),
+        StoredAnswer(200, (*JSON, (b"cache-control", b"max-age=0")), b"{}"),
+        StoredAnswer(200, (*JSON, (b"vary", b"Accept-Encoding, Accept-Language")), b"{}"),
+        StoredAnswer(200, (*JSON, (b"vary", b"*")), b"{}"),
+        StoredAnswer(200, (*JSON, (b"content-encoding", b"gzip")), b"{}"),
+        StoredAnswer(
+            200, ((b"content-type", b"text/event-stream; charset=utf-8"),), b"data: 1\n\n"
+        ),
+        StoredAnswer(200, JSON, b"x" * (KEPT_BODY_LIMIT + 1)),
     ],
 )
-def test_what_may_not_be_kept_passes_as_it_is(answer: KeptAnswer) -> None:
+def test_what_may_not_be_kept_passes_as_it_is(answer: StoredAnswer) -> None:
     kept = Kept()
     assert kept.get(answer=answer) == (answer, False)
     assert len(kept.cache) == 0
@@ -163,13 +165,13 @@ def test_the_head_alone_tells_what_is_not_worth_collecting() -> None:
 
 def test_a_service_may_shorten_the_time() -> None:
     kept = Kept()
-    short = KeptAnswer(200, (*JSON, (b"cache-control", b"private, max-age=5")), b"{}")
+    short = StoredAnswer(200, (*JSON, (b"cache-control", b"private, max-age=5")), b"{}")
     assert kept.get(answer=short)[0].header(b"cache-control") == "private, max-age=5"
     kept.now += 4.8
     assert kept.hit()
     kept.now += 0.3
     assert not kept.hit()
-    long = KeptAnswer(200, (*JSON, (b"cache-control", b"max-age=900")), b"{}")
+    long = StoredAnswer(200, (*JSON, (b"cache-control", b"max-age=900")), b"{}")
     assert kept.get("/y", answer=long)[0].header(b"cache-control") == "private, max-age=30"
 
 
@@ -218,8 +220,8 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
     kept = Kept(size=300 * 1024)
     body = b"x" * (50 * 1024)
     for number in range(40):
-        kept.get(f"/{number}", answer=KeptAnswer(200, JSON, body))
-        kept.get("/0", answer=KeptAnswer(200, JSON, body))
+        kept.get(f"/{number}", answer=StoredAnswer(200, JSON, body))
+        kept.get("/0", answer=StoredAnswer(200, JSON, body))
         held = kept.registry.get_sample_value("response_cache_bytes")
         assert held is not None
         assert held <= 300 * 1024

@@ -66,7 +66,10 @@ def test_a_service_without_routes_has_none(brought: Brought) -> None:
         (ROUTE + "[auth]\nroutes = []\n", r"routes\.toml of brought holds \[auth\]"),
         (ROUTE + "[services.auth]\n", r"holds \[services\.auth\]"),
         ("[brought\n", r"routes\.toml of brought is not TOML"),
-        (ROUTE.replace("self", "selves"), r"\[brought\] GET /x: scope must be one of .*it is 'selves'"),
+        (
+            ROUTE.replace("self", "selves"),
+            r"\[brought\] GET /x: scope must be one of .*it is 'selves'",
+        ),
     ],
 )
 def test_what_a_service_may_not_bring_is_named(brought: Brought, text: str, said: str) -> None:

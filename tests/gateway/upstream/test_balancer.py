@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.upstream.balancer import POLICIES, ByKey, ByWeight, LeastLatency, LeastRequest, Picker
+from gateway.upstream.balancer import (
+    BALANCERS,
+    Balancer,
+    ByKey,
+    ByWeight,
+    LeastLatency,
+    LeastRequest,
+)
 from gateway.upstream.peak_ewma import PeakEwma
 from tests.gateway.fake_time import FakeClock
 
@@ -33,13 +40,13 @@ def members(*weights: float) -> list[Member]:
     return [Member(f"http://10.0.0.{number}:80", weight) for number, weight in enumerate(weights)]
 
 
-def seeded(seed: int = 1) -> list[Picker]:
+def seeded(seed: int = 1) -> list[Balancer]:
     chance = random.Random(seed).random
     return [LeastRequest(chance), LeastLatency(chance), ByWeight(chance), ByKey()]
 
 
 def shares(
-    picker: Picker, pool: Sequence[Member], picks: int = 20_000, key: str | None = None
+    picker: Balancer, pool: Sequence[Member], picks: int = 20_000, key: str | None = None
 ) -> list[float]:
     counted = Counter(
         one.url
@@ -90,7 +97,7 @@ def test_the_same_chances_pick_the_same() -> None:
 
 def test_every_policy_has_a_name() -> None:
     pool = members(1, 1)
-    for make in POLICIES.values():
+    for make in BALANCERS.values():
         assert make().pick(pool) in pool
         assert make().pick(pool, tried=[pool[0]], key="user-1") is pool[1]
         assert make().pick([], key="user-1") is None
@@ -140,7 +147,7 @@ def test_what_the_busiest_does_not_get_is_shared_by_weight(busy: int) -> None:
     assert seen == pytest.approx(expected, abs=0.015)
 
 
-def run_queue(picker: Picker, pool: list[Member], requests: int, busy: int, seed: int) -> None:
+def run_queue(picker: Balancer, pool: list[Member], requests: int, busy: int, seed: int) -> None:
     """Keep `busy` requests in flight; those that end are random ones."""
     source, running = random.Random(seed), []
     for _ in range(requests):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.upstream.instance import Exchange, Upstream
+from gateway.upstream.instance import Exchange, Instance
 from shared.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from tests.gateway.wire import Received, answer, echo, served
 
@@ -15,12 +15,12 @@ def request(target: str, method: str = "GET", **more: float) -> Exchange:
     return Exchange(method, target, "", **more)
 
 
-async def read(upstream: Upstream, exchange: Exchange) -> bytes:
-    connection = await upstream.open(exchange)
+async def read(instance: Instance, exchange: Exchange) -> bytes:
+    connection = await instance.open(exchange)
     parts = []
     while part := await connection.read(1):
         parts.append(part)
-    await upstream.close(connection)
+    await instance.close(connection)
     return b"".join(parts)
 
 
@@ -31,13 +31,13 @@ async def target_only(received: Received, writer: asyncio.StreamWriter) -> None:
 
 async def test_what_was_not_read_never_begins_the_next_answer() -> None:
     async with served(target_only) as wire:
-        upstream = Upstream(wire.url, "one", 1)
+        instance = Instance(wire.url, "one", 1)
         for number in range(5):
-            left = await upstream.open(request(f"/secret-{number}"))
+            left = await instance.open(request(f"/secret-{number}"))
             await asyncio.sleep(0.02)  # all of it has come
-            await upstream.close(left)
-            assert await read(upstream, request("/mine")) == b"/mine"
-        upstream.retire()
+            await instance.close(left)
+            assert await read(instance, request("/mine")) == b"/mine"
+        instance.retire()
 
 
 async def test_a_late_answer_is_not_asked_for_again() -> None:
@@ -49,24 +49,24 @@ async def test_a_late_answer_is_not_asked_for_again() -> None:
         await echo(received, writer)
 
     async with served(once) as wire:
-        upstream = Upstream(wire.url, "one", 1)
-        await read(upstream, request("/"))
+        instance = Instance(wire.url, "one", 1)
+        await read(instance, request("/"))
         with pytest.raises(UpstreamTimeout):
-            await upstream.open(request("/", timeout=0.1))
+            await instance.open(request("/", timeout=0.1))
         assert len(wire.requests) == 2
-        assert upstream.in_flight == 0
-        upstream.retire()
+        assert instance.in_flight == 0
+        instance.retire()
 
 
 async def test_a_connection_serves_one_exchange_at_a_time() -> None:
     async with served(target_only) as wire:
-        upstream = Upstream(wire.url, "one", 1)
-        got = await asyncio.gather(*(read(upstream, request(f"/{n}")) for n in range(20)))
+        instance = Instance(wire.url, "one", 1)
+        got = await asyncio.gather(*(read(instance, request(f"/{n}")) for n in range(20)))
         assert got == [f"/{n}".encode() for n in range(20)]
         busy = wire.connections
-        await asyncio.gather(*(read(upstream, request(f"/{n}")) for n in range(busy)))
+        await asyncio.gather(*(read(instance, request(f"/{n}")) for n in range(busy)))
         assert wire.connections == busy
-        upstream.retire()
+        instance.retire()
 
 
 async def test_a_large_answer_waits_for_its_reader() -> None:
@@ -82,16 +82,16 @@ async def test_a_large_answer_waits_for_its_reader() -> None:
             sent += 65_536
 
     async with served(large) as wire:
-        upstream = Upstream(wire.url, "one", 1)
-        connection = await upstream.open(request("/"))
+        instance = Instance(wire.url, "one", 1)
+        connection = await instance.open(request("/"))
         await asyncio.sleep(0.3)
         assert sent < 32 << 20
         size = 0
         while part := await connection.read(1):
             size += len(part)
         assert size == 64 << 20
-        await upstream.close(connection)
-        upstream.retire()
+        await instance.close(connection)
+        instance.retire()
 
 
 async def test_a_service_that_takes_nothing_more_is_late() -> None:
@@ -107,39 +107,39 @@ async def test_a_service_that_takes_nothing_more_is_late() -> None:
         await asyncio.sleep(5)
 
     async with served(deaf, stream=True) as wire:
-        upstream = Upstream(wire.url, "one", 1)
+        instance = Instance(wire.url, "one", 1)
         with pytest.raises(UpstreamTimeout, match="stopped taking"):
-            await upstream.open(Exchange("POST", "/", "", Endless(), 5, 0.2))
-        upstream.retire()
+            await instance.open(Exchange("POST", "/", "", Endless(), 5, 0.2))
+        instance.retire()
 
 
 async def test_a_post_without_a_body_says_so() -> None:
     async with served(echo) as wire:
-        upstream = Upstream(wire.url, "one", 1)
-        await read(upstream, request("/", "POST"))
+        instance = Instance(wire.url, "one", 1)
+        await read(instance, request("/", "POST"))
         assert wire.last.header("content-length") == "0"
-        await read(upstream, request("/"))
+        await read(instance, request("/"))
         assert wire.last.header("content-length") is None
-        upstream.retire()
+        instance.retire()
 
 
 async def test_a_retired_instance_keeps_nothing() -> None:
     async with served(target_only) as wire:
-        upstream = Upstream(wire.url, "one", 1)
-        connection = await upstream.open(request("/"))
-        upstream.retire()
+        instance = Instance(wire.url, "one", 1)
+        connection = await instance.open(request("/"))
+        instance.retire()
         assert await connection.read(1) == b"/"
-        await upstream.close(connection)
+        await instance.close(connection)
         assert connection.closed
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://name.invalid:80"])
 async def test_an_instance_that_can_not_be_reached_is_unavailable(url: str) -> None:
-    upstream = Upstream(url, "one", 2)
+    instance = Instance(url, "one", 2)
     with pytest.raises(UpstreamUnavailable):
-        await upstream.open(request("/"))
-    assert upstream.in_flight == 0
-    assert upstream.cooling(asyncio.get_running_loop().time())
+        await instance.open(request("/"))
+    assert instance.in_flight == 0
+    assert instance.cooling(asyncio.get_running_loop().time())
 
 
 async def test_cancelling_ends_the_connection() -> None:
@@ -147,13 +147,13 @@ async def test_cancelling_ends_the_connection() -> None:
         await asyncio.sleep(5)
 
     async with served(silence) as wire:
-        upstream = Upstream(wire.url, "one", 1)
-        task = asyncio.create_task(upstream.open(request("/")))
+        instance = Instance(wire.url, "one", 1)
+        task = asyncio.create_task(instance.open(request("/")))
         await asyncio.sleep(0.1)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await asyncio.wait_for(wire.lost.wait(), 1)
-        assert upstream.in_flight == 0
+        assert instance.in_flight == 0
 
 
 async def test_an_instance_that_hangs_up_at_once_fails_at_once() -> None:
@@ -165,9 +165,9 @@ async def test_an_instance_that_hangs_up_at_once_fails_at_once() -> None:
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        upstream = Upstream(f"http://127.0.0.1:{port}", "one", 1)
+        instance = Instance(f"http://127.0.0.1:{port}", "one", 1)
         for _ in range(20):
             async with asyncio.timeout(5):
                 with pytest.raises(UpstreamError):
-                    await upstream.open(request("/", timeout=60))
-        assert upstream.in_flight == 0
+                    await instance.open(request("/", timeout=60))
+        assert instance.in_flight == 0

@@ -12,11 +12,8 @@ import orjson
 import pytest
 
 from gateway.timeouts import Timeouts
-from gateway.upstream.balancing import Balancer
 from gateway.upstream.discovery import Discovery
-from gateway.upstream.instance import Exchange
 from shared.data_access.cache.redis import RedisCache
-from shared.errors import UpstreamUnavailable
 from shared.serving.registry import Instance, announce
 from tests.conftest import redis_database
 from tests.contract.proxy import proxied
@@ -57,7 +54,7 @@ async def announced(cache: RedisCache, service: str, url: str) -> AsyncIterator[
 
 
 def urls(discovery: Discovery, service: str) -> list[str]:
-    return [upstream.url for upstream in discovery.of(service)]
+    return [instance.url for instance in discovery.of(service)]
 
 
 async def test_instances_come_and_go(cache: RedisCache) -> None:
@@ -154,29 +151,6 @@ async def test_an_entry_that_is_no_address_is_left_out(cache: RedisCache) -> Non
     await cache.set("registry:portrait:x", odd, ttl=5)
     await discovery.refresh()
     assert urls(discovery, "portrait") == []
-
-
-async def test_equally_busy_instances_take_turns(cache: RedisCache) -> None:
-    async with served(echo) as one, served(echo) as two, served(echo) as three:
-        wires = (one, two, three)
-        discovery = Discovery(cache, {"portrait": [wire.url for wire in wires]}, Timeouts())
-        balancer = Balancer()
-        for _ in range(9):
-            upstream, connection = await balancer.open(
-                "portrait", discovery.of("portrait"), Exchange("GET", "/", "")
-            )
-            while await connection.read(1):
-                pass
-            await upstream.close(connection)
-        assert [len(wire.requests) for wire in wires] == [3, 3, 3]
-        assert [wire.connections for wire in wires] == [1, 1, 1]
-        assert [upstream.in_flight for upstream in discovery.of("portrait")] == [0, 0, 0]
-        discovery.close()
-
-
-async def test_nobody_to_ask_is_unavailable(cache: RedisCache) -> None:
-    with pytest.raises(UpstreamUnavailable, match="'portrait'"):
-        await Balancer().open("portrait", (), Exchange("GET", "/", ""))
 
 
 async def test_a_gateway_finds_a_service_and_lives_through_the_loss_of_redis(

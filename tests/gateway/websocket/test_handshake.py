@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.routing.route_file import parse_routes
 from gateway.websocket.handshake import Handshake, accept_of, read_handshake, same_host
 from shared.errors import ConfigError, MalformedRequest, UpgradeRequired, UpstreamError
@@ -29,7 +29,7 @@ SAID = (
 
 def read(*more: tuple[str, str], without: str = "", version: str = "1.1") -> Handshake:
     kept = [one for one in GOOD if one[0] != without]
-    return read_handshake(Fields([*kept, *more]), version)
+    return read_handshake(Headers([*kept, *more]), version)
 
 
 def test_the_accept_key_is_that_of_the_rfc() -> None:

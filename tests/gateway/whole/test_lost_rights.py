@@ -18,9 +18,8 @@ from gateway.auth.api_keys import ApiKeys
 from gateway.auth.identity import Identity
 from gateway.auth.issuers import TokenIssuers
 from gateway.auth.revocations import Revocations
-from gateway.http.headers import Fields
+from gateway.http.headers import Headers
 from gateway.timeouts import Timeouts
-from gateway.upstream.balancing import Balancer
 from gateway.upstream.discovery import Discovery
 from gateway.upstream.service_calls import ServiceCalls
 from shared.data_access.cache.redis import RedisCache
@@ -170,7 +169,7 @@ async def test_an_answer_from_before_the_notice_is_not_believed() -> None:
     await auth.wire.start()
     cache = RedisCache("redis://127.0.0.1:1/0")
     discovery = Discovery(cache, {"auth": (auth.wire.url,)}, Timeouts())
-    calls = ServiceCalls(discovery, Balancer(), InternalTokens(SECRET.encode()))
+    calls = ServiceCalls(discovery, InternalTokens(SECRET.encode()))
     revocations = Revocations(calls, cache)
     keys = ApiKeys(calls)
     identity = Identity(TokenIssuers({}, {}, {}), keys, revocations)  # type: ignore[arg-type]
@@ -198,5 +197,5 @@ async def test_an_answer_from_before_the_notice_is_not_believed() -> None:
     await cache.close()
 
 
-def sent(key: str) -> Fields:
-    return Fields.of([("X-API-Key", key)])
+def sent(key: str) -> Headers:
+    return Headers.of([("X-API-Key", key)])

@@ -12,9 +12,8 @@ from typing import Self
 
 import pytest
 
-from gateway.time_limit import Looks
-from gateway.timeouts import Timeouts
-from gateway.upstream.instance import Exchange, Upstream
+from gateway.timeouts import StallGuard, Timeouts
+from gateway.upstream.instance import Exchange, Instance
 from shared.errors import UpstreamTimeout
 from tests.gateway.gateway_process import gateway_process
 from tests.gateway.quick_service import quick_service
@@ -37,9 +36,9 @@ health = false
         ([0.5, 0.5, 0.5, 0.5], [False, True, False, True]),  # always late: deadlines hold
     ],
 )
-def test_a_look_after_a_stall_is_put_off_once(late: list[float], counts: list[bool]) -> None:
-    looks = Looks()
-    assert [looks.count(seconds) for seconds in late] == counts
+def test_a_check_after_a_stall_is_put_off_once(late: list[float], counts: list[bool]) -> None:
+    guard = StallGuard()
+    assert [guard.counts(seconds) for seconds in late] == counts
 
 
 class Service:
@@ -72,27 +71,27 @@ class Service:
 
 async def test_an_answer_that_came_during_a_stall_is_not_late() -> None:
     with Service() as service:
-        upstream = Upstream(service.url, "one", 5)
-        opening = asyncio.create_task(upstream.open(Exchange("GET", "/", "", timeout=0.3)))
+        instance = Instance(service.url, "one", 5)
+        opening = asyncio.create_task(instance.open(Exchange("GET", "/", "", timeout=0.3)))
         assert await asyncio.to_thread(service.asked.wait, 10)
         service.go.set()
         time.sleep(1)  # noqa: ASYNC251 - all of the process stands still
         assert service.answered.wait(10)
         connection = await opening
         assert connection.status == 200
-        await upstream.close(connection)
-        upstream.retire()
+        await instance.close(connection)
+        instance.retire()
 
 
 async def test_no_answer_is_late_after_a_stall_too() -> None:
     with Service() as service:
-        upstream = Upstream(service.url, "one", 5)
-        opening = asyncio.create_task(upstream.open(Exchange("GET", "/", "", timeout=0.3)))
+        instance = Instance(service.url, "one", 5)
+        opening = asyncio.create_task(instance.open(Exchange("GET", "/", "", timeout=0.3)))
         assert await asyncio.to_thread(service.asked.wait, 10)
         time.sleep(1)  # noqa: ASYNC251 - all of the process stands still
         with pytest.raises(UpstreamTimeout):
             await opening
-        upstream.retire()
+        instance.retire()
 
 
 @pytest.mark.slow

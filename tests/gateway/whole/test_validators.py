@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from gateway.http.stored_answer import KeptAnswer
+from gateway.http.stored_answer import StoredAnswer
 from gateway.proxy.response_cache import ResponseCache
 from shared.security import InternalTokens, Principal
 from shared.serving.entity_tag import matches, weak_tag
@@ -232,7 +232,7 @@ def test_no_caller_is_ever_answered_with_what_another_was(
             now += 0.1
             body = b'{"code":0,"data":"%b","request_id":"%b"}' % (data, request_id.encode())
             lines = [(b"content-type", b"application/json"), (b"etag", weak_tag(data).encode())]
-            found = cache.keep(question, KeptAnswer.of(200, lines, body, request_id), told)
+            found = cache.keep(question, StoredAnswer.of(200, lines, body, request_id), told)
         tag = weak_tag(data)
         assert found.header(b"etag") == tag
         if found.status == 304:

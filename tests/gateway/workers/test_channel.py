@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.workers.channel import Channel, Kind
-from gateway.workers.scatter_gather import Inquiries
+from gateway.workers.scatter_gather import ScatterGather
 
 
 class Ends:
@@ -110,7 +110,7 @@ async def test_what_no_worker_says_is_dropped(ends: Ends) -> None:
 
 
 async def test_a_question_is_answered_by_all_that_are_there(ends: Ends) -> None:
-    asking, answering, silent = (Inquiries(ends.open(number), 0.2) for number in (1, 2, 3))
+    asking, answering, silent = (ScatterGather(ends.open(number), 0.2) for number in (1, 2, 3))
     answering.answer("how", lambda: b"well" * 50_000)
     silent.answer("else", lambda: b"?")
     assert asking.workers == 3

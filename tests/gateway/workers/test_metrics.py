@@ -9,12 +9,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry.exposition import added, families_of, rendered
-from gateway.telemetry.gauge_rules import GAUGES
+from gateway.telemetry.exposition import GAUGES, added, families_of, rendered
 from gateway.workers.channel import Channel
 from gateway.workers.metrics import WorkerMetrics, metrics_file, retire
-from gateway.workers.run_folder import run_folder
-from gateway.workers.scatter_gather import Inquiries
+from gateway.workers.scatter_gather import ScatterGather
 from tests.gateway.conftest import Platform
 
 
@@ -33,7 +31,7 @@ class Worker:
         }
         self.channel = Channel(number, ends.pop(number), ends)
         self.channel.start()
-        self.metrics = WorkerMetrics(folder, number, registry.collect, Inquiries(self.channel))
+        self.metrics = WorkerMetrics(folder, number, registry.collect, ScatterGather(self.channel))
 
 
 def pairs(size: int) -> list[list[socket.socket]]:
@@ -133,17 +131,3 @@ async def test_every_gauge_of_the_gateway_has_a_rule(platform: Platform) -> None
     found = {one.name for one in text_string_to_metric_families(page) if one.type == "gauge"}
     assert {one for one in found if not one.endswith("_created")} <= set(GAUGES)
     assert "circuit_state" in found
-
-
-def test_folders_of_processes_that_are_gone_are_cleared_away(tmp_path: Path) -> None:
-    (tmp_path / "left").mkdir()
-    (tmp_path / "left" / "worker-1.json").write_text("[]")
-    (tmp_path / "worker-1.prom").write_text("")
-    with run_folder(tmp_path) as one:
-        assert one.stat().st_mode & 0o777 == 0o700
-        (one / "worker-1.json").write_text("[]")
-        with run_folder(tmp_path) as other:
-            assert one != other
-            assert {path.name for path in tmp_path.iterdir()} == {"lock", one.name, other.name}
-        assert (one / "worker-1.json").exists()
-    assert {path.name for path in tmp_path.iterdir()} == {"lock"}

@@ -15,10 +15,10 @@ from gateway.resilience.outcome import Outcome
 from gateway.resilience.outliers import OutlierPolicy
 from gateway.timeouts import Timeouts
 from gateway.upstream.discovery import Discovery
-from gateway.upstream.instance import Upstream
+from gateway.upstream.member import Member
 from gateway.upstream.policy import ServicePolicy
 from gateway.upstream.pool import Pool, Pools
-from gateway.workers.state_sync import SILENT_S, Gossip
+from gateway.workers.state_sync import SILENT_S, StateSync
 from gateway.workers.worker import WorkerPlace
 from shared.data_access.cache.redis import RedisCache
 from tests.gateway.fake_time import FakeClock
@@ -33,7 +33,7 @@ EJECTING = ServicePolicy(breaker=BreakerPolicy(consecutive=10**9, requests=10**9
 
 
 class Worker:
-    """A worker as far as gossip goes: its own pools, breakers and memory."""
+    """A worker as far as the state that is shared goes: its own pools, breakers and memory."""
 
     def __init__(self, port: Port, number: int) -> None:
         place = WorkerPlace(number, tuple(range(port.size)), port.folder)
@@ -43,25 +43,34 @@ class Worker:
         self.pools = Pools(discovery, port.policy, place.share, port.clock)
         self.pool: Pool = self.pools.of("portrait")
         self.pool.members()
-        self.gossip = Gossip(
+        self.sync = StateSync(
             number, self.pools, lambda said, to: port.send(number, said, to), port.clock
         )
+        self.pools.on_change(self.sync.noticed)
 
-    def upstream(self, instance: int = 0) -> Upstream:
+    def member(self, instance: int = 0) -> Member:
         return self.pool.members()[instance]
 
+    def lost(self, instance: int = 0) -> None:
+        """It can't be connected to from here."""
+        self.member(instance).instance.believe(unreachable=True)
+
+    def back(self, instance: int = 0) -> None:
+        """It can be connected to again."""
+        self.pool.came_back(self.member(instance).instance)
+
     def acquire(self, instance: int = 0) -> Ticket:
-        return self.pool.acquire(self.upstream(instance))
+        return self.pool.acquire(self.member(instance))
 
     def end(self, ticket: Ticket, outcome: Outcome, instance: int = 0) -> None:
-        self.pool.ended(self.upstream(instance), ticket, outcome, 0.01)
+        self.pool.ended(self.member(instance), ticket, outcome, 0.01)
 
     def ask(self, *outcomes: Outcome, instance: int = 0) -> None:
         for outcome in outcomes:
             self.end(self.acquire(instance), outcome, instance)
 
     def state(self, instance: int = 0) -> CircuitState:
-        return self.upstream(instance).breaker.state
+        return self.member(instance).breaker.state
 
     def out(self) -> list[int]:
         """The instances that get no requests."""
@@ -92,7 +101,7 @@ class Port:
         while self.under_way:
             sender, to, said = self.under_way.pop(0)
             if to in self.workers:
-                self.workers[to].gossip.hear(sender, said)
+                self.workers[to].sync.hear(sender, said)
 
     def lose(self) -> None:
         self.under_way.clear()
@@ -103,7 +112,7 @@ class Port:
             if seconds:
                 self.clock.advance(1.0)
             for worker in self:
-                worker.gossip.repeat()
+                worker.sync.repeat()
             self.deliver()
 
     def states(self, instance: int = 0) -> list[CircuitState]:
@@ -180,7 +189,7 @@ def test_one_failed_probe_opens_all_again_for_longer() -> None:
     two.ask(BAD)
     port.deliver()
     assert port.states() == [OPEN] * 3
-    assert {worker.upstream().breaker.snapshot().opened for worker in port} == {2}
+    assert {worker.member().breaker.snapshot().opened for worker in port} == {2}
     three.end(waiting, OK)  # it was asked before: it says nothing any more
     port.deliver()
     assert port.states() == [OPEN] * 3
@@ -195,9 +204,9 @@ def test_two_that_fail_at_once_are_one_opening_and_the_later_end_holds() -> None
     port.clock.advance(0.001)
     two.ask(*[BAD] * 5)
     port.deliver()
-    ends = {worker.upstream().breaker.told()[0] for worker in port}
+    ends = {worker.member().breaker.told()[0] for worker in port}
     assert ends == {port.clock.now + 30}
-    assert {worker.upstream().breaker.snapshot().opened for worker in port} == {1}
+    assert {worker.member().breaker.snapshot().opened for worker in port} == {1}
 
 
 def test_of_a_closing_and_an_opening_at_once_the_opening_holds() -> None:
@@ -217,13 +226,13 @@ def test_who_starts_later_learns_what_is_open_and_counts_on_from_there() -> None
     port.deliver()
     port.workers[1] = Worker(port, 1)
     assert port.states() == [CLOSED, OPEN]
-    two.gossip.greet(1)
+    two.sync.greet(1)
     port.deliver()
     assert port.states() == [OPEN, OPEN]
     port.clock.advance(60)
     port.workers[1].ask(BAD)
     port.deliver()
-    assert {worker.upstream().breaker.snapshot().opened for worker in port} == {3}
+    assert {worker.member().breaker.snapshot().opened for worker in port} == {3}
 
 
 def test_what_was_lost_comes_with_the_next_second() -> None:
@@ -245,7 +254,7 @@ def test_what_was_lost_comes_with_the_next_second() -> None:
 def test_an_old_message_changes_nothing() -> None:
     port = opened(Port(2))
     one, two = port
-    one.gossip.repeat()
+    one.sync.repeat()
     old = [*port.under_way]
     port.lose()
     port.clock.advance(30)
@@ -261,14 +270,14 @@ def test_an_old_message_changes_nothing() -> None:
 def test_an_instance_that_comes_back_closes_all() -> None:
     port = Port(3)
     one, two, three = port
-    one.upstream().unreachable = True
+    one.lost()
     one.ask(*[BAD] * 5)
     port.deliver()
-    assert two.upstream().unreachable  # whoever connects next notices its return
-    two.upstream().breaker = two.upstream().new_breaker()
+    assert two.member().instance.unreachable  # whoever connects next notices its return
+    two.back()
     port.deliver()
     assert port.states() == [CLOSED] * 3
-    assert not three.upstream().unreachable
+    assert not three.member().instance.unreachable
 
 
 @pytest.mark.parametrize(
@@ -286,16 +295,16 @@ def test_an_instance_that_comes_back_closes_all() -> None:
 )
 def test_what_can_not_be_read_or_is_of_somebody_unknown_changes_nothing(message: bytes) -> None:
     port = Port(2)
-    next(iter(port)).gossip.hear(2, message)
+    next(iter(port)).sync.hear(2, message)
     assert (port.states(), port.under_way) == ([CLOSED] * 2, [])
 
 
 def test_no_message_opens_for_longer_than_the_policy_allows() -> None:
     port = Port(2)
     one, _ = port
-    name = one.upstream().name
-    row = f'["portrait", "{one.upstream().url}", "{name}", 9, 1e300, 1, 1, 0, 9, 1e300, 1, false]'
-    one.gossip.hear(2, f'{{"rows": [{row}], "able": true, "ill": null}}'.encode())
+    name = one.member().name
+    row = f'["portrait", "{one.member().url}", "{name}", 9, 1e300, 1, 1, 0, 9, 1e300, 1, false]'
+    one.sync.hear(2, f'{{"rows": [{row}], "able": true, "ill": null}}'.encode())
     assert one.state() is OPEN
     port.clock.advance(300)
     assert one.state() is HALF_OPEN
@@ -332,16 +341,15 @@ def test_two_that_eject_too_many_at_once_agree_on_who_stays_out() -> None:
 def test_who_came_back_and_answers_its_check_is_in_again_everywhere() -> None:
     port = Port(2, instances=2, policy=EJECTING)
     one, two = port
-    two.upstream(1).unreachable = True
+    two.lost(1)
     two.ask(*[BAD] * 5, instance=1)
     port.deliver()
-    back = one.upstream(1)
-    one.pool.passed(back)  # a check on a connection from before says nothing
+    one.pool.passed(one.member(1))  # a check on a connection from before says nothing
     assert [worker.out() for worker in port] == [[1]] * 2
-    assert back.unreachable
-    back.breaker = back.new_breaker()
+    assert one.member(1).instance.unreachable
+    one.back(1)
     assert one.out() == [1]
-    one.pool.passed(back)
+    one.pool.passed(one.member(1))
     port.deliver()
     assert [worker.out() for worker in port] == [[]] * 2
 
@@ -349,10 +357,9 @@ def test_who_came_back_and_answers_its_check_is_in_again_everywhere() -> None:
 def test_who_was_ejected_after_its_return_stays_out() -> None:
     port = Port(1, instances=2, policy=EJECTING)
     (one,) = port
-    back = one.upstream(1)
-    back.breaker = back.new_breaker()
+    one.back(1)
     one.ask(*[BAD] * 5, instance=1)
-    one.pool.passed(back)
+    one.pool.passed(one.member(1))
     assert one.out() == [1]
 
 
@@ -363,11 +370,11 @@ def test_one_worker_makes_the_checks_and_all_know_what_it_finds() -> None:
     port = Port(3, instances=4)
     port.gossip(4)
     one, *others = port
-    assert [worker.gossip.checks for worker in port] == [True, False, False]
-    one.pool.mark(one.upstream(3), healthy=False)
+    assert [worker.sync.checks for worker in port] == [True, False, False]
+    one.pool.mark(one.member(3), healthy=False)
     port.deliver()
     assert [worker.out() for worker in others] == [[3]] * 2
-    one.pool.mark(one.upstream(3), healthy=True)
+    one.pool.mark(one.member(3), healthy=True)
     port.lose()
     port.gossip(1)
     assert [worker.out() for worker in others] == [[]] * 2
@@ -377,13 +384,13 @@ def test_when_it_falls_silent_the_next_one_goes_on_from_what_it_knows() -> None:
     port = Port(3, instances=4)
     port.gossip(4)
     one = port.workers.pop(1)
-    one.pool.mark(one.upstream(3), healthy=False)
+    one.pool.mark(one.member(3), healthy=False)
     port.deliver()
     port.gossip(SILENT_S + 1)
     two, three = port
-    assert [worker.gossip.checks for worker in port] == [True, False]
-    assert [worker.pool.healthy(worker.upstream(3)) for worker in port] == [False] * 2
-    two.pool.mark(two.upstream(3), healthy=True)
+    assert [worker.sync.checks for worker in port] == [True, False]
+    assert [worker.pool.healthy(worker.member(3)) for worker in port] == [False] * 2
+    two.pool.mark(two.member(3), healthy=True)
     port.deliver()
     assert three.out() == []
 
@@ -393,27 +400,27 @@ def test_a_new_worker_knows_who_is_ill_before_it_says_who_is(greeted: bool) -> N
     port = Port(2, instances=4)
     port.gossip(4)
     one = port.workers[1]
-    one.pool.mark(one.upstream(3), healthy=False)
+    one.pool.mark(one.member(3), healthy=False)
     port.deliver()
     port.gossip(1)
     new = port.workers[1] = Worker(port, 1)
     if greeted:
-        port.workers[2].gossip.greet(1)
+        port.workers[2].sync.greet(1)
     else:
-        new.gossip.repeat()
+        new.sync.repeat()
     port.deliver()
-    assert new.gossip.checks is greeted
+    assert new.sync.checks is greeted
     port.gossip(SILENT_S + 1)  # without a greeting, the other one is the checker meanwhile
     assert [worker.out() for worker in port] == [[3]] * 2
-    assert [worker.gossip.checks for worker in port] == [True, False]
+    assert [worker.sync.checks for worker in port] == [True, False]
 
 
 def test_nobody_waits_for_ever_for_one_who_knows() -> None:
     port = Port(3)
     port.gossip(1)
-    assert not any(worker.gossip.checks for worker in port)
+    assert not any(worker.sync.checks for worker in port)
     port.gossip(SILENT_S)
-    assert sum(worker.gossip.checks for worker in port) == 1
+    assert sum(worker.sync.checks for worker in port) == 1
 
 
 # Laws.
@@ -446,15 +453,14 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(number=st.integers(0, 9), instance=st.integers(0, 2), healthy=st.booleans())
     def check(self, number: int, instance: int, healthy: bool) -> None:
         worker = self.worker(number)
-        if worker.gossip.checks:
-            worker.pool.mark(worker.upstream(instance), healthy=healthy)
+        if worker.sync.checks:
+            worker.pool.mark(worker.member(instance), healthy=healthy)
 
     @rule(number=st.integers(0, 9), instance=st.integers(0, 2))
     def come_back(self, number: int, instance: int) -> None:
         worker = self.worker(number)
-        upstream = worker.upstream(instance)
-        upstream.breaker = upstream.new_breaker()
-        worker.pool.passed(upstream)
+        worker.back(instance)
+        worker.pool.passed(worker.member(instance))
 
     @rule(number=st.integers(0, 9), knows=st.booleans())
     def restart(self, number: int, knows: bool) -> None:
@@ -464,11 +470,11 @@ class AnyHistory(RuleBasedStateMachine):
         if knows:
             for other in self.port:
                 if other is not new:
-                    other.gossip.greet(place)
+                    other.sync.greet(place)
 
     @rule(number=st.integers(0, 9))
     def repeat(self, number: int) -> None:
-        self.worker(number).gossip.repeat()
+        self.worker(number).sync.repeat()
 
     @rule(which=st.integers(0, 50), fate=st.sampled_from(["deliver", "lose", "again"]))
     def message(self, which: int, fate: str) -> None:
@@ -479,7 +485,7 @@ class AnyHistory(RuleBasedStateMachine):
         if fate != "again":
             del self.port.under_way[at]
         if fate != "lose":
-            self.port.workers[to].gossip.hear(sender, said)
+            self.port.workers[to].sync.hear(sender, said)
 
     @rule(seconds=st.sampled_from([0.01, 1.0, 4.0, 29.0, 61.0, 400.0]))
     def wait(self, seconds: float) -> None:
@@ -490,7 +496,7 @@ class AnyHistory(RuleBasedStateMachine):
         if not hasattr(self, "port"):
             return
         for instance in range(3):
-            breakers = [worker.upstream(instance).breaker for worker in self.port]
+            breakers = [worker.member(instance).breaker for worker in self.port]
             assert sum(one.snapshot().probes for one in breakers) <= max(3, self.port.size)
 
     def teardown(self) -> None:
@@ -500,7 +506,7 @@ class AnyHistory(RuleBasedStateMachine):
         port.lose()
         port.gossip(SILENT_S + 3)
         for instance in range(3):
-            told = {worker.upstream(instance).breaker.told()[:2] for worker in port}
+            told = {worker.member(instance).breaker.told()[:2] for worker in port}
             assert len(told) == 1
         assert len({tuple(worker.out()) for worker in port}) == 1
         port.clock.advance(400)

@@ -19,6 +19,7 @@ import httpx
 import psutil
 import pytest
 
+from gateway.workers.supervisor import run_folder
 from shared.config import process_environment
 from tests.gateway.conftest import SECRET
 from tests.gateway.issuer import FakeAuth
@@ -352,3 +353,17 @@ async def test_a_worker_that_hangs_holds_no_view_up(port: Port) -> None:
         await until(answered, 10)
     finally:
         os.kill(hanging, signal.SIGCONT)
+
+
+def test_folders_of_processes_that_are_gone_are_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left" / "worker-1.json").write_text("[]")
+    (tmp_path / "worker-1.prom").write_text("")
+    with run_folder(tmp_path) as one:
+        assert one.stat().st_mode & 0o777 == 0o700
+        (one / "worker-1.json").write_text("[]")
+        with run_folder(tmp_path) as other:
+            assert one != other
+            assert {path.name for path in tmp_path.iterdir()} == {"lock", one.name, other.name}
+        assert (one / "worker-1.json").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"lock"}

@@ -4,12 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from shared.errors import ConfigError
 from shared.serving.port_holder import holder
 from shared.serving.server import listen
+from shared.serving.supervised import mark
 
 LISTEN = """
 import socket, sys
@@ -31,7 +33,7 @@ def test_the_process_that_listens_is_named() -> None:
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
-        (["-m", "looma_cli.supervision.launch", "/var/lib/looma/logs/auth.log"], ": Looma AI on /var/lib/looma"),
+        (["-m", "a.launcher", mark(Path("/var/lib/looma")), "auth.log"], ": Looma AI on /var/lib/looma"),
         (["-m", "gateway", "--worker", "2"], " (python -m gateway)"),
         (["-m", "ai_services.auth"], " (python -m ai_services.auth)"),
     ],

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_services.enrichment.analysis.lexicon import load_lexicon
+from ai_services.enrichment.analysis.lexicon.load import load_lexicon
 from ai_services.enrichment.analysis.local import (
     NEGATIVE_TO,
     POSITIVE_FROM,

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ai_services.enrichment.reading.file_format import FileRefused
-from ai_services.enrichment.reading.presets import BUILT_IN, load_preset
 from ai_services.enrichment.reading.presets.bank_marketing import BankCalls
+from ai_services.enrichment.reading.presets.built_in import BUILT_IN, load_preset
 from ai_services.enrichment.reading.read_file import read_calls
 from ai_services.enrichment.validation.record import FIELDS
 from shared.errors import InvalidInput

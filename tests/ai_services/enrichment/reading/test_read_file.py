@@ -275,7 +275,7 @@ def test_what_can_not_be_read_is_refused_with_a_reason(
 
 
 def test_a_missing_file_and_a_folder_are_refused(folder: Folder) -> None:
-    from ai_services.enrichment.reading.presets import load_preset
+    from ai_services.enrichment.reading.presets.built_in import load_preset
     from ai_services.enrichment.reading.read_file import read_calls
 
     for path in (folder.path / "none.csv", folder.path):
@@ -324,7 +324,7 @@ def test_a_cut_gzip_file_gives_what_is_readable_and_says_where_it_ends(
     data = (as_csv if "csv" in name else as_jsonl)(calls)
     path = folder.write(name, data)
     path.write_bytes(path.read_bytes()[:-20_000])
-    from ai_services.enrichment.reading.presets import load_preset
+    from ai_services.enrichment.reading.presets.built_in import load_preset
     from ai_services.enrichment.reading.read_file import read_calls
 
     batches = list(read_calls(path, load_preset("calls"), batch_rows=1_000))
@@ -424,7 +424,7 @@ def test_column_order_does_not_matter(folder: Folder) -> None:
 MEASURE = """
 import sys
 from pathlib import Path
-from ai_services.enrichment.reading.presets import load_preset
+from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.read_file import read_calls
 rows = sum(b.frame.height + len(b.rejects) + b.duplicates for b in read_calls(Path(sys.argv[1]), load_preset("calls")))
 # Not ru_maxrss: that of a child begins at its parent's.

@@ -1,7 +1,7 @@
-"""SIGHUP, which reloads: it must end no process, not even one that only starts or stops.
+"""SIGHUP (reload): held back while a process starts or stops, so that it never ends one.
 
-While it is held the kernel keeps it, and delivers it once it is let through: whoever tells a gateway
-to reload before that can be heard is heard later. A child begins with what its parent holds.
+While it is held the kernel keeps it, and delivers it once it is let through: whoever tells a
+gateway to reload before that can be heard is heard later. A child begins with what its parent holds.
 """
 
 from __future__ import annotations

@@ -1,0 +1,157 @@
+"""The queries of the analysis: what waits, who works on it, what came of it.
+
+A claim is a row with a number and the ids of its calls, kept until its analyses are saved or its
+lease is over. No call is locked meanwhile: an import may correct it. Saving looks for that.
+
+Each call and transcript is looked for by its key, one after another: joins of two tables by
+organisation and callid take hours where the planner holds a large organisation for an empty one,
+as it does until the statistics know those calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from shared.data_access.ports import Row, Transaction
+
+# Claims of an organisation are made one after another, so that none takes what another does.
+_ONE_AT_A_TIME = """
+SELECT pg_advisory_xact_lock(hashtextextended('analysis/' || $1::uuid::text, 0))
+"""
+
+# One that is being saved at this moment is left alone.
+_END_EXPIRED = """
+DELETE FROM analysis_claim WHERE org_id = $1 AND claim IN (
+    SELECT claim FROM analysis_claim
+    WHERE org_id = $1 AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
+RETURNING claim
+"""
+
+_FREE = """
+SELECT callid FROM call_record_enriched
+WHERE org_id = $1 AND has_transcript AND llm_analyzed_at IS NULL
+  AND callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
+ORDER BY callid LIMIT $2
+"""
+
+# A row's xmin is the number of the transaction that wrote it: the version of the transcript.
+_TRANSCRIPTS = """
+SELECT t.callid, t.turns, t.version
+FROM unnest($2::text[]) AS wanted (callid), LATERAL (
+    SELECT callid, turns, xmin AS version FROM call_transcript
+    WHERE org_id = $1 AND callid = wanted.callid OFFSET 0) t
+"""
+
+_CLAIM = """
+INSERT INTO analysis_claim (org_id, callids, lease_until)
+VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3)) RETURNING claim
+"""
+
+# An import locks a call before it looks at its transcript, whether it changes the call or not.
+# Whoever holds the call therefore sees the transcript as it stays until the end of the transaction.
+_HOLD = """
+SELECT c.callid
+FROM unnest($2::text[]) AS wanted (callid), LATERAL (
+    SELECT callid, llm_analyzed_at FROM call_record_enriched
+    WHERE org_id = $1 AND callid = wanted.callid FOR NO KEY UPDATE) c
+WHERE c.llm_analyzed_at IS NULL
+"""
+
+_VERSIONS = """
+SELECT t.callid, t.version
+FROM unnest($2::text[]) AS wanted (callid), LATERAL (
+    SELECT callid, xmin AS version FROM call_transcript
+    WHERE org_id = $1 AND callid = wanted.callid OFFSET 0) t
+"""
+
+_SAVE = """
+UPDATE call_record_enriched
+SET sentiment = $3, sentiment_score = $4, complaint_risk = $5, churn_risk = $6, reason = $7,
+    analyzer = $8, llm_analyzed_at = now(), updated_at = now()
+WHERE org_id = $1 AND callid = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`number` fences it; `calls` are (callid, turns, version), `over` the claims it put an end to."""
+
+    number: int
+    calls: Sequence[Row]
+    over: Sequence[int]
+
+
+async def claim(tx: Transaction, org_id: UUID, limit: int, lease: float) -> Claim | None:
+    """Calls that nobody analyses, for `lease` seconds; None if there are none."""
+    await tx.fetchval(_ONE_AT_A_TIME, org_id)
+    over = [row["claim"] for row in await tx.fetch(_END_EXPIRED, org_id)]
+    callids = [row["callid"] for row in await tx.fetch(_FREE, org_id, limit)]
+    if not callids:
+        return None
+    number = await tx.fetchval(_CLAIM, org_id, callids, lease)
+    return Claim(number, await tx.fetch(_TRANSCRIPTS, org_id, callids), over)
+
+
+async def renew_claim(tx: Transaction, org_id: UUID, number: int, lease: float) -> bool:
+    """Another `lease` seconds from now; False if the claim is over."""
+    renewed = await tx.execute(
+        """UPDATE analysis_claim SET lease_until = clock_timestamp() + make_interval(secs => $3)
+           WHERE org_id = $1 AND claim = $2""",
+        org_id, number, lease,
+    )  # fmt: skip
+    return renewed > 0
+
+
+async def end_claim(tx: Transaction, org_id: UUID, number: int) -> bool:
+    """False if somebody else has put an end to it: then its analyses must not be saved."""
+    ended = await tx.execute(
+        "DELETE FROM analysis_claim WHERE org_id = $1 AND claim = $2", org_id, number
+    )
+    return ended > 0
+
+
+async def save_analyses(
+    tx: Transaction, org_id: UUID, rows: Sequence[tuple[Any, ...]]
+) -> list[str]:
+    """Rows of (callid, version, sentiment, score, complaint risk, churn risk, reason, analyzer).
+
+    In the order of a claim. Returns the callids that were saved: those that still have this
+    version of their transcript and no analysis.
+    """
+    held = [row["callid"] for row in await tx.fetch(_HOLD, org_id, [row[0] for row in rows])]
+    versions = {row["callid"]: row["version"] for row in await tx.fetch(_VERSIONS, org_id, held)}
+    current = [row for row in rows if row[0] in versions and versions[row[0]] == row[1]]
+    await tx.executemany(_SAVE, [(org_id, callid, *verdict) for callid, _, *verdict in current])
+    return [row[0] for row in current]
+
+
+async def organisations_to_analyse(tx: Transaction) -> list[UUID]:
+    """Organisations with transcripts that no analyser has seen; needs a system transaction."""
+    rows = await tx.fetch(
+        """SELECT o.org_id FROM organisation o WHERE EXISTS (
+               SELECT FROM call_record_enriched c
+               WHERE c.org_id = o.org_id AND c.has_transcript AND c.llm_analyzed_at IS NULL)"""
+    )
+    return [row["org_id"] for row in rows]
+
+
+async def count_unanalysed(tx: Transaction, org_id: UUID) -> int:
+    """Transcripts that no analyser has seen, those being analysed right now too."""
+    count: int = await tx.fetchval(
+        """SELECT count(*) FROM call_record_enriched
+           WHERE org_id = $1 AND has_transcript AND llm_analyzed_at IS NULL""",
+        org_id,
+    )
+    return count
+
+
+async def oldest_unanalysed(tx: Transaction) -> float:
+    """Seconds since the oldest waiting transcript came in, 0 when none waits; system transaction."""
+    age: float = await tx.fetchval(
+        """SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8
+           FROM call_record_enriched WHERE has_transcript AND llm_analyzed_at IS NULL"""
+    )
+    return age

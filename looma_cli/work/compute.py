@@ -1,0 +1,27 @@
+"""Computing portraits, with a bar for each type of period."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from ai_services.portrait import service
+from ai_services.portrait.request import Requested
+from ai_services.portrait.service import Computed
+from looma_cli.terminal.console import bar
+from shared.data_access.ports import Relational
+
+
+async def compute_all(relational: Relational, org_id: UUID, wanted: Requested) -> list[Computed]:
+    """Compute type by type, a bar for each."""
+    computed: list[Computed] = []
+    for period_type in wanted.period_types:
+        with bar(f"Computing {period_type}s", None, f"{period_type}s") as progress:
+            computed += await service.compute(
+                relational,
+                org_id,
+                [period_type],
+                wanted.first,
+                wanted.last,
+                lambda _type, done, total, shown=progress: shown.to(done, total),  # type: ignore[misc] # bound now: the bar changes with the loop
+            )
+    return computed
