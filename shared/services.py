@@ -70,7 +70,7 @@ SERVICES: Final = (
         "ai_services.enrichment",
         frozenset({"relational", "search", "graph", "cache"}),
         {"calls:read": "agent", "calls:search": "analyst", "calls:write": "analyst"},
-        topics=("calls", "analyses"),  # ai_services/enrichment/events.py
+        topics=("calls", "analyses"),  # what they hold: ai_services/enrichment/events.py
         projections=(
             Projection("search", ("calls",), "search"),
             Projection("graph", ("calls",), "graph"),
@@ -82,7 +82,7 @@ SERVICES: Final = (
         "ai_services.portrait",
         frozenset({"relational", "vectors", "cache"}),
         {"portrait:read": "agent", "portrait:summary": "analyst", "portrait:compute": "analyst"},
-        topics=("portraits",),
+        topics=("portraits",),  # what they hold: `_announce` in ai_services/portrait/service.py
         projections=(Projection("vectors", ("portraits",), "vectors"),),
     ),
 )
