@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.errors import ConfigError
 from shared.services import GATEWAY, PROCESSES, SERVICES
+from shared.serving.secret_files import with_secret_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +431,7 @@ class Config:
 
 def parse_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     """Setting name → parsed value (None where unset and without default)."""
+    environ = with_secret_files(environ, {one.name: one.example for one in SETTINGS if one.secret})
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         text = environ.get(setting.name, "").strip() or setting.default
@@ -456,6 +458,7 @@ def env_example() -> str:
     lines = [
         "# Every setting of Looma AI with its default. A line that is commented out has none:",
         "# the example shows the form. Set them in the environment of the processes.",
+        "# A secret can be a file, too: NAME_FILE=/run/secrets/name, readable by its owner only.",
     ]
     for setting in SETTINGS:
         lines += ["", f"# {setting.meaning}"]
