@@ -13,7 +13,7 @@ import pytest
 from gateway.routing.packaged import packaged_routes
 from shared import errors
 from shared.config import SETTINGS, env_example
-from shared.services import SERVICES
+from shared.services import PROCESSES, SERVICES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("gateway", "ai_services", "shared", "looma_cli")
@@ -558,6 +558,23 @@ def test_the_lock_covers_every_dependency_but_torch() -> None:
     ] == []
     assert "://" not in lock
     assert "torch==" in PYPROJECT
+
+
+def test_every_process_can_run_in_a_container() -> None:
+    targets = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE)
+    compose = re.findall(r"^  (\S+):$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
+    extras = PROJECT["optional-dependencies"]
+    lacking = [
+        f"{process.name}: {what}"
+        for process in PROCESSES
+        for what, there in (
+            ("a target in docker/Dockerfile", targets),
+            ("a service in docker-compose.yml", compose),
+            ("an extra in pyproject.toml", extras),
+        )
+        if process.name not in there
+    ]
+    assert lacking == []
 
 
 def test_decisions_are_numbered_without_gaps() -> None:
