@@ -14,6 +14,7 @@ from shared.config import SETTINGS, Config
 from shared.services import GATEWAY, PROCESSES, SERVICES, Service
 from shared.store_urls import store_urls
 from tests.docker.compose import COMPOSE, ROOT, SMALL, compose, model
+from tests.docker.secret_folder import environment_of, make_secrets
 
 TEXT = COMPOSE.read_text()
 MODEL = model(COMPOSE)
@@ -35,14 +36,6 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = make_secrets(folder)
     assert made.returncode == 0, made.stderr
     return folder
-
-
-def make_secrets(folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["sh", ROOT / "docker/make-secrets.sh"],
-        env={"PATH": "/usr/bin:/bin", "LOOMA_SECRETS": str(folder)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("files", [(COMPOSE,), (COMPOSE, SMALL)], ids=["whole", "small"])
@@ -97,7 +90,9 @@ def test_a_process_is_given_all_that_it_needs(
     process: Service, secrets: Path, tmp_path: Path
 ) -> None:
     """Its own code reads the environment that compose passes, with the secrets that the script makes."""
-    config = Config.from_env(environment_of(process.name, secrets, tmp_path))
+    config = Config.from_env(
+        {**environment_of(service(process.name), secrets), "LOOMA_HOME": str(tmp_path)}
+    )
     urls = store_urls(config, process.stores)
     assert config.internal_token_secret is not None
     sources = [path.read_text() for path in (ROOT / process.module.replace(".", "/")).rglob("*.py")]
@@ -114,18 +109,6 @@ def test_a_process_is_given_all_that_it_needs(
         url = given[store]
         assert url, f"{process.name} uses {store}, and is not told where it is"
         reaches(process.name, urlsplit(url).hostname or "")
-
-
-def environment_of(name: str, secrets: Path, home: Path) -> dict[str, str]:
-    """The environment of a container, its secret files mapped to where they are here."""
-    own = service(name)
-    mounted = {f"/run/secrets/{one['source']}": secrets / one["source"] for one in own["secrets"]}
-    passed = {key: str(value) for key, value in own["environment"].items()}
-    for key, value in passed.items():
-        if key.endswith("_FILE"):
-            assert value in mounted, f"{name}: {key} names {value}, which its `secrets` don't list"
-            passed[key] = str(mounted[value])
-    return {**passed, "LOOMA_HOME": str(home)}
 
 
 def reaches(name: str, other: str) -> None:
