@@ -210,7 +210,7 @@ def test_the_gateways_port_is_the_one_that_is_published() -> None:
 
 
 def test_what_is_mounted_is_there() -> None:
-    mounted = re.findall(r"\./([\w./-]+):/[^\s\"]*:ro", TEXT)
+    mounted = re.findall(r"\./([\w./-]+)\}?:/[^\s\"]*:ro", TEXT)
     assert mounted
     there = [path for path in mounted if (ROOT / Path(path).parts[0]).is_dir()]
     assert [path for path in there if not (ROOT / path).exists()] == []
@@ -248,3 +248,32 @@ def test_a_script_is_one(script: Path) -> None:
     done = subprocess.run([shell, "-n", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert script.stat().st_mode & stat.S_IXUSR
+
+
+def test_what_not_everybody_needs_is_in_profiles() -> None:
+    profiles = {
+        name: one["profiles"] for name, one in MODEL["services"].items() if "profiles" in one
+    }
+    assert profiles == {
+        "mysql": ["sources"],
+        "mongodb": ["sources"],
+        "kibana-user": ["logs"],
+        "kibana": ["logs"],
+        "filebeat": ["logs"],
+        "otel-collector": ["traces"],
+        "jaeger": ["traces"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "versions"),
+    [
+        ("postgres", "pgvector/pgvector:.*-pg16"),
+        ("neo4j", r"neo4j:5\.26\..*"),
+        ("weaviate", r".*/weaviate:1\.27\.8"),
+        ("redis", r"redis:7\..*"),
+        ("elasticsearch", r".*/elasticsearch:8\.15\.3"),
+    ],
+)
+def test_stores_are_of_the_versions_that_the_contract_tests_know(name: str, versions: str) -> None:
+    assert re.fullmatch(versions, service(name)["image"])
