@@ -561,7 +561,9 @@ def test_the_lock_covers_every_dependency_but_torch() -> None:
 
 
 def test_every_process_can_run_in_a_container() -> None:
-    targets = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE)
+    targets = re.findall(
+        r"^FROM \S+ AS (\S+)$", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE
+    )
     compose = re.findall(r"^  (\S+):$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
     extras = PROJECT["optional-dependencies"]
     lacking = [
