@@ -112,15 +112,18 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "expiring_cache": frozenset(),
         "hangups": frozenset(),
         "timeouts": frozenset(),
+        "toml_file": frozenset(),
         "http": frozenset({"expiring_cache"}),
         "resilience": frozenset(),
         "downstream": frozenset({"http", "timeouts"}),
-        "upstream": frozenset({"http", "resilience", "timeouts"}),
+        "upstream": frozenset({"http", "resilience", "timeouts", "toml_file"}),
         "telemetry": frozenset({"http"}),
         "workers": frozenset({"hangups", "telemetry", "upstream"}),
-        "auth": frozenset({"expiring_cache", "http", "upstream"}),
+        "auth": frozenset({"expiring_cache", "http", "toml_file", "upstream"}),
         "limits": frozenset({"auth", "expiring_cache", "http"}),
-        "routing": frozenset({"hangups", "http", "limits", "resilience", "telemetry", "upstream"}),
+        "routing": frozenset(
+            {"hangups", "http", "limits", "resilience", "telemetry", "toml_file", "upstream"}
+        ),
         "proxy": frozenset(
             {"auth", "http", "limits", "resilience", "routing", "telemetry", "timeouts", "upstream"}
         ),
