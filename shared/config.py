@@ -8,6 +8,7 @@ environment with the field's name in capitals sets it. From the fields come `SET
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -314,7 +315,7 @@ def process_environment(**overrides: str) -> dict[str, str]:
 
 
 def env_example() -> str:
-    """The text of `env.example`."""
+    """The text of `env.example`; `python -m shared.config` writes it."""
     lines = [
         "# Every setting of Looma AI with its default. A line that is commented out has none:",
         "# the example shows the form. Set them in the environment of the processes.",
@@ -326,3 +327,7 @@ def env_example() -> str:
         else:
             lines.append(f"{one.name}={one.default}")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(env_example())
