@@ -166,7 +166,8 @@ class ClientConnection(Client):
         try:
             return await self._reader.read_body(stall)
         finally:
-            if self.write_by != math.inf:  # while the request comes, its answer isn't late
+            # While the request comes, its answer isn't late; one that has begun must be taken.
+            if self.write_by != math.inf and not self.begun:
                 self.write_by = monotonic() + self._handler.patience
 
     def skip_body(self) -> None:
