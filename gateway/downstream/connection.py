@@ -257,11 +257,14 @@ class ClientConnection(Client):
         now = monotonic()
         self._lingers_until = now + self._timeouts.idle
         self._reader.read_by = now + self._timeouts.linger
-        if transport.can_write_eof():
+        if not transport.can_write_eof():
+            transport.close()
+            return
+        try:
             transport.write_eof()
             self._reader.resume()
-        else:
-            transport.close()
+        except OSError:  # reset, and the loop has not told yet
+            transport.abort()
 
     @property
     def due(self) -> float:
