@@ -24,7 +24,7 @@ async def test_a_reset_that_the_loop_has_not_told_yet_is_an_end_like_any_other()
     loop.set_exception_handler(lambda _, context: failed.append(context))
     handled = 0
 
-    async def reset(request: GatewayRequest) -> None:  # noqa: ARG001 - nothing is answered
+    async def reset(request: GatewayRequest) -> None:
         nonlocal handled
         client.close()
         handled += 1
