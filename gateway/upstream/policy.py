@@ -80,11 +80,8 @@ def _field(part: str, name: str, default: object) -> Any:
     if isinstance(default, frozenset):
         kind = Annotated[frozenset[Annotated[int, Field(ge=400, le=599)]], Strict(False)]
         return kind, Field(default, description="a list of statuses such as [502, 503]")
-    if name.endswith("_share"):  # of a limit, rounded down to a number of requests
-        return float, Field(
-            default, ge=0, allow_inf_nan=False, description="a finite number of 0 or more"
-        )
-    return float, Field(default, **least, description=f"a number {said}")
+    # Times go to other workers and to clients, shares are rounded: nothing may be without an end.
+    return float, Field(default, **least, allow_inf_nan=False, description=f"a number {said}")
 
 
 def _part(name: str, kind: Any) -> Any:
