@@ -32,19 +32,16 @@ DELETE FROM analysis_claim WHERE org_id = $1 AND claim IN (
 RETURNING claim
 """
 
+# A row's xmin is the number of the transaction that wrote it: the version of the transcript. A call
+# whose transcript was taken away by hand waits in vain, and holds nobody up.
 _FREE = """
-SELECT callid FROM call_record_enriched
-WHERE org_id = (SELECT $1::uuid) AND has_transcript AND llm_analyzed_at IS NULL
-  AND callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
-ORDER BY callid LIMIT $2
-"""
-
-# A row's xmin is the number of the transaction that wrote it: the version of the transcript.
-_TRANSCRIPTS = """
-SELECT t.callid, t.turns, t.version
-FROM unnest($2::text[]) AS wanted (callid), LATERAL (
-    SELECT callid, turns, xmin AS version FROM call_transcript
-    WHERE org_id = (SELECT $1::uuid) AND callid = wanted.callid OFFSET 0) t
+SELECT c.callid, t.turns, t.version
+FROM call_record_enriched c, LATERAL (
+    SELECT turns, xmin AS version FROM call_transcript
+    WHERE org_id = (SELECT $1::uuid) AND callid = c.callid OFFSET 0) t
+WHERE c.org_id = (SELECT $1::uuid) AND c.has_transcript AND c.llm_analyzed_at IS NULL
+  AND c.callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
+ORDER BY c.callid LIMIT $2
 """
 
 _CLAIM = """
@@ -90,11 +87,11 @@ async def claim(tx: Transaction, org_id: UUID, limit: int, lease: float) -> Clai
     """Calls that nobody analyses, for `lease` seconds; None if there are none."""
     await tx.fetchval(_ONE_AT_A_TIME, org_id)
     over = [row["claim"] for row in await tx.fetch(_END_EXPIRED, org_id)]
-    callids = [row["callid"] for row in await tx.fetch(_FREE, org_id, limit)]
-    if not callids:
+    calls = await tx.fetch(_FREE, org_id, limit)
+    if not calls:
         return None
-    number = await tx.fetchval(_CLAIM, org_id, callids, lease)
-    return Claim(number, await tx.fetch(_TRANSCRIPTS, org_id, callids), over)
+    number = await tx.fetchval(_CLAIM, org_id, [call["callid"] for call in calls], lease)
+    return Claim(number, calls, over)
 
 
 async def renew_claim(tx: Transaction, org_id: UUID, number: int, lease: float) -> bool:
