@@ -16,7 +16,8 @@ from ai_services.enrichment.app import create_service
 from shared.config import Config
 from shared.data_access.relational.postgres import Postgres
 from shared.security import InternalTokens, Principal
-from tests.ai_services.enrichment.records import TURNS, missed, record
+from tests.ai_services.enrichment.records import TURNS, missed, record, write_jsonl
+from tests.ai_services.enrichment.test_importing import bring_in
 from tests.contract.proxy import proxied
 
 SECRET = "s" * 64
@@ -133,6 +134,28 @@ async def test_a_call_is_answered_with_its_analysis_and_masked_phone(api: Api) -
     assert (call["sentiment"], call["complaint_risk"]) == ("negative", "high")
     assert call["turns"] == TURNS
     assert call["analyzer"].startswith("local")
+
+
+async def test_what_can_not_be_analysed_of_one_organisation_holds_up_no_other(
+    config: Config, tmp_path: Path
+) -> None:
+    bad, good, worse = [await organisation(config) for _ in range(3)]
+    path = write_jsonl(tmp_path / "calls.jsonl", [record("a", turns=TURNS)])
+    assert config.database_url
+    db = Postgres(config.database_url, pool_size=2)
+    for org_id in (bad, good, worse):
+        await bring_in(db, org_id, path)
+    for org_id in (bad, worse):
+        async with db.tenant(org_id) as tx:
+            await tx.execute("UPDATE call_transcript SET turns = '[{}]'")
+
+    async def analysed() -> Any:
+        async with db.tenant(good, readonly=True) as tx:
+            return await tx.fetchval("SELECT llm_analyzed_at FROM call_record_enriched")
+
+    async with create_service(config).running(port=0):
+        await until(analysed)
+    await db.close()
 
 
 async def test_unknown_calls_and_those_of_others_are_404(api: Api, config: Config) -> None:
