@@ -262,7 +262,7 @@ _CALLS_BY_ID = f"""
     WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])"""  # noqa: S608 - a constant
 _CALLS_OF_USER = f"""
     SELECT {_COLUMNS} FROM call_record_enriched
-    WHERE org_id = $1 AND user_id = $2 AND started_at >= $3 AND started_at < $4
+    WHERE org_id = (SELECT $1::uuid) AND user_id = $2 AND started_at >= $3 AND started_at < $4
       AND (started_at, callid) < ($5, $6)
     ORDER BY started_at DESC, callid DESC LIMIT $7"""  # noqa: S608 - a constant
 
@@ -316,8 +316,8 @@ async def documents(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> li
 async def callids_after(tx: Transaction, org_id: UUID, after: str, limit: int) -> list[str]:
     """The next callids in order, for walking over all calls."""
     rows = await tx.fetch(
-        """SELECT callid FROM call_record_enriched WHERE org_id = $1 AND callid > $2
-           ORDER BY callid LIMIT $3""",
+        """SELECT callid FROM call_record_enriched
+           WHERE org_id = (SELECT $1::uuid) AND callid > $2 ORDER BY callid LIMIT $3""",
         org_id, after, limit,
     )  # fmt: skip
     return [row["callid"] for row in rows]
@@ -364,14 +364,16 @@ async def contacts(
     return await tx.fetch(
         """WITH pairs AS (
                SELECT user_id, customer_id FROM call_record_enriched
-               WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[]) AND customer_id IS NOT NULL
+               WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
+                 AND customer_id IS NOT NULL
                UNION
                SELECT * FROM unnest($3::text[], $4::text[]))
            SELECT p.user_id, p.customer_id, count(c.callid) AS calls,
                   count(c.callid) FILTER (WHERE c.call_status = 'connected') AS connected,
                   max(c.started_at) AS last_at
            FROM pairs p LEFT JOIN call_record_enriched c
-             ON c.org_id = (SELECT $1::uuid) AND c.user_id = p.user_id AND c.customer_id = p.customer_id
+             ON c.org_id = (SELECT $1::uuid)
+             AND c.user_id = p.user_id AND c.customer_id = p.customer_id
            GROUP BY p.user_id, p.customer_id""",
         org_id, list(callids), [pair[0] for pair in pairs], [pair[1] for pair in pairs],
     )  # fmt: skip

@@ -13,6 +13,7 @@ from ai_services.enrichment import store
 from ai_services.enrichment.analysis import store as analysis
 from shared.data_access.ports import Row, Transaction
 from shared.data_access.relational.postgres import Postgres
+from shared.instant import FIRST, LAST
 from tests.ai_services.enrichment.test_importing import organisation
 
 CALLIDS = [f"{number:060}" for number in range(1, 301)]
@@ -117,7 +118,19 @@ async def test_calls_are_found_by_their_keys(db, org_id) -> None:
         explained = Explained(tx)
         assert await store.call(explained, org_id, CALLIDS[0])
         assert await store.calls_by_id(explained, org_id, CALLIDS[:20])
+        assert await store.callids_after(explained, org_id, CALLIDS[9], 20) == CALLIDS[10:30]
     assert explained.ways() == {"call_record_enriched_pkey"}
+
+
+async def test_the_calls_of_a_user_are_read_in_their_order(db, org_id) -> None:
+    async with db.tenant(org_id) as tx:
+        explained = Explained(tx)
+        rows = await store.calls_of_user(
+            explained, org_id, "user-1", since=FIRST, until=LAST, before=(LAST, ""), limit=5
+        )
+    assert len(rows) == 5
+    assert explained.ways() == {"call_by_user"}
+    assert not [node for node in explained.nodes if node["Node Type"] == "Sort"]
 
 
 async def test_what_an_analysis_reads_and_saves_is_found_by_its_keys(db, org_id) -> None:
