@@ -108,9 +108,16 @@ class _AnalysisLoop:
                 organisations = await store.organisations_to_analyse(tx)
                 self._lag.set(await store.oldest_unanalysed(tx) if organisations else 0)
             done = 0
+            away: StoreUnavailable | None = None
             for org_id in organisations:
-                if time.monotonic() >= self._rests_until.get(org_id, 0):
+                if time.monotonic() < self._rests_until.get(org_id, 0):
+                    continue
+                try:
                     done += await self._analyse(org_id)
+                except StoreUnavailable as error:  # for all, or for this one's statements only
+                    away = error
+            if away is not None:
+                raise away
             idle_polls = 0 if done else idle_polls + 1
             if idle_polls == 60:
                 await self._analyzer.close()  # workers hold memory; they start again when needed

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import pytest
 
@@ -136,18 +137,31 @@ async def test_a_call_is_answered_with_its_analysis_and_masked_phone(api: Api) -
     assert call["analyzer"].startswith("local")
 
 
+UNREADABLE = """
+SET ROLE looma_system; UPDATE call_transcript SET turns = '[{}]' WHERE org_id <> '%s'
+"""
+TOO_SLOW = """
+CREATE FUNCTION too_slow() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'query_canceled'; END $$;
+CREATE TRIGGER too_slow BEFORE UPDATE ON call_record_enriched FOR EACH ROW
+    WHEN (new.org_id <> '%s') EXECUTE FUNCTION too_slow()
+"""
+
+
+@pytest.mark.parametrize("trouble", [UNREADABLE, TOO_SLOW], ids=["unreadable", "too slow"])
 async def test_what_can_not_be_analysed_of_one_organisation_holds_up_no_other(
-    config: Config, tmp_path: Path
+    config: Config, tmp_path: Path, trouble: str
 ) -> None:
-    bad, good, worse = [await organisation(config) for _ in range(3)]
+    organisations = [await organisation(config) for _ in range(7)]
+    good = organisations[3]
     path = write_jsonl(tmp_path / "calls.jsonl", [record("a", turns=TURNS)])
     assert config.database_url
     db = Postgres(config.database_url, pool_size=2)
-    for org_id in (bad, good, worse):
+    for org_id in organisations:
         await bring_in(db, org_id, path)
-    for org_id in (bad, worse):
-        async with db.tenant(org_id) as tx:
-            await tx.execute("UPDATE call_transcript SET turns = '[{}]'")
+    owner = await asyncpg.connect(config.database_url)
+    await owner.execute(trouble % good)
+    await owner.close()
 
     async def analysed() -> Any:
         async with db.tenant(good, readonly=True) as tx:
