@@ -3,6 +3,8 @@
 Calls come in through one statement per batch: COPY into a staging table, then one merge that
 inserts, updates what differs and leaves the rest alone. A transcript that is not sent again
 is kept; one that changed loses the analysis of the old one.
+
+Why it is `(SELECT $1::uuid)` where calls are looked for by their keys: analysis/store.py.
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ _FORGET_ANALYSIS = """
 UPDATE call_record_enriched
 SET sentiment = NULL, sentiment_score = NULL, complaint_risk = NULL, churn_risk = NULL,
     reason = NULL, analyzer = NULL, llm_analyzed_at = NULL, updated_at = now()
-WHERE org_id = $1 AND callid = ANY($2::text[]) AND llm_analyzed_at IS NOT NULL
+WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[]) AND llm_analyzed_at IS NOT NULL
 """
 
 
@@ -153,13 +155,15 @@ _COLUMNS = """callid, task_id, user_id, customer_id, started_at, duration_ms, bi
     level_name, hangup_by, call_status, phone_masked, has_transcript, sentiment, sentiment_score,
     complaint_risk, churn_risk, reason, analyzer, llm_analyzed_at"""
 
-_ONE_CALL = f"SELECT {_COLUMNS} FROM call_record_enriched WHERE org_id = $1 AND callid = $2"  # noqa: S608 - a constant
-_CALLS_BY_ID = (
-    f"SELECT {_COLUMNS} FROM call_record_enriched WHERE org_id = $1 AND callid = ANY($2::text[])"  # noqa: S608 - a constant
-)
+_ONE_CALL = f"""
+    SELECT {_COLUMNS} FROM call_record_enriched
+    WHERE org_id = (SELECT $1::uuid) AND callid = $2"""  # noqa: S608 - a constant
+_CALLS_BY_ID = f"""
+    SELECT {_COLUMNS} FROM call_record_enriched
+    WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])"""  # noqa: S608 - a constant
 _CALLS_OF_USER = f"""
     SELECT {_COLUMNS} FROM call_record_enriched
-    WHERE org_id = $1 AND user_id = $2 AND started_at >= $3 AND started_at < $4
+    WHERE org_id = (SELECT $1::uuid) AND user_id = $2 AND started_at >= $3 AND started_at < $4
       AND (started_at, callid) < ($5, $6)
     ORDER BY started_at DESC, callid DESC LIMIT $7"""  # noqa: S608 - a constant
 
@@ -201,8 +205,11 @@ async def documents(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> li
     """(callid, user_id, customer_id, started_at, turns) of those that have a transcript."""
     return await tx.fetch(
         """SELECT c.callid, c.user_id, c.customer_id, c.started_at, t.turns
-           FROM call_record_enriched c JOIN call_transcript t USING (org_id, callid)
-           WHERE c.org_id = $1 AND c.callid = ANY($2::text[])""",
+           FROM unnest($2::text[]) AS wanted (callid), LATERAL (
+               SELECT callid, user_id, customer_id, started_at FROM call_record_enriched
+               WHERE org_id = (SELECT $1::uuid) AND callid = wanted.callid OFFSET 0) c, LATERAL (
+               SELECT turns FROM call_transcript
+               WHERE org_id = (SELECT $1::uuid) AND callid = wanted.callid OFFSET 0) t""",
         org_id, list(callids),
     )  # fmt: skip
 
@@ -210,8 +217,8 @@ async def documents(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> li
 async def callids_after(tx: Transaction, org_id: UUID, after: str, limit: int) -> list[str]:
     """The next callids in order, for walking over all calls."""
     rows = await tx.fetch(
-        """SELECT callid FROM call_record_enriched WHERE org_id = $1 AND callid > $2
-           ORDER BY callid LIMIT $3""",
+        """SELECT callid FROM call_record_enriched
+           WHERE org_id = (SELECT $1::uuid) AND callid > $2 ORDER BY callid LIMIT $3""",
         org_id, after, limit,
     )  # fmt: skip
     return [row["callid"] for row in rows]
@@ -258,14 +265,16 @@ async def contacts(
     return await tx.fetch(
         """WITH pairs AS (
                SELECT user_id, customer_id FROM call_record_enriched
-               WHERE org_id = $1 AND callid = ANY($2::text[]) AND customer_id IS NOT NULL
+               WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
+                 AND customer_id IS NOT NULL
                UNION
                SELECT * FROM unnest($3::text[], $4::text[]))
            SELECT p.user_id, p.customer_id, count(c.callid) AS calls,
                   count(c.callid) FILTER (WHERE c.call_status = 'connected') AS connected,
                   max(c.started_at) AS last_at
            FROM pairs p LEFT JOIN call_record_enriched c
-             ON c.org_id = $1 AND c.user_id = p.user_id AND c.customer_id = p.customer_id
+             ON c.org_id = (SELECT $1::uuid)
+             AND c.user_id = p.user_id AND c.customer_id = p.customer_id
            GROUP BY p.user_id, p.customer_id""",
         org_id, list(callids), [pair[0] for pair in pairs], [pair[1] for pair in pairs],
     )  # fmt: skip
