@@ -9,11 +9,12 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gateway.routing.packaged import packaged_routes
 from shared import errors
 from shared.config import SETTINGS, env_example
-from shared.services import SERVICES
+from shared.services import PROCESSES, SERVICES, Service
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("gateway", "ai_services", "shared", "looma_cli")
@@ -558,6 +559,27 @@ def test_the_lock_covers_every_dependency_but_torch() -> None:
     ] == []
     assert "://" not in lock
     assert "torch==" in PYPROJECT
+
+
+MONITORING = ROOT / "monitoring" / "prometheus"
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=[one.name for one in PROCESSES])
+def test_every_process_is_watched(process: Service) -> None:
+    """Its own alerts in rules/NAME.yml, and its name among the targets that are always expected."""
+    rules = MONITORING / "rules" / f"{process.name}.yml"
+    assert rules.is_file(), f"{process.name} has no alerts: write {name_of(rules)}"
+    groups = yaml.safe_load(rules.read_text())["groups"]
+    assert any("alert" in rule for group in groups for rule in group["rules"]), (
+        f"{name_of(rules)} has no alert of {process.name}"
+    )
+    jobs = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
+    (static,) = (job["static_configs"] for job in jobs if job["job_name"] == "services")
+    target = {
+        "targets": [f"{process.name}:{process.port}"],
+        "labels": {"service": process.name},
+    }
+    assert target in static, f"{name_of(MONITORING)}/prometheus.yml: job services lacks {target}"
 
 
 def test_decisions_are_numbered_without_gaps() -> None:

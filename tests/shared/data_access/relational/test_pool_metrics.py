@@ -49,9 +49,7 @@ async def test_who_gave_up_waits_no_more() -> None:
 async def test_a_process_tells_of_its_own_pool(database_url: str) -> None:
     registry = CollectorRegistry()
     urls = StoreUrls(database_url, "bolt://127.0.0.1:1", None, None, "redis://127.0.0.1:1")
-    async with open_data_access(
-        urls, ports={"relational"}, pool_size=7, registry=registry
-    ) as data:
+    async with open_data_access(urls, ports={"relational"}, pool_size=7, registry=registry) as data:
         assert told(registry) == (0, 7, 0)
         async with data.relational.system():
             assert told(registry) == (1, 7, 0)
