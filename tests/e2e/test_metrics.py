@@ -19,6 +19,7 @@ from tests.monitoring.prometheus_files import (
     metrics_of,
     rules,
 )
+from tests.monitoring.test_dashboards import queries
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,12 @@ def series_of(page: str) -> Iterator[str]:
 
 def test_every_process_is_a_target(targets: dict[str, str]) -> None:
     assert set(targets) == {one.name for one in PROCESSES}
+
+
+def test_every_metric_of_a_panel_is_exported(exported: dict[str, set[str]]) -> None:
+    known = set().union(*exported.values()) | NODE_EXPORTER | PROMETHEUS_OWN | RECORDED
+    read = {(name, metric) for name, query in queries() for metric in metrics_of(query)}
+    assert {one for one in read if one[1] not in known} == set()
 
 
 def test_every_metric_of_a_rule_is_exported(exported: dict[str, set[str]]) -> None:
