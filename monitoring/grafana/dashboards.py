@@ -60,7 +60,7 @@ _PROMISES: Final = (
 _PROCESSES: Final = (
     Panel(
         "Instances", "Processes of each service that can be scraped.", "short",
-        [Query('count by (service) (up{job="looma"} == 1)', "{{service}}")], alerts=["TargetDown"],
+        [Query('count by (service) (up{job="looma"} == 1)', "{{service}}")], alerts=["NothingScraped", "TargetDown"],
     ),
     Panel(
         "Starts", "How often processes were started again in the last quarter of an hour.", "short",

@@ -17,7 +17,8 @@ import yaml
 from shared.services import PROCESSES, SERVICES
 from tests.e2e.real_services import RealServices
 from tests.gateway.wire import until
-from tests.monitoring.prometheus_files import FOLDER, RECORDED, document
+from tests.monitoring.prometheus_files import FOLDER, NODE_EXPORTER, RECORDED, document, metrics_of
+from tests.monitoring.test_dashboards import queries
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = [
@@ -112,10 +113,21 @@ async def prometheus(
         yield started
 
 
+LOAD: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
+    ("GET", "/api/v1/calls", None),
+    ("GET", "/api/v1/portrait/summary?period_type=month", None),
+    ("GET", "/api/v1/users", None),
+    ("POST", "/api/v1/auth/login", {"email": "nobody@looma.test", "password": "not a password"}),
+    ("POST", "/api/v1/calls", {"records": []}),
+    ("POST", "/api/v1/admin/compute", {}),
+)
+
+
 async def load(whole: RealServices) -> None:
     async with whole.client() as client:
-        for path in ("/api/v1/calls", "/api/v1/portrait/summary", "/api/v1/users"):
-            await client.get(path)
+        for method, path, body in LOAD:
+            got = await client.request(method, path, json=body)
+            assert got.status_code < 500, got.text
 
 
 async def test_it_scrapes_every_process_once_and_its_rules_find_their_series(
@@ -141,6 +153,10 @@ async def test_it_scrapes_every_process_once_and_its_rules_find_their_series(
         assert await prometheus.query(f"{name} >= 0"), f"{name} has no series"
     served = await prometheus.query("service:requests:rate5m > 0")
     assert {one["metric"]["service"] for one in served} == everybody
+
+    for panel, query in queries():
+        if not metrics_of(query) & NODE_EXPORTER:
+            assert await prometheus.query(query), f"{panel} shows nothing: {query}"
 
     # Labels are those by which the rules read.
     services = {one.name for one in SERVICES}
