@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
+from uuid import UUID
 
+import structlog
 from prometheus_client import Counter, Gauge
 
 from ai_services.enrichment.analysis import store
@@ -22,6 +25,7 @@ from ai_services.enrichment.service import Stores
 from shared.config import Config
 from shared.data_access.access import UnifiedDataAccess, open_data_access
 from shared.data_access.outbox.relay import OutboxRelay
+from shared.errors import StoreUnavailable
 from shared.secrets import data_key
 from shared.services import service_named
 from shared.serving.registry import announce
@@ -29,7 +33,9 @@ from shared.serving.service import BaseAIService
 from shared.store_urls import store_urls
 
 _POLL_S: Final = 1.0
+_REST_S: Final = 30.0  # of an organisation whose analysis failed, until it is tried again
 _SERVICE: Final = service_named("enrichment")
+_log = structlog.get_logger("looma.analysis")
 
 
 def create_service(config: Config) -> BaseAIService[Stores]:
@@ -76,6 +82,7 @@ class _AnalysisLoop:
     ) -> None:
         self._db = data.relational
         self._analyzer = analyzer
+        self._rests_until: dict[UUID, float] = {}
         self._lag = Gauge(
             "enrichment_lag_seconds",
             "Age of the oldest transcript that waits for analysis",
@@ -101,14 +108,32 @@ class _AnalysisLoop:
                 organisations = await store.organisations_to_analyse(tx)
                 self._lag.set(await store.oldest_unanalysed(tx) if organisations else 0)
             done = 0
+            away: StoreUnavailable | None = None
             for org_id in organisations:
-                done += await analyse_pending(
-                    self._db, org_id, self._analyzer, self._analysed.inc, self._discarded
-                )
+                if time.monotonic() < self._rests_until.get(org_id, 0):
+                    continue
+                try:
+                    done += await self._analyse(org_id)
+                except StoreUnavailable as error:  # for all, or for this one's statements only
+                    away = error
+            if away is not None:
+                raise away
             idle_polls = 0 if done else idle_polls + 1
             if idle_polls == 60:
                 await self._analyzer.close()  # workers hold memory; they start again when needed
             await asyncio.sleep(_POLL_S)
+
+    async def _analyse(self, org_id: UUID) -> int:
+        try:
+            return await analyse_pending(
+                self._db, org_id, self._analyzer, self._analysed.inc, self._discarded
+            )
+        except StoreUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - one organisation's transcripts must not hold up the others
+            _log.exception("analysis_failed", org_id=str(org_id))
+            self._rests_until[org_id] = time.monotonic() + _REST_S
+            return 0
 
     def _discarded(self, reason: Discarded, calls: int) -> None:
         self._in_vain.labels(reason).inc(calls)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import polars as pl
 
-from ai_services.enrichment import store
+from ai_services.enrichment import import_store, store
 from ai_services.enrichment.events import announce_calls
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.read_file import Batch
@@ -61,7 +61,7 @@ class Import:
             raise NotFound("There is no such organisation.")
         if not listed:
             return cls(org_id, timezone)
-        return cls(org_id, timezone, await store.start_import(tx, org_id, source, preset))
+        return cls(org_id, timezone, await import_store.start_import(tx, org_id, source, preset))
 
     async def merge(self, tx: Transaction, batch: Batch, staged: bytes) -> store.Merged:
         """Calls, transcripts, events, counts and rejects of a batch; all or nothing with `tx`."""
@@ -78,19 +78,19 @@ class Import:
 
     async def finish(self, tx: Transaction) -> None:
         if self.import_id is not None:
-            await store.finish_import(tx, self.org_id, self.import_id)
+            await import_store.finish_import(tx, self.org_id, self.import_id)
 
 
 async def _record(
     tx: Transaction, org_id: UUID, import_id: UUID, batch: Batch, merged: store.Merged
 ) -> None:
-    await store.keep_rejects(
+    await import_store.keep_rejects(
         tx,
         org_id,
         import_id,
         [(r.line, r.field, r.value, r.problem, r.fix, r.raw) for r in batch.rejects],
     )
-    await store.count_import(
+    await import_store.count_import(
         tx,
         org_id,
         import_id,

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from ai_services.enrichment import store
+from ai_services.enrichment import import_store, store
 from ai_services.enrichment.importing import Import, stage
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.projections import COLLECTION
@@ -179,7 +179,7 @@ async def imports(
     listing = Listing("imports", (str(org_id),), dated)
     before = listing.position(cursor)
     async with relational.tenant(org_id, readonly=True) as tx:
-        rows = await store.imports(tx, org_id, limit + 1, before)
+        rows = await import_store.imports(tx, org_id, limit + 1, before)
     return listing.page(rows, limit, lambda row: (row["started_at"], row["import_id"]))
 
 
@@ -195,8 +195,8 @@ async def rejects(
     listing = Listing("rejects", (str(org_id), str(known)), number)
     after = listing.position(cursor) or 0
     async with relational.tenant(org_id, readonly=True) as tx:
-        rows = await store.rejects(tx, org_id, known, after, limit + 1)
-        if not rows and not await store.has_import(tx, org_id, known):
+        rows = await import_store.rejects(tx, org_id, known, after, limit + 1)
+        if not rows and not await import_store.has_import(tx, org_id, known):
             raise missing
     return listing.page(rows, limit, lambda row: (row["line"],))
 

@@ -1,8 +1,10 @@
-"""Every query of the enrichment service.
+"""The queries of the enrichment service about calls; those about imports are in import_store.py.
 
 Calls come in through one statement per batch: COPY into a staging table, then one merge that
 inserts, updates what differs and leaves the rest alone. A transcript that is not sent again
 is kept; one that changed loses the analysis of the old one.
+
+Why it is `(SELECT $1::uuid)` where calls are looked for by their keys: analysis/store.py.
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ _FORGET_ANALYSIS = """
 UPDATE call_record_enriched
 SET sentiment = NULL, sentiment_score = NULL, complaint_risk = NULL, churn_risk = NULL,
     reason = NULL, analyzer = NULL, llm_analyzed_at = NULL, updated_at = now()
-WHERE org_id = $1 AND callid = ANY($2::text[]) AND llm_analyzed_at IS NOT NULL
+WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[]) AND llm_analyzed_at IS NOT NULL
 """
 
 
@@ -147,118 +149,21 @@ async def organisation_timezone(tx: Transaction, org_id: UUID) -> str | None:
     return zone
 
 
-# Imports and what they refused.
-
-
-async def start_import(tx: Transaction, org_id: UUID, source: str, preset: str) -> UUID:
-    import_id: UUID = await tx.fetchval(
-        "INSERT INTO import_run (org_id, source, preset) VALUES ($1, $2, $3) RETURNING import_id",
-        org_id, source, preset,
-    )  # fmt: skip
-    return import_id
-
-
-async def count_import(
-    tx: Transaction,
-    org_id: UUID,
-    import_id: UUID,
-    *,
-    inserted: int = 0,
-    updated: int = 0,
-    unchanged: int = 0,
-    duplicates: int = 0,
-    rejected: int = 0,
-) -> None:
-    """Add a batch's counts, in the transaction that brings the batch in."""
-    await tx.execute(
-        """UPDATE import_run SET inserted = inserted + $3, updated = updated + $4,
-               unchanged = unchanged + $5, duplicates = duplicates + $6, rejected = rejected + $7
-           WHERE org_id = $1 AND import_id = $2""",
-        org_id, import_id, inserted, updated, unchanged, duplicates, rejected,
-    )  # fmt: skip
-
-
-async def finish_import(tx: Transaction, org_id: UUID, import_id: UUID) -> None:
-    await tx.execute(
-        "UPDATE import_run SET finished_at = now() WHERE org_id = $1 AND import_id = $2",
-        org_id, import_id,
-    )  # fmt: skip
-
-
-async def import_finished(tx: Transaction, org_id: UUID, source: str) -> bool:
-    """Whether an import of this source ever came to its end."""
-    found: bool = await tx.fetchval(
-        """SELECT EXISTS (SELECT FROM import_run
-           WHERE org_id = $1 AND source = $2 AND finished_at IS NOT NULL)""",
-        org_id, source,
-    )  # fmt: skip
-    return found
-
-
-async def keep_rejects(
-    tx: Transaction,
-    org_id: UUID,
-    import_id: UUID,
-    rows: Sequence[tuple[int, str, str, str, str, str]],
-) -> None:
-    """Rows of (line, field, value, problem, fix, raw), in one statement."""
-    if not rows:
-        return
-    columns = list(zip(*rows, strict=True))
-    await tx.execute(
-        """INSERT INTO import_reject (org_id, import_id, line, field, value, problem, fix, raw)
-           SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::text[], $6::text[],
-                                        $7::text[], $8::text[])""",
-        org_id, import_id, *(list(column) for column in columns),
-    )  # fmt: skip
-
-
-async def imports(
-    tx: Transaction, org_id: UUID, limit: int, before: tuple[dt.datetime, UUID] | None
-) -> list[Row]:
-    """Newest first, those before the cursor (started_at, import_id)."""
-    return await tx.fetch(
-        """SELECT import_id, source, preset, started_at, finished_at, inserted, updated, unchanged,
-                  duplicates, rejected
-           FROM import_run
-           WHERE org_id = $1
-             AND ($3::timestamptz IS NULL OR (started_at, import_id) < ($3, $4::uuid))
-           ORDER BY started_at DESC, import_id DESC LIMIT $2""",
-        org_id, limit, *(before or (None, None)),
-    )  # fmt: skip
-
-
-async def rejects(
-    tx: Transaction, org_id: UUID, import_id: UUID, after_line: int, limit: int
-) -> list[Row]:
-    return await tx.fetch(
-        """SELECT line, field, value, problem, fix, raw FROM import_reject
-           WHERE org_id = $1 AND import_id = $2 AND line > $3 ORDER BY line LIMIT $4""",
-        org_id, import_id, after_line, limit,
-    )  # fmt: skip
-
-
-async def has_import(tx: Transaction, org_id: UUID, import_id: UUID) -> bool:
-    found: bool = await tx.fetchval(
-        "SELECT EXISTS (SELECT FROM import_run WHERE org_id = $1 AND import_id = $2)",
-        org_id, import_id,
-    )  # fmt: skip
-    return found
-
-
 # Reading.
 
 _COLUMNS = """callid, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
     level_name, hangup_by, call_status, phone_masked, has_transcript, sentiment, sentiment_score,
     complaint_risk, churn_risk, reason, analyzer, llm_analyzed_at"""
 
-_ONE_CALL = f"SELECT {_COLUMNS} FROM call_record_enriched WHERE org_id = $1 AND callid = $2"  # noqa: S608 - a constant
-_CALLS_BY_ID = (
-    f"SELECT {_COLUMNS} FROM call_record_enriched WHERE org_id = $1 AND callid = ANY($2::text[])"  # noqa: S608 - a constant
-)
+_ONE_CALL = f"""
+    SELECT {_COLUMNS} FROM call_record_enriched
+    WHERE org_id = (SELECT $1::uuid) AND callid = $2"""  # noqa: S608 - a constant
+_CALLS_BY_ID = f"""
+    SELECT {_COLUMNS} FROM call_record_enriched
+    WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])"""  # noqa: S608 - a constant
 _CALLS_OF_USER = f"""
     SELECT {_COLUMNS} FROM call_record_enriched
-    WHERE org_id = $1 AND user_id = $2 AND started_at >= $3 AND started_at < $4
+    WHERE org_id = (SELECT $1::uuid) AND user_id = $2 AND started_at >= $3 AND started_at < $4
       AND (started_at, callid) < ($5, $6)
     ORDER BY started_at DESC, callid DESC LIMIT $7"""  # noqa: S608 - a constant
 
@@ -300,8 +205,11 @@ async def documents(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> li
     """(callid, user_id, customer_id, started_at, turns) of those that have a transcript."""
     return await tx.fetch(
         """SELECT c.callid, c.user_id, c.customer_id, c.started_at, t.turns
-           FROM call_record_enriched c JOIN call_transcript t USING (org_id, callid)
-           WHERE c.org_id = $1 AND c.callid = ANY($2::text[])""",
+           FROM unnest($2::text[]) AS wanted (callid), LATERAL (
+               SELECT callid, user_id, customer_id, started_at FROM call_record_enriched
+               WHERE org_id = (SELECT $1::uuid) AND callid = wanted.callid OFFSET 0) c, LATERAL (
+               SELECT turns FROM call_transcript
+               WHERE org_id = (SELECT $1::uuid) AND callid = wanted.callid OFFSET 0) t""",
         org_id, list(callids),
     )  # fmt: skip
 
@@ -309,8 +217,8 @@ async def documents(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> li
 async def callids_after(tx: Transaction, org_id: UUID, after: str, limit: int) -> list[str]:
     """The next callids in order, for walking over all calls."""
     rows = await tx.fetch(
-        """SELECT callid FROM call_record_enriched WHERE org_id = $1 AND callid > $2
-           ORDER BY callid LIMIT $3""",
+        """SELECT callid FROM call_record_enriched
+           WHERE org_id = (SELECT $1::uuid) AND callid > $2 ORDER BY callid LIMIT $3""",
         org_id, after, limit,
     )  # fmt: skip
     return [row["callid"] for row in rows]
@@ -357,14 +265,16 @@ async def contacts(
     return await tx.fetch(
         """WITH pairs AS (
                SELECT user_id, customer_id FROM call_record_enriched
-               WHERE org_id = $1 AND callid = ANY($2::text[]) AND customer_id IS NOT NULL
+               WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
+                 AND customer_id IS NOT NULL
                UNION
                SELECT * FROM unnest($3::text[], $4::text[]))
            SELECT p.user_id, p.customer_id, count(c.callid) AS calls,
                   count(c.callid) FILTER (WHERE c.call_status = 'connected') AS connected,
                   max(c.started_at) AS last_at
            FROM pairs p LEFT JOIN call_record_enriched c
-             ON c.org_id = $1 AND c.user_id = p.user_id AND c.customer_id = p.customer_id
+             ON c.org_id = (SELECT $1::uuid)
+             AND c.user_id = p.user_id AND c.customer_id = p.customer_id
            GROUP BY p.user_id, p.customer_id""",
         org_id, list(callids), [pair[0] for pair in pairs], [pair[1] for pair in pairs],
     )  # fmt: skip

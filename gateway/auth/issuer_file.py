@@ -16,9 +16,9 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from gateway.auth.jwks import ASYMMETRIC
+from gateway.toml_file import Table, checked, one_of, read_toml
 from shared.errors import ConfigError
 from shared.security import NO_ORG, USER_ROLES, Role
-from shared.toml_file import Table, checked, one_of, read_toml
 
 _MAX_ISSUERS: Final = 100
 
@@ -67,7 +67,11 @@ def _role(role: object) -> object:
 
 
 def _file(path: Path) -> Path:
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise ValueError(f"can't read {path}: {error.strerror}. Name a PEM file.") from error
+    if not there:
         raise ValueError(f"there is no file {path}. Name a PEM file.")
     return path
 

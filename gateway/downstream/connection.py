@@ -166,7 +166,8 @@ class ClientConnection(Client):
         try:
             return await self._reader.read_body(stall)
         finally:
-            if self.write_by != math.inf:  # while the request comes, its answer isn't late
+            # While the request comes, its answer isn't late; one that has begun must be taken.
+            if self.write_by != math.inf and not self.begun:
                 self.write_by = monotonic() + self._handler.patience
 
     def skip_body(self) -> None:
@@ -256,11 +257,14 @@ class ClientConnection(Client):
         now = monotonic()
         self._lingers_until = now + self._timeouts.idle
         self._reader.read_by = now + self._timeouts.linger
-        if transport.can_write_eof():
+        if not transport.can_write_eof():
+            transport.close()
+            return
+        try:
             transport.write_eof()
             self._reader.resume()
-        else:
-            transport.close()
+        except OSError:  # reset, and the loop has not told yet
+            transport.abort()
 
     @property
     def due(self) -> float:

@@ -143,6 +143,7 @@ class Idempotency:
         self._life = life
         self._budget = budget
         self._running: set[asyncio.Task[StoredAnswer]] = set()
+        self._giving_back: set[asyncio.Task[None]] = set()
         counted = Counter(
             "idempotent_requests",
             "Requests with an Idempotency-Key",
@@ -165,8 +166,12 @@ class Idempotency:
             found = await self._eval(
                 _CLAIM, operation, claim, _milliseconds(operation.hold + _SLACK_S)
             )
+        except asyncio.CancelledError:
+            self._give_back(operation, claim)
+            raise
         except (StoreError, TimeoutError) as error:
             if operation.required:
+                self._give_back(operation, claim)
                 raise StoreUnavailable(
                     "Idempotency-Key can't be honoured now, so nothing was carried out. Try again."
                 ) from error
@@ -183,7 +188,7 @@ class Idempotency:
 
     async def close(self) -> None:
         """Stop what is still running; its claims stay, as nobody knows how far it came."""
-        await end(self._running)
+        await end([*self._running, *self._giving_back])
 
     def _known(self, operation: Operation, found: bytes) -> StoredAnswer:
         line, _, kept = found.partition(b"\n")
@@ -209,6 +214,18 @@ class Idempotency:
             )
         self._counted["replayed"].inc()
         return StoredAnswer.from_bytes(kept)
+
+    def _give_back(self, operation: Operation, claim: bytes) -> None:
+        """Nothing is carried out for a claim of which nobody heard whether it was made."""
+        task = asyncio.create_task(self._given_back(operation, claim))
+        self._giving_back.add(task)
+        task.add_done_callback(self._giving_back.discard)
+
+    async def _given_back(self, operation: Operation, claim: bytes) -> None:
+        try:
+            await self._eval(_REPLACE, operation, claim, b"", 1)
+        except (StoreError, TimeoutError):
+            log.warning("a claim is left to expire", route=operation.route)
 
     async def _carry_out(
         self, operation: Operation, claim: bytes, execute: Callable[[], Awaitable[StoredAnswer]]

@@ -27,10 +27,10 @@ from gateway.routing.route import (
     REQUIRED,
     Route,
 )
+from gateway.toml_file import Table, checked, one_of, read_toml
 from gateway.upstream.policy import ServicePolicy, parse_policy
 from shared.errors import ConfigError
 from shared.security import ALL_SCOPES, PUBLIC, USER_ROLES
-from shared.toml_file import Table, checked, one_of, read_toml
 
 PRIORITIES: Final = ("interactive", "batch")
 _MAX_BODY: Final = 1 << 30

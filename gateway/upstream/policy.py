@@ -22,8 +22,8 @@ from gateway.resilience.outliers import OutlierPolicy
 from gateway.resilience.retries import BudgetPolicy, RetryPolicy
 from gateway.resilience.shedding import SheddingPolicy
 from gateway.resilience.slow_start import SlowStartPolicy
+from gateway.toml_file import Table, checked, one_of
 from gateway.upstream.balancer import BALANCERS
-from shared.toml_file import Table, checked, one_of
 
 _MAY_BE_OFF: Final = frozenset({"errors", "gateway_errors", "most"})  # None, written as false
 
@@ -55,28 +55,39 @@ _PARTS: Final[Mapping[str, Any]] = {
     "shedding": SheddingPolicy,
     "streams": SheddingPolicy,
 }
+_NEVER_ZERO: Final = frozenset(
+    {
+        "breaker.window_s", "budget.window_s", "slow_start.aggression",  # divide
+        "health.interval_s", "health.urgent_s", "health.concurrency",  # never pause, or never begin
+    }
+)  # fmt: skip
 _OFF: Final = BeforeValidator(lambda value: None if value is False else value)
-_WHOLE: Final = "a whole number of 0 or more"
 
 
-def _field(name: str, default: object) -> Any:
+def _field(part: str, name: str, default: object) -> Any:
     """How the file writes a policy's field, by its default: compiled classes keep no annotations."""
+    above_0 = f"{part}.{name}" in _NEVER_ZERO
+    least: dict[str, Any] = {"gt": 0} if above_0 else {"ge": 0}
+    said = "above 0" if above_0 else "of 0 or more"
     if name in _MAY_BE_OFF:
-        return Annotated[int | None, _OFF], Field(default, ge=0, description=_WHOLE)
+        return Annotated[int | None, _OFF], Field(
+            default, **least, description=f"a whole number {said}"
+        )
     if isinstance(default, bool):
         return bool, Field(default, description="true or false")
     if isinstance(default, int):
-        return int, Field(default, ge=0, description=_WHOLE)
+        return int, Field(default, **least, description=f"a whole number {said}")
     if isinstance(default, frozenset):
         kind = Annotated[frozenset[Annotated[int, Field(ge=400, le=599)]], Strict(False)]
         return kind, Field(default, description="a list of statuses such as [502, 503]")
-    return float, Field(default, ge=0, description="a number of 0 or more")
+    # Times go to other workers and to clients, shares are rounded: nothing may be without an end.
+    return float, Field(default, **least, allow_inf_nan=False, description=f"a number {said}")
 
 
 def _part(name: str, kind: Any) -> Any:
     usual = kind()
     names = [one.name for one in dataclasses.fields(kind)]
-    fields: dict[str, Any] = {one: _field(one, getattr(usual, one)) for one in names}
+    fields: dict[str, Any] = {one: _field(name, one, getattr(usual, one)) for one in names}
     table = create_model(name, __base__=Table, **fields)
     wanted = Field(None, description=f"a table with fields of {', '.join(sorted(names))}")
     return (Annotated[table | None, _OFF] if name == "health" else table), wanted

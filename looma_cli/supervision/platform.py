@@ -23,7 +23,6 @@ from shared.embedded.stores import EmbeddedStores
 from shared.services import GATEWAY, SERVICES
 from shared.store_urls import embedded_servers
 
-STARTED_WITHIN_S = 120.0
 _STOP_MARGIN_S = 5.0  # beyond the time that work in flight has
 
 Say = Callable[[str], None]

@@ -8,7 +8,7 @@ from ai_services.auth.organisations import Organisation, listing
 from ai_services.auth.service import Auth, operator
 from ai_services.auth.sign_in.passwords import random_password
 from ai_services.auth.store import users
-from ai_services.enrichment import store as calls_store
+from ai_services.enrichment import import_store
 from ai_services.portrait import service
 from ai_services.portrait import store as portrait_store
 from ai_services.portrait.request import requested
@@ -78,7 +78,7 @@ async def _way_in(relational: Relational, org_id: UUID, sign_in: SignIn) -> Sign
 
 async def _filled(relational: Relational, org_id: UUID) -> bool:
     async with relational.tenant(org_id, readonly=True) as tx:
-        return await calls_store.import_finished(tx, org_id, DEMO)
+        return await import_store.import_finished(tx, org_id, DEMO)
 
 
 async def _import(

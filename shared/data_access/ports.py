@@ -16,11 +16,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 Row = Mapping[str, Any]
-IndexName = Literal["search", "graph", "vectors"]
 
 
 class Transaction(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.data_access.graph.bolt import BoltGraph
+from shared.data_access.graph.bolt_sessions import BoltSessions
 from shared.data_access.ports import Edge, Node
 from shared.errors import InvalidInput, StoreUnavailable
 from tests.contract.graph_writer import LABELS
@@ -347,3 +349,13 @@ async def test_cancellation_gives_the_connection_back(url, org):
         assert await graph.counts(org) == ({"Step": 301}, {"NEXT": 300})
     finally:
         await graph.close()
+
+
+async def test_a_probe_that_is_ended_at_any_step_leaves_no_connection(graph_url):
+    for steps in range(40):
+        sessions = BoltSessions(graph_url, 1)
+        sessions.guard.suspect()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await sessions.close()
+    gc.collect()  # an unclosed socket warns when it is collected, which fails the test

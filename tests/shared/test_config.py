@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.config import SETTINGS, Config, env_example, parse_settings
+from shared.config import SETTINGS, Config, env_example
 from shared.errors import ConfigError
 from shared.secrets import data_key, internal_token_secret, secret
 from shared.services import PROCESSES, SERVICES
@@ -37,6 +37,62 @@ def test_a_malformed_setting_is_named_with_an_example(name: str, value: str) -> 
     with pytest.raises(ConfigError, match=rf"{name}: .*Example: {name}=") as caught:
         Config.from_env({name: value})
     assert "secretpw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "DATABASE_POOL_SIZE",
+            "0",
+            (
+                "DATABASE_POOL_SIZE: '0' does not fit: must be a whole number above 0. "
+                "Example: DATABASE_POOL_SIZE=20"
+            ),
+        ),
+        (
+            "AUTH_PORT",
+            "0",
+            "AUTH_PORT: '0' does not fit: a port is a number from 1 to 65535. Example: AUTH_PORT=8211",
+        ),
+        (
+            "REDIS_URL",
+            "cache:6379",
+            (
+                "REDIS_URL: the value given does not fit: must be a URL that starts with redis:// or "
+                "rediss:// or unix://. Example: REDIS_URL=redis://:secret@cache:6379/0"
+            ),
+        ),
+        (
+            "LOOMA_HOME",
+            "~nobody-of-this-name/looma",
+            (
+                "LOOMA_HOME: '~nobody-of-this-name/looma' does not fit: there is no such user's home; "
+                "name the folder by its path. Example: LOOMA_HOME=/var/lib/looma"
+            ),
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(name: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env({name: value})
+    assert str(caught.value) == message
+
+
+def test_a_value_of_spaces_is_none() -> None:
+    assert Config.from_env({"DATABASE_URL": " ", "BIND_HOST": " "}) == Config.from_env({})
+
+
+def test_a_process_is_reached_where_it_listens_unless_told_otherwise() -> None:
+    assert Config.from_env({"BIND_HOST": "10.0.0.5"}).advertise_host == "10.0.0.5"
+    told = Config.from_env({"BIND_HOST": "0.0.0.0", "ADVERTISE_HOST": "portrait-1"})
+    assert (told.bind_host, told.advertise_host) == ("0.0.0.0", "portrait-1")
+
+
+def test_files_are_paths_and_the_home_is_absolute() -> None:
+    config = Config.from_env({"LOOMA_HOME": "~/looma", "GATEWAY_ROUTES": "routes.toml"})
+    assert config.home == Path.home() / "looma"
+    assert config.gateway_routes == Path("routes.toml")
 
 
 def test_secrets_are_not_in_the_repr() -> None:
@@ -75,7 +131,9 @@ def test_every_setting_has_a_field_and_a_meaning() -> None:
 
 def test_the_examples_parse() -> None:
     examples = {s.name: s.example for s in SETTINGS if "hex digits" not in s.example}
-    assert parse_settings(examples)["GATEWAY_PORT"] == 8206
+    config = Config.from_env(examples)
+    assert config.gateway_port == 8206
+    assert config.graph_url == "bolt://neo4j:secret@graph:7687/neo4j"
 
 
 def test_a_secret_is_made_once_and_only_the_owner_reads_it(tmp_path: Path) -> None:

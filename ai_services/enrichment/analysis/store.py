@@ -3,9 +3,11 @@
 A claim is a row with a number and the ids of its calls, kept until its analyses are saved or its
 lease is over. No call is locked meanwhile: an import may correct it. Saving looks for that.
 
-Each call and transcript is looked for by its key, one after another: joins of two tables by
-organisation and callid take hours where the planner holds a large organisation for an empty one,
-as it does until the statistics know those calls.
+Each call and transcript is looked for by its key, one after another, and so are they in
+`ai_services/enrichment/store.py`: until the statistics know the calls of a new organisation, the
+planner holds it for empty however large it is. It would join two tables by comparing each row with
+each, or read all of its calls to find one. `(SELECT $1::uuid)` hides from it which organisation is
+meant: it reckons with one like the others then, for which the key is the best way.
 """
 
 from __future__ import annotations
@@ -30,19 +32,16 @@ DELETE FROM analysis_claim WHERE org_id = $1 AND claim IN (
 RETURNING claim
 """
 
+# A row's xmin is the number of the transaction that wrote it: the version of the transcript. A call
+# whose transcript was taken away by hand waits in vain, and holds nobody up.
 _FREE = """
-SELECT callid FROM call_record_enriched
-WHERE org_id = $1 AND has_transcript AND llm_analyzed_at IS NULL
-  AND callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
-ORDER BY callid LIMIT $2
-"""
-
-# A row's xmin is the number of the transaction that wrote it: the version of the transcript.
-_TRANSCRIPTS = """
-SELECT t.callid, t.turns, t.version
-FROM unnest($2::text[]) AS wanted (callid), LATERAL (
-    SELECT callid, turns, xmin AS version FROM call_transcript
-    WHERE org_id = $1 AND callid = wanted.callid OFFSET 0) t
+SELECT c.callid, t.turns, t.version
+FROM call_record_enriched c, LATERAL (
+    SELECT turns, xmin AS version FROM call_transcript
+    WHERE org_id = (SELECT $1::uuid) AND callid = c.callid OFFSET 0) t
+WHERE c.org_id = (SELECT $1::uuid) AND c.has_transcript AND c.llm_analyzed_at IS NULL
+  AND c.callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
+ORDER BY c.callid LIMIT $2
 """
 
 _CLAIM = """
@@ -56,7 +55,7 @@ _HOLD = """
 SELECT c.callid
 FROM unnest($2::text[]) AS wanted (callid), LATERAL (
     SELECT callid, llm_analyzed_at FROM call_record_enriched
-    WHERE org_id = $1 AND callid = wanted.callid FOR NO KEY UPDATE) c
+    WHERE org_id = (SELECT $1::uuid) AND callid = wanted.callid FOR NO KEY UPDATE) c
 WHERE c.llm_analyzed_at IS NULL
 """
 
@@ -64,14 +63,14 @@ _VERSIONS = """
 SELECT t.callid, t.version
 FROM unnest($2::text[]) AS wanted (callid), LATERAL (
     SELECT callid, xmin AS version FROM call_transcript
-    WHERE org_id = $1 AND callid = wanted.callid OFFSET 0) t
+    WHERE org_id = (SELECT $1::uuid) AND callid = wanted.callid OFFSET 0) t
 """
 
 _SAVE = """
 UPDATE call_record_enriched
 SET sentiment = $3, sentiment_score = $4, complaint_risk = $5, churn_risk = $6, reason = $7,
     analyzer = $8, llm_analyzed_at = now(), updated_at = now()
-WHERE org_id = $1 AND callid = $2
+WHERE org_id = (SELECT $1::uuid) AND callid = $2
 """
 
 
@@ -88,11 +87,11 @@ async def claim(tx: Transaction, org_id: UUID, limit: int, lease: float) -> Clai
     """Calls that nobody analyses, for `lease` seconds; None if there are none."""
     await tx.fetchval(_ONE_AT_A_TIME, org_id)
     over = [row["claim"] for row in await tx.fetch(_END_EXPIRED, org_id)]
-    callids = [row["callid"] for row in await tx.fetch(_FREE, org_id, limit)]
-    if not callids:
+    calls = await tx.fetch(_FREE, org_id, limit)
+    if not calls:
         return None
-    number = await tx.fetchval(_CLAIM, org_id, callids, lease)
-    return Claim(number, await tx.fetch(_TRANSCRIPTS, org_id, callids), over)
+    number = await tx.fetchval(_CLAIM, org_id, [call["callid"] for call in calls], lease)
+    return Claim(number, calls, over)
 
 
 async def renew_claim(tx: Transaction, org_id: UUID, number: int, lease: float) -> bool:

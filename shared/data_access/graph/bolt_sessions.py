@@ -44,6 +44,7 @@ class BoltSessions:
         self._pool_size = pool_size
         self._database = urlsplit(url).path.strip("/") or None
         self._driver: AsyncDriver | None = None
+        self._asking: asyncio.Task[bool | str] | None = None
         self.guard = Guard(BOLT, self._probe)
 
     async def read(
@@ -92,6 +93,10 @@ class BoltSessions:
 
     async def close(self) -> None:
         await self.guard.close()
+        if self._asking is not None:
+            await asyncio.wait((self._asking,))
+            if not self._asking.cancelled():
+                self._asking.exception()  # nobody is left to be told
         driver, self._driver = self._driver, None
         if driver is not None:
             with suppress(*DRIVER_ERRORS, OSError):
@@ -119,8 +124,14 @@ class BoltSessions:
         return self._driver
 
     async def _probe(self) -> bool | str:
+        """Not cancelled while it runs: the driver would leave open what it is connecting."""
+        self._asking = asking = asyncio.create_task(self._ask(), name="graph probe")
+        return await asyncio.shield(asking)
+
+    async def _ask(self) -> bool | str:
         """Over a driver of its own: the pool may be full of queries that take long."""
         async with (
+            asyncio.timeout(READ_SECONDS),
             _driver(self._url, 1) as driver,
             driver.session(database=self._database) as session,
         ):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ai_services.enrichment.store import start_import
+from ai_services.enrichment.import_store import start_import
 from gateway.http.path import normalise
 from shared.data_access.relational.postgres import Postgres
 from tests.ai_services.enrichment.records import TURNS, record

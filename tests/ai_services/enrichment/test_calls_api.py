@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import pytest
 
@@ -16,7 +17,8 @@ from ai_services.enrichment.app import create_service
 from shared.config import Config
 from shared.data_access.relational.postgres import Postgres
 from shared.security import InternalTokens, Principal
-from tests.ai_services.enrichment.records import TURNS, missed, record
+from tests.ai_services.enrichment.records import TURNS, missed, record, write_jsonl
+from tests.ai_services.enrichment.test_importing import bring_in
 from tests.contract.proxy import proxied
 
 SECRET = "s" * 64
@@ -133,6 +135,41 @@ async def test_a_call_is_answered_with_its_analysis_and_masked_phone(api: Api) -
     assert (call["sentiment"], call["complaint_risk"]) == ("negative", "high")
     assert call["turns"] == TURNS
     assert call["analyzer"].startswith("local")
+
+
+UNREADABLE = """
+SET ROLE looma_system; UPDATE call_transcript SET turns = '[{}]' WHERE org_id <> '%s'
+"""
+TOO_SLOW = """
+CREATE FUNCTION too_slow() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'query_canceled'; END $$;
+CREATE TRIGGER too_slow BEFORE UPDATE ON call_record_enriched FOR EACH ROW
+    WHEN (new.org_id <> '%s') EXECUTE FUNCTION too_slow()
+"""
+
+
+@pytest.mark.parametrize("trouble", [UNREADABLE, TOO_SLOW], ids=["unreadable", "too slow"])
+async def test_what_can_not_be_analysed_of_one_organisation_holds_up_no_other(
+    config: Config, tmp_path: Path, trouble: str
+) -> None:
+    organisations = [await organisation(config) for _ in range(7)]
+    good = organisations[3]
+    path = write_jsonl(tmp_path / "calls.jsonl", [record("a", turns=TURNS)])
+    assert config.database_url
+    db = Postgres(config.database_url, pool_size=2)
+    for org_id in organisations:
+        await bring_in(db, org_id, path)
+    owner = await asyncpg.connect(config.database_url)
+    await owner.execute(trouble % good)
+    await owner.close()
+
+    async def analysed() -> Any:
+        async with db.tenant(good, readonly=True) as tx:
+            return await tx.fetchval("SELECT llm_analyzed_at FROM call_record_enriched")
+
+    async with create_service(config).running(port=0):
+        await until(analysed)
+    await db.close()
 
 
 async def test_unknown_calls_and_those_of_others_are_404(api: Api, config: Config) -> None:

@@ -103,6 +103,7 @@ def test_keys_come_from_nowhere_else(url: str) -> None:
         ({"roles": {"x": ["admin"]}}, "no such role"),
         ({"default_role": "agent"}, "unknown 'default_role'"),
         ({"ca_file": "/does/not/exist.pem"}, "no file"),
+        ({"ca_file": "/" + "x" * 300}, "ca_file: can't read /xxx"),
         ({"begins": "exp"}, "begins must be nbf, or iat"),
         ({"max_life": 0}, "max_life"),
         ({"max_life": True}, "max_life"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import orjson
 import pytest
+import redis
 import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
 
@@ -209,6 +210,33 @@ async def test_a_client_that_goes_away_gets_its_answer_when_it_comes_back(gatewa
                 await asyncio.sleep(0.01)
     assert again == Answered(MADE, replayed=True)
     assert work.begun == 1
+
+
+@pytest.mark.parametrize("required", [False, True])
+async def test_a_claim_that_nobody_hears_of_is_given_back(redis_url: str, required: bool) -> None:
+    """Its caller goes away, or must be told that nothing was carried out, while it is made."""
+    operation = replace(OPERATION, required=required)
+    async with proxied(redis_url) as (url, proxy), gateway_at(url, budget=0.5) as gateway:
+        await gateway.send(Work(), replace(operation, key="k-0"))  # the connection is there
+        work = Work()
+        with redis.Redis.from_url(redis_url) as peer:
+            sending = asyncio.create_task(gateway.send(work, operation))
+            while not peer.exists(operation.record):  # noqa: ASYNC110 - its loop must not read the answer
+                await asyncio.sleep(0)
+        proxy.freeze()  # it is made, and the answer on its way
+        if not required:
+            sending.cancel()
+        with pytest.raises(StoreUnavailable if required else asyncio.CancelledError):
+            await sending
+        proxy.thaw()
+        assert work.begun == 0
+
+        async def carried_out() -> bool:
+            with suppress(Conflict, StoreUnavailable):
+                return not (await gateway.send(work, operation)).replayed
+            return False
+
+        await until(carried_out, 3)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 425, 429])

@@ -31,6 +31,7 @@ def test_what_may_be_off_is_written_as_false() -> None:
     assert (off.health, off.outliers.errors, off.shedding.most) == (None, None, None)
     assert parsed({"health": {}}, off).health == HealthPolicy()
     assert parsed({"shedding": {"most": 9}}).shedding.most == 9
+    assert parsed({"slow_start": {"window_s": 0}}).slow_start.window_s == 0
 
 
 def test_statuses_and_versions_are_read() -> None:
@@ -52,6 +53,14 @@ def test_statuses_and_versions_are_read() -> None:
         ({"breaker": {"open_s": -1}}, ": breaker.open_s must be a number of 0 or more (it is -1)."),
         ({"breaker": {"open_s": "2"}}, ": breaker.open_s must be a number of 0 or more"),
         ({"breaker": {"open_s": float("nan")}}, ": breaker.open_s must be a number of 0 or more"),
+        ({"breaker": {"window_s": 0}}, ": breaker.window_s must be a number above 0 (it is 0)."),
+        ({"budget": {"window_s": 0.0}}, ": budget.window_s must be a number above 0"),
+        ({"slow_start": {"aggression": 0}}, ": slow_start.aggression must be a number above 0"),
+        ({"health": {"interval_s": 0}}, ": health.interval_s must be a number above 0"),
+        ({"health": {"urgent_s": 0}}, ": health.urgent_s must be a number above 0"),
+        ({"health": {"concurrency": 0}}, ": health.concurrency must be a whole number above 0"),
+        ({"shedding": {"caller_share": float("inf")}}, ": shedding.caller_share must be a number"),
+        ({"breaker": {"open_s": float("inf")}}, ": breaker.open_s must be a number of 0 or more"),
         ({"outliers": {"errors": True}}, ": outliers.errors must be a whole number"),
         ({"retry": {"statuses": [200]}}, ": retry.statuses must be a list of statuses such as"),
         ({"retry": {"statuses": 502}}, ": retry.statuses must be a list of statuses such as"),

@@ -102,11 +102,13 @@ async def connected(
         writer.transport.abort()
 
 
-async def drip(writer: asyncio.StreamWriter, data: bytes, pause: float) -> None:
-    for at in range(len(data)):
+async def drip(
+    writer: asyncio.StreamWriter, data: bytes, pause: float, *, at_once: int = 1
+) -> None:
+    for at in range(0, len(data), at_once):
         if writer.is_closing():
             return
-        writer.write(data[at : at + 1])
+        writer.write(data[at : at + at_once])
         await asyncio.sleep(pause)
 
 
@@ -292,6 +294,26 @@ async def test_a_client_that_takes_no_answers_is_cut_off(hasty: Platform) -> Non
         started = time.monotonic()
         await until(nothing, 6)
         assert 0.4 < time.monotonic() - started < 5
+
+
+async def test_sending_on_is_no_way_to_leave_an_answer_untaken(hasty: Platform) -> None:
+    """The service answers before it has all of the request, with more than sockets hold."""
+
+    async def early(_received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(200, b"a" * 40_000_000))
+        await writer.drain()
+
+    hasty.behave(early, stream=True)
+    nothing = left_by_clients_of(hasty)
+    async with connected(hasty) as (reader, writer):
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(POST + b"Content-Length: 4000000\r\n\r\n")
+        sending = asyncio.create_task(drip(writer, b"a" * 400_000, 0.05, at_once=200))
+        try:
+            await until(nothing, 5)
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
 
 
 async def test_a_client_that_takes_its_time_gets_all_of_its_answer(hasty: Platform) -> None:

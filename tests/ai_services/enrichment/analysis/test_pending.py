@@ -161,6 +161,15 @@ async def test_a_batch_whose_analysis_fails_is_free_at_once(db, org_id, path) ->
     assert await analyse_pending(db, org_id, Analyst()) == 1
 
 
+async def test_a_call_whose_transcript_was_taken_away_holds_nobody_up(db, org_id, path) -> None:
+    await bring_in(db, org_id, write_jsonl(path, [spoken("a"), spoken("b")]))
+    async with db.tenant(org_id) as tx:
+        await tx.execute("DELETE FROM call_transcript WHERE callid = 'a'")
+    async with asyncio.timeout(10):
+        assert await analyse_pending(db, org_id, Analyst()) == 1
+    assert await saved(db, org_id) == {"b": ("b", "analyst")}
+
+
 async def test_a_claim_lasts_as_long_as_its_worker_works(db, org_id, path) -> None:
     await bring_in(db, org_id, write_jsonl(path, [spoken("a")]))
     slow = Analyst("slow", gate=True)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, Field, model_validator
 
+from gateway.toml_file import Table, checked, one_of
 from shared.errors import ConfigError
-from shared.toml_file import Table, checked, one_of
 
 
 def _even(value: int) -> int:
