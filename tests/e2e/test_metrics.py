@@ -18,6 +18,7 @@ from tests.monitoring.prometheus_files import (
     RULES,
     metrics_of,
     rules,
+    runbook_queries,
 )
 from tests.monitoring.test_dashboards import queries
 
@@ -56,9 +57,13 @@ def test_every_process_is_a_target(targets: dict[str, str]) -> None:
     assert set(targets) == {one.name for one in PROCESSES}
 
 
-def test_every_metric_of_a_panel_is_exported(exported: dict[str, set[str]]) -> None:
+def test_every_metric_of_a_panel_or_runbook_is_exported(exported: dict[str, set[str]]) -> None:
     known = set().union(*exported.values()) | NODE_EXPORTER | PROMETHEUS_OWN | RECORDED
-    read = {(name, metric) for name, query in queries() for metric in metrics_of(query)}
+    read = {
+        (name, metric)
+        for name, query in (*queries(), *runbook_queries())
+        for metric in metrics_of(query)
+    }
     assert {one for one in read if one[1] not in known} == set()
 
 

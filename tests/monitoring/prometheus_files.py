@@ -50,6 +50,15 @@ RECORDED: Final = frozenset(
 )
 
 
+def runbook_queries() -> Iterator[tuple[str, str]]:
+    """Page and PromQL of every query that a runbook has somebody ask."""
+    for path in sorted((ROOT / "docs" / "runbooks").glob("*.md")):
+        for query in re.findall(
+            r"^promtool query instant \S+ '(.*)'$", path.read_text(), re.MULTILINE
+        ):
+            yield path.stem, query
+
+
 def metrics_of(expression: str) -> set[str]:
     """The names of all metrics and recorded series that a PromQL expression reads."""
     text = re.sub(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`", '""', expression)

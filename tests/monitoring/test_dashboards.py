@@ -13,7 +13,13 @@ import yaml
 
 from monitoring.grafana.dashboards import dashboards
 from shared.services import PROCESSES
-from tests.monitoring.prometheus_files import ALERTS, RECORDED, ROOT, metrics_of
+from tests.monitoring.prometheus_files import (
+    ALERTS,
+    RECORDED,
+    ROOT,
+    metrics_of,
+    runbook_queries,
+)
 from tests.monitoring.test_promtool import PROMTOOL, promtool
 
 GRAFANA = ROOT / "monitoring" / "grafana"
@@ -80,11 +86,12 @@ def test_panels_read_the_provisioned_data_source() -> None:
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="no promtool here: apt-get install prometheus")
-def test_promtool_reads_every_query(tmp_path: Path) -> None:
+def test_promtool_reads_every_query_of_panels_and_runbooks(tmp_path: Path) -> None:
     rules: list[dict[str, Any]] = [
         {"record": f"panel:query:{number}", "expr": query}
-        for number, (_, query) in enumerate(queries())
+        for number, (_, query) in enumerate([*queries(), *runbook_queries()])
     ]
+    assert len(rules) > 100
     file = tmp_path / "queries.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
     promtool("check", "rules", file)
