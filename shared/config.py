@@ -32,6 +32,7 @@ from shared.config_values import (
 )
 from shared.errors import ConfigError
 from shared.services import GATEWAY, PROCESSES
+from shared.serving.secret_files import with_secret_files
 
 _SAID: Final = "setting"  # in a field's metadata: its setting, or those of its keys
 
@@ -274,7 +275,7 @@ class Config:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
         """Parse the environment; raises ConfigError that names the setting and shows an example."""
-        environ = os.environ if environ is None else environ
+        environ = with_secret_files(os.environ if environ is None else environ, _SECRETS)
         values: dict[str, Any] = {}
         for name, said in _FIELDS.items():
             if isinstance(said, Setting):
@@ -307,6 +308,7 @@ SETTINGS: Final[tuple[Setting, ...]] = tuple(
     for said in _FIELDS.values()
     for one in ((said,) if isinstance(said, Setting) else said.values())
 )
+_SECRETS: Final = {one.name: one.example for one in SETTINGS if one.secret}
 
 
 def process_environment(**overrides: str) -> dict[str, str]:
@@ -319,6 +321,7 @@ def env_example() -> str:
     lines = [
         "# Every setting of Looma AI with its default. A line that is commented out has none:",
         "# the example shows the form. Set them in the environment of the processes.",
+        "# A secret can be a file, too: NAME_FILE=/run/secrets/name, readable by its owner only.",
     ]
     for one in SETTINGS:
         lines += ["", f"# {one.meaning}"]
