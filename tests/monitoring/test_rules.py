@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import typer.main
@@ -139,3 +140,15 @@ def test_every_series_is_read_of_one_job(path) -> None:  # so that nothing is co
         for metric in metrics_of(rule["expr"]) - RECORDED:
             bare = rf"\b{metric}\b(?!\{{[^}}]*job=)"
             assert not re.search(bare, rule["expr"]), f"{rule}: {metric} of which job?"
+
+
+def test_every_address_is_a_service_of_the_compose_file() -> None:
+    config = document(FOLDER / "prometheus.yml")
+    scraped = config["scrape_configs"] + config["alerting"]["alertmanagers"]
+    groups = [group for job in scraped for group in job.get("static_configs", ())]
+    hosts = {target.partition(":")[0] for group in groups for target in group["targets"]}
+    found = [sd["url"] for job in scraped for sd in job.get("http_sd_configs", ())]
+    sources = ROOT / "monitoring" / "grafana" / "provisioning" / "datasources" / "prometheus.yml"
+    found += [source["url"] for source in document(sources)["datasources"]]
+    hosts |= {str(urlsplit(url).hostname) for url in found}
+    assert hosts <= set(document(ROOT / "docker-compose.yml")["services"])
