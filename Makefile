@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
-SOURCES := setup.py gateway ai_services shared looma_cli benchmarks tests
+SOURCES := setup.py gateway ai_services shared looma_cli monitoring benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compile uncompiled up down reset test test-all test-servers lint fmt bench drills lock
+.PHONY: help setup compile uncompiled up down reset test test-all test-servers lint fmt bench drills dashboards lock
 
 help: ## this list
 	@echo "Usage: make TARGET"
@@ -75,6 +75,9 @@ bench: setup ## one benchmark: make bench NAME=ingest [QUICK=1]
 
 drills: setup ## kill, stop and attack everything under load; a table of outages: make drills [ARGS="redis"]
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+dashboards: setup ## write Grafana's dashboards from monitoring/grafana
+	@$(BIN)/python -m monitoring.grafana
 
 # --no-emit-*: the lock names versions, never where this machine found them. The package's own
 # line (dev includes its store extras) is dropped for the same reason: it holds a path.

@@ -34,6 +34,7 @@ from gateway.own_api.health import Health
 from gateway.own_api.page import OwnPage, Page
 from gateway.own_api.routes import OwnRoute
 from gateway.own_api.scrapers import Scrapers
+from gateway.own_api.targets import Targets
 from gateway.proxy.admission import Gates
 from gateway.proxy.idempotency import Idempotency
 from gateway.proxy.proxy import Kept, Proxy
@@ -201,6 +202,7 @@ class Gateway:
             "/metrics": OwnPage(
                 partial(self._metrics_page, metrics, peers), limited=False, guarded=True
             ),
+            "/internal/targets": OwnPage(Targets(discovery).page, limited=False, guarded=True),
             "/openapi.json": OwnPage(descriptions.openapi),
             **viewer_pages(),
         }

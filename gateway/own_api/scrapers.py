@@ -1,4 +1,4 @@
-"""Access to the gateway's own /metrics, which tell of every service, route and limit.
+"""Access to what the gateway tells of every service, route and limit: /metrics, /internal/targets.
 
 It is open to the networks in METRICS_NETWORKS (this machine itself where there are none) and to
 callers with the scope gateway:admin. A request that came through a proxy is its client's, never
@@ -31,7 +31,7 @@ _FORWARDED_BEGIN: Final = ("x-forwarded-", "x-original-", "x-envoy-", "cf-")
 
 
 class Scrapers:
-    """Decides who may read /metrics."""
+    """Decides who may read what is for scrapers."""
 
     def __init__(
         self, networks: Sequence[Network], addresses: ClientAddress, identity: Identity

@@ -44,11 +44,20 @@ class Discovery:
         self._seen_at: dict[str, float] = {}
         self._replaced: set[tuple[str, str]] = set()  # address and id of those whose place is taken
         self._all: dict[str, tuple[Instance, ...]] = dict(self._static)
-        self.gateways = 0  # of those in the registry, as it was read last
+        self.fellows: tuple[Registered, ...] = ()  # gateways in the registry, as it was read last
         self.registry = "not read yet"  # 'up', or what is wrong with it
 
     def of(self, service: str) -> tuple[Instance, ...]:
         return self._all.get(service, ())
+
+    @property
+    def services(self) -> Mapping[str, tuple[Instance, ...]]:
+        """Every instance that is known, by service; the gateways are not among them."""
+        return self._all
+
+    @property
+    def gateways(self) -> int:
+        return len(self.fellows)
 
     async def refresh_forever(self) -> None:
         while True:
@@ -66,7 +75,7 @@ class Discovery:
             self._note("an entry of the registry is not readable")
             return
         self._note(await self._written())
-        self.gateways = len(found.pop(GATEWAYS, ()))
+        self.fellows = tuple(found.pop(GATEWAYS, ()))
         self._take(found, asyncio.get_running_loop().time())
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from shared.data_access.guard import Guard
 from shared.data_access.guard_metrics import GuardMetrics
 from shared.data_access.ports import Cache, Graph, Relational, Search, Vectors
+from shared.data_access.relational.pool_metrics import PoolMetrics
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import ConfigError, InternalError
 
@@ -116,6 +117,7 @@ async def open_data_access(
         )
         if registry is not None:
             registry.register(GuardMetrics(guards))
+            registry.register(PoolMetrics(postgres.turns))
         yield UnifiedDataAccess(
             relational=postgres if "relational" in ports else None,
             cache=cache,

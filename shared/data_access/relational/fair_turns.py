@@ -23,6 +23,7 @@ class FairTurns:
     """
 
     def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._free = limit
         self._most = limit - limit // _KEPT
         self._held: Counter[Hashable] = Counter()
@@ -42,6 +43,15 @@ class FairTurns:
             yield
         finally:
             self._give_back(who)
+
+    @property
+    def taken(self) -> int:
+        return self.limit - self._free
+
+    @property
+    def waiters(self) -> int:
+        """All who wait, whoever they are."""
+        return sum(map(len, self._lines.values()))
 
     def waiting(self, who: Hashable | None) -> int:
         return len(self._lines.get(who, ()))

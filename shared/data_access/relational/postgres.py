@@ -64,7 +64,7 @@ class Postgres:
         # Above the server's limit, so that it only speaks when the server is silent.
         self._command_timeout = statement_timeout + 5.0
         self.guard = Guard(POSTGRES, self._probe)
-        self._turns = FairTurns(pool_size)
+        self.turns = FairTurns(pool_size)  # at its connections
         self._pool: asyncpg.Pool | None = None
         self._closed = False
         self._ready: set[str] = set()
@@ -128,7 +128,7 @@ class Postgres:
         await self.guard.admit()
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(self._turns.turn(who, self._acquire_timeout))
+                await stack.enter_async_context(self.turns.turn(who, self._acquire_timeout))
             except TimeoutError as error:  # says nothing of the server: the guard isn't told
                 raise POSTGRES.unavailable("all connections are in use") from error
             async with self._connected(begin, readonly=readonly) as transaction:

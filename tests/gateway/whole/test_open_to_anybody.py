@@ -27,8 +27,8 @@ OPEN = {
     ("POST", "/api/v1/auth/refresh"),
 }
 OWN = {
-    ("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"), ("GET", "/openapi.json"),
-    ("GET", "/docs"), ("POST", "/api/v1/batch"), ("GET", "/api/v1/gateway/routes"),
+    ("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"),
+    ("GET", "/internal/targets"), ("GET", "/openapi.json"), ("GET", "/docs"), ("POST", "/api/v1/batch"), ("GET", "/api/v1/gateway/routes"),
     ("GET", "/api/v1/gateway/upstreams"), ("GET", "/api/v1/gateway/limits"),
 }  # fmt: skip
 FAR = {"X-Forwarded-For": "203.0.113.9"}

@@ -1,0 +1,1 @@
+"""What watches the platform: Prometheus' configuration, and Grafana's dashboards made from code."""
