@@ -372,12 +372,16 @@ async def test_twenty_rolling_restarts_fail_no_request(tmp_path: Path, redis_at:
                 got = await client.get(f"/it/{worker}-{number}")
                 statuses[got.status_code] += 1
 
+        async def both_up() -> bool:
+            services = (await client.get("/health")).json()["services"]
+            return [one["status"] for one in services["enrichment"]["instances"]] == ["up", "up"]
+
         clients = [asyncio.create_task(load(worker)) for worker in range(8)]
         for turn in range(times):
-            await asyncio.sleep(0.3)
+            await until(both_up, 10)  # who restarts in turns waits for the one before
+            await asyncio.sleep(0.3)  # so long its check may take to tell the pool
             stops[turn % 2].set()
             await stopped[turn % 2].wait()
-            await asyncio.sleep(0.3)
         done.set()
         await asyncio.gather(*clients)
     for task in serving:
