@@ -31,7 +31,7 @@ from gateway.own_api.admin import Admin
 from gateway.own_api.batch_items import BATCH_LIMIT, BATCH_PATH
 from gateway.own_api.batch_schemas import BatchIn, BatchOut
 from gateway.own_api.health import Health
-from gateway.own_api.page import OwnPage, Page
+from gateway.own_api.page import OwnPage, Page, PageMaker
 from gateway.own_api.routes import OwnRoute
 from gateway.own_api.scrapers import Scrapers
 from gateway.own_api.targets import Targets
@@ -196,16 +196,9 @@ class Gateway:
             lambda: self.draining,
         )
         stack.callback(health.close)
-        pages = {
-            "/health": OwnPage(health.health, limited=False),
-            "/ready": OwnPage(health.ready, limited=False),
-            "/metrics": OwnPage(
-                partial(self._metrics_page, metrics, peers), limited=False, guarded=True
-            ),
-            "/internal/targets": OwnPage(Targets(discovery).page, limited=False, guarded=True),
-            "/openapi.json": OwnPage(descriptions.openapi),
-            **viewer_pages(),
-        }
+        pages = _pages(
+            health, descriptions, Targets(discovery), partial(self._metrics_page, metrics, peers)
+        )
         edge.answer_itself(pages, own)
 
         work = self._work(stack, cache, discovery, Reload(cache, plans.reload, asked), plans)
@@ -282,6 +275,20 @@ class Gateway:
         meters.signing_keys_age.set(-1 if keys.age is None else keys.age)
         meters.revocations_age.set(-1 if revocations.age is None else revocations.age)
         return meters.registry.collect()
+
+
+def _pages(
+    health: Health, descriptions: Descriptions, targets: Targets, metrics: PageMaker
+) -> dict[str, OwnPage]:
+    """What the gateway answers itself, by its path; guarded pages are for those who scrape."""
+    return {
+        "/health": OwnPage(health.health, limited=False),
+        "/ready": OwnPage(health.ready, limited=False),
+        "/metrics": OwnPage(metrics, limited=False, guarded=True),
+        "/internal/targets": OwnPage(targets.page, limited=False, guarded=True),
+        "/openapi.json": OwnPage(descriptions.openapi),
+        **viewer_pages(),
+    }
 
 
 def _batch_route(edge: Edge) -> OwnRoute:
