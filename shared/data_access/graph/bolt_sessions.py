@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from shared.data_access.graph.bolt_driver import (
@@ -33,6 +33,7 @@ READ_SECONDS: Final = 2.0
 WRITE_SECONDS: Final = 30.0
 _TRIES: Final = 8
 _ONE: Final = "RETURN 1 AS one"
+_Result = TypeVar("_Result")
 _Work = Callable[[AsyncManagedTransaction], Awaitable[Any]]
 
 
@@ -45,6 +46,7 @@ class BoltSessions:
         self._database = urlsplit(url).path.strip("/") or None
         self._driver: AsyncDriver | None = None
         self._asking: asyncio.Task[bool | str] | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self.guard = Guard(BOLT, self._probe)
 
     async def read(
@@ -93,17 +95,17 @@ class BoltSessions:
 
     async def close(self) -> None:
         await self.guard.close()
-        if self._asking is not None:
-            await asyncio.wait((self._asking,))
-            if not self._asking.cancelled():
-                self._asking.exception()  # nobody is left to be told
+        for task in (self._asking, self._connecting):
+            if task is not None:
+                await asyncio.wait((task,))
+        self._connecting = None
         driver, self._driver = self._driver, None
         if driver is not None:
             with suppress(*DRIVER_ERRORS, OSError):
                 await driver.close()
 
     async def _run_alone(self, query: str) -> None:
-        async with self._opened().session(database=self._database) as session:
+        async with (await self._connected()).session(database=self._database) as session:
             try:
                 await (await session.run(query)).consume()
             except exceptions.ClientError as error:
@@ -114,18 +116,30 @@ class BoltSessions:
     async def _session(self, seconds: float) -> AsyncIterator[AsyncSession]:
         async with (
             self.guard.call(seconds),
-            self._opened().session(database=self._database) as session,
+            (await self._connected()).session(database=self._database) as session,
         ):
             yield session
 
-    def _opened(self) -> AsyncDriver:
+    async def _connected(self) -> AsyncDriver:
+        """The driver, which has made its first connection.
+
+        That isn't cancelled with the call that needs it: the driver would leave open what it is
+        connecting, and a process that stops while it starts does so to every call under way.
+        """
         if self._driver is None:
             self._driver = _driver(self._url, self._pool_size)
+        if self._connecting is None or _failed(self._connecting):
+            self._connecting = _unheard(self._connect(self._driver), "graph connection")
+        await asyncio.shield(self._connecting)
         return self._driver
 
+    async def _connect(self, driver: AsyncDriver) -> None:
+        async with asyncio.timeout(READ_SECONDS):
+            await driver.verify_connectivity()
+
     async def _probe(self) -> bool | str:
-        """Not cancelled while it runs: the driver would leave open what it is connecting."""
-        self._asking = asking = asyncio.create_task(self._ask(), name="graph probe")
+        """Not cancelled while it runs, as little as the first connection."""
+        self._asking = asking = _unheard(self._ask(), "graph probe")
         return await asyncio.shield(asking)
 
     async def _ask(self) -> bool | str:
@@ -140,6 +154,17 @@ class BoltSessions:
             except exceptions.GqlError as error:
                 return is_answer(error) and describe(error)
             return True
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _unheard(work: Coroutine[Any, Any, _Result], name: str) -> asyncio.Task[_Result]:
+    """A task whose error is no news where all who waited for it have gone."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def _again(error: exceptions.Neo4jError | exceptions.DriverError, attempt: int) -> bool:
