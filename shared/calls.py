@@ -39,4 +39,5 @@ ENRICHED_COLUMNS: Final = (
     "sentiment_score",
     "complaint_risk",
     "churn_risk",
+    "updated_at",  # when it came in or last changed
 )

@@ -8,6 +8,7 @@ environment with the field's name in capitals sets it. From the fields come `SET
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -16,7 +17,9 @@ from typing import Any, Final
 
 from shared.config_values import (
     Network,
+    at_least_500,
     choice,
+    country,
     folder,
     microseconds,
     networks,
@@ -26,13 +29,16 @@ from shared.config_values import (
     positive,
     seconds,
     secret32,
+    share,
+    switch,
     timezone,
+    up_to_thousand,
     upstreams,
     url,
 )
 from shared.errors import ConfigError
 from shared.services import GATEWAY, PROCESSES
-from shared.serving.secret_files import with_secret_files
+from shared.serving.secret_files import FILE_SUFFIX, with_secret_files
 
 _SAID: Final = "setting"  # in a field's metadata: its setting, or those of its keys
 
@@ -41,7 +47,8 @@ _SAID: Final = "setting"  # in a field's metadata: its setting, or those of its 
 class Setting:
     """One environment variable: its default (None = unset), meaning, an example, its parser.
 
-    `unset_as` is the field of `Config` whose value counts where this one is unset.
+    `unset_as` is the field of `Config` whose value counts where this one is unset. A setting that is
+    `many` has NAME at its end, and stands for all variables that have a name of their own there.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Setting:
     parse: Callable[[str], Any] = str
     secret: bool = False
     unset_as: str = ""
+    many: bool = False
 
     def read(self, environ: Mapping[str, str]) -> Any:
         """The value; None where unset and without default. ConfigError that shows an example."""
@@ -65,6 +73,22 @@ class Setting:
                 f"{self.name}: {shown} does not fit: {error}. Example: {self.name}={self.example}"
             ) from error
 
+    def read_many(self, environ: Mapping[str, str]) -> dict[str, Any]:
+        """The values by the names at the end of their variables; those that are empty are left out."""
+        ones = (replace(self, name=name) for name in sorted(self.names_in(environ)))
+        start = len(self._before)
+        found = {one.name[start:]: one.read(environ) for one in ones}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def names_in(self, environ: Mapping[str, str]) -> set[str]:
+        """The variables that this setting stands for, where it is `many`: without _FILE at the end."""
+        names = {name.removesuffix(FILE_SUFFIX) for name in environ}
+        return {name for name in names if re.fullmatch(f"{self._before}[A-Z0-9_]+", name)}
+
+    @property
+    def _before(self) -> str:
+        return self.name.removesuffix("NAME")
+
 
 def setting(
     default: str | None,
@@ -75,9 +99,10 @@ def setting(
     name: str = "",
     secret: bool = False,
     unset_as: str = "",
+    many: bool = False,
 ) -> Any:
     """A field of `Config` that a setting fills; `name` if that isn't the field's in capitals."""
-    said = Setting(name, default, meaning, example, parse, secret, unset_as)
+    said = Setting(name, default, meaning, example, parse, secret, unset_as, many)
     return field(repr=not secret, metadata={_SAID: said})
 
 
@@ -137,7 +162,7 @@ class Config:
     )
     vector_url: str | None = setting(
         None,
-        "Weaviate; unset = pgvector in the embedded PostgreSQL",
+        "Weaviate; unset = pgvector in PostgreSQL, which needs that extension",
         "http://weaviate:8080",
         url("http", "https"),
         secret=True,
@@ -165,7 +190,7 @@ class Config:
     )
     data_key: bytes | None = setting(
         None,
-        "key for phone numbers and private keys at rest; losing it loses them; unset = made once and kept in LOOMA_HOME",
+        "key for phone numbers, private keys and secrets of webhooks at rest; losing it loses them; unset = made once and kept in LOOMA_HOME",
         "64 hex digits of openssl rand -hex 32",
         secret32,
         secret=True,
@@ -238,6 +263,12 @@ class Config:
         "10.0.3.0/24",
         networks,
     )
+    metrics_organisations: int = setting(
+        "50",
+        "organisations that have metrics of their own in each process, the busiest; the others are counted together",
+        "200",
+        up_to_thousand,
+    )
     cors_origins: tuple[str, ...] = setting(
         "",
         "origins whose pages may read answers, by comma; * for all",
@@ -249,6 +280,127 @@ class Config:
     )
     analysis_workers: int = setting(
         "1", "processes of the enrichment service that analyse transcripts", "4", positive
+    )
+    default_country: str = setting(
+        "CN",
+        "country (ISO 3166, two letters) of phone numbers without a country code: one number is one customer",
+        "DE",
+        country,
+    )
+    erased_stay_out: bool = setting(
+        "on",
+        "on: calls and customers that were erased stay out when a source brings them again; off: they come back",
+        "off",
+        switch,
+    )
+    analyzer: str = setting(
+        "auto",
+        "who judges transcripts: local, by its words alone; auto, a model where that is uncertain, if ANALYSIS_MODEL is set; llm, a model wherever there is something to judge: docs/analysis.md",
+        "local",
+        choice("auto", "local", "llm"),
+    )
+    llm_model: str | None = setting(
+        None, "the model of the one provider, by the provider's name", "deepseek-chat"
+    )
+    analysis_model: str | None = setting(
+        None,
+        "model that judges transcripts, as clients of the llm service call it; unset = LLM_MODEL",
+        "fast",
+        unset_as="llm_model",
+    )
+    analysis_certain_from: float = setting(
+        "0.85",
+        "confidence of the local analyser from which no model is asked",
+        "0.9",
+        share,
+    )
+    analysis_shortest: int = setting(
+        "4", "characters that a customer says at least where a model is asked", "10", positive
+    )
+    analysis_batch: int = setting(
+        "50", "transcripts that share a request to a model, at most", "20", positive
+    )
+    analysis_concurrency: int = setting(
+        "5", "requests for analysis that a process has under way at once", "10", positive
+    )
+    analysis_per_minute: int = setting(
+        "60", "requests for analysis that begin in a minute, over all replicas", "300", positive
+    )
+    analysis_timeout_seconds: float = setting(
+        "30", "longest time that a request for analysis may take", "60", seconds
+    )
+    analysis_tries: int = setting(
+        "3",
+        "times that a request for analysis is tried, until its calls keep their local verdict",
+        "5",
+        positive,
+    )
+    analysis_request_tokens: int = setting(
+        "12000",
+        "tokens of the transcripts in a request; longer ones are judged by windows",
+        "6000",
+        at_least_500,
+    )
+    analysis_answer_tokens: int = setting(
+        "4096", "tokens that an answer may have, no more than the model gives", "8192", at_least_500
+    )
+    analysis_wait_seconds: float = setting(
+        "60",
+        "time in which transcripts gather for a model; 0: they wait for the daily analysis",
+        "0",
+        pause,
+    )
+    analysis_kept_days: int = setting(
+        "30", "days for which a model's verdicts are kept for equal transcripts", "7", positive
+    )
+    sync_folder: Path | None = setting(
+        None,
+        "folder with one of each organisation, by its short name or id, whose files the enrichment service imports daily: docs/import.md",
+        "/srv/looma/sync",
+        Path,
+    )
+    sources: Path | None = setting(
+        None,
+        "systems that the enrichment service reads calls from, or that send them: docs/sources.md",
+        "/etc/looma/sources.toml",
+        Path,
+    )
+    source_secrets: Mapping[str, str] = setting(
+        None,
+        'password or signing secret that the sources file names: SOURCE_SECRET_DIALLER is that of `password = "DIALLER"`',
+        "a long pass phrase",
+        name="SOURCE_SECRET_NAME",
+        secret=True,
+        many=True,
+    )
+    llm_models: Path | None = setting(
+        None,
+        "providers and models of the llm service, with their prices and limits: docs/llm.md",
+        "/etc/looma/models.toml",
+        Path,
+    )
+    llm_base_url: str | None = setting(
+        None,
+        "the one provider, where there is no models file: what its OpenAI API begins with",
+        "https://api.deepseek.com/v1",
+        url("http", "https"),
+    )
+    llm_api_key: str | None = setting(
+        None, "key of the one provider; unset = it asks for none", "sk-0123456789", secret=True
+    )
+    llm_keys: Mapping[str, str] = setting(
+        None,
+        'key of a provider that the models file names: LLM_KEY_QWEN is that of `key = "QWEN"`',
+        "sk-0123456789",
+        name="LLM_KEY_NAME",
+        secret=True,
+        many=True,
+    )
+    webhook_private_networks: tuple[Network, ...] = setting(
+        "",
+        "networks that webhooks may lead to though they are not public, by comma, over http and on any port too; none: https to public addresses only",
+        "10.20.0.0/24",
+        networks,
     )
     shutdown_seconds: float = setting(
         "30", "longest time that work in flight has to finish after SIGTERM", "30", seconds
@@ -275,10 +427,13 @@ class Config:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
         """Parse the environment; raises ConfigError that names the setting and shows an example."""
-        environ = with_secret_files(os.environ if environ is None else environ, _SECRETS)
+        environ = os.environ if environ is None else environ
+        environ = with_secret_files(environ, _secrets_in(environ))
         values: dict[str, Any] = {}
         for name, said in _FIELDS.items():
-            if isinstance(said, Setting):
+            if isinstance(said, Setting) and said.many:
+                values[name] = said.read_many(environ)
+            elif isinstance(said, Setting):
                 value = said.read(environ)
                 values[name] = values[said.unset_as] if value is None and said.unset_as else value
             else:
@@ -308,7 +463,16 @@ SETTINGS: Final[tuple[Setting, ...]] = tuple(
     for said in _FIELDS.values()
     for one in ((said,) if isinstance(said, Setting) else said.values())
 )
-_SECRETS: Final = {one.name: one.example for one in SETTINGS if one.secret}
+
+
+def _secrets_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """The names of all settings that are secret, with an example of each."""
+    return {
+        name: one.example
+        for one in SETTINGS
+        if one.secret
+        for name in (one.names_in(environ) if one.many else (one.name,))
+    }
 
 
 def process_environment(**overrides: str) -> dict[str, str]:

@@ -33,10 +33,31 @@ def positive(text: str) -> int:
     return number
 
 
+def up_to_thousand(text: str) -> int:
+    number = int(text)
+    if not 0 < number <= 1000:
+        raise ValueError("must be a whole number from 1 to 1000")
+    return number
+
+
 def seconds(text: str) -> float:
     number = float(text)
     if not 0 < number < 10**9:
         raise ValueError("must be a number of seconds above 0")
+    return number
+
+
+def at_least_500(text: str) -> int:
+    number = int(text)
+    if number < 500:
+        raise ValueError("must be a whole number from 500")
+    return number
+
+
+def share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise ValueError("must be a number from 0 to 1")
     return number
 
 
@@ -79,6 +100,21 @@ def secret32(text: str) -> bytes:
     if len(raw) < 32:
         raise ValueError("must have at least 32 characters (try: openssl rand -hex 32)")
     return raw
+
+
+def country(text: str) -> str:
+    if text != "CN":  # whose default needs no look into 250 countries
+        from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415 - 30 ms that few settings need
+
+        if text not in SUPPORTED_REGIONS:
+            raise ValueError("two capital letters that ISO 3166 has")
+    return text
+
+
+def switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError("on or off")
+    return text == "on"
 
 
 def timezone(text: str) -> str:

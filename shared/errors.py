@@ -3,13 +3,19 @@
     LoomaError
     ├── ConfigError                     (stops a process at start)
     ├── InvalidInput            422     a value is wrong: names field, problem, fix
-    │   └── MalformedRequest    400     not JSON, not HTTP, not UTF-8
+    │   ├── MalformedRequest    400     not JSON, not HTTP, not UTF-8
+    │   ├── ContextTooLong      400     more than the model can read
+    │   └── ContentRefused      400     the model or its provider will not answer this
     ├── PayloadTooLarge         413
     ├── Unauthenticated         401
+    ├── BudgetExceeded          402     says which budget, what is left, when it renews
     ├── Forbidden               403
     ├── NotFound                404
+    │   └── ModelNotFound       404     a language model that nobody has named
     ├── MethodNotAllowed        405
     ├── Conflict                409
+    │   ├── JobStopped          409     a job lost its claim or is to stop: its effect isn't made
+    │   └── JobInVain           409     what a job is for is gone: it isn't tried again
     ├── TooManyRequests         429     + Retry-After
     ├── RequestTimeout          408     the request came too slowly
     ├── UriTooLong              414
@@ -23,6 +29,9 @@
     ├── UpstreamError           502     + Retry-After; an answer that is not one
     │   ├── UpstreamUnavailable 503
     │   └── UpstreamTimeout     504
+    ├── NoModel                 503     there is no provider of language models
+    ├── NoPrice                 503     a model has no price on that day
+    ├── AnswerInvalid           502     a model's answer is not what was asked for, twice
     └── InternalError           500     a defect; the log has the details
 
 `render` is the one place where an error becomes an HTTP answer. Codes and names are
@@ -34,7 +43,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,18 @@ class MalformedRequest(InvalidInput):
     name = "malformed_request"
 
 
+class ContextTooLong(InvalidInput):
+    status = 400
+    code = 1044
+    name = "context_length_exceeded"
+
+
+class ContentRefused(InvalidInput):
+    status = 400
+    code = 1045
+    name = "content_filter"
+
+
 class PayloadTooLarge(LoomaError):
     status = 413
     code = 1004
@@ -127,6 +148,11 @@ class NotFound(LoomaError):
     name = "not_found"
 
 
+class ModelNotFound(NotFound):
+    code = 1040
+    name = "model_not_found"
+
+
 class MethodNotAllowed(LoomaError):
     status = 405
     code = 1008
@@ -144,6 +170,29 @@ class Conflict(LoomaError):
     status = 409
     code = 1009
     name = "conflict"
+
+
+StopReason = Literal["lost", "cancelled", "paused", "shutdown"]
+
+
+class JobStopped(Conflict):
+    """Raised within a job, where it would have an effect; `reason` says who wants that."""
+
+    def __init__(self, job_id: int, reason: StopReason) -> None:
+        super().__init__(f"Job {job_id} has to stop: {_WHY_STOPPED[reason]}.")
+        self.reason = reason
+
+
+class JobInVain(Conflict):
+    """Raised within a job that no further attempt could do: it is dead at once."""
+
+
+_WHY_STOPPED: Mapping[StopReason, str] = {
+    "lost": "its lease ran out and another worker has it",
+    "cancelled": "it was cancelled",
+    "paused": "it was paused",
+    "shutdown": "its process ends",
+}
 
 
 class TooManyRequests(LoomaError):
@@ -191,21 +240,40 @@ class UpgradeRequired(LoomaError):
 
 
 class UnsupportedMediaType(LoomaError):
-    """`coding`: whether it is the content coding that is not taken, rather than the media type."""
+    """`coding`: whether it is the content coding that is not taken, rather than the media type.
+
+    `accept` are the media types that would be.
+    """
 
     status = 415
     code = 1016
     name = "unsupported_media_type"
 
-    def __init__(self, message: str, *, details: Sequence[Detail], coding: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Sequence[Detail],
+        coding: bool = False,
+        accept: Sequence[str] = ("application/json",),
+    ) -> None:
         super().__init__(message, details=details)
         self.coding = coding
+        self.accept = tuple(accept)
 
     def headers(self) -> dict[str, str]:
         """What would be taken (RFC 9110 §15.5.16)."""
         if self.coding:
             return {"Accept-Encoding": "identity"}
-        return {"Accept": "application/json"}
+        return {"Accept": ", ".join(self.accept)}
+
+
+class BudgetExceeded(LoomaError):
+    """A hard budget can't hold what a request may cost, whatever others under way end up costing."""
+
+    status = 402
+    code = 1017
+    name = "budget_exceeded"
 
 
 class StoreError(LoomaError):
@@ -249,6 +317,24 @@ class UpstreamTimeout(UpstreamError):
     name = "upstream_timeout"
 
 
+class NoModel(LoomaError):
+    status = 503
+    code = 1041
+    name = "no_model"
+
+
+class NoPrice(LoomaError):
+    status = 503
+    code = 1042
+    name = "no_price"
+
+
+class AnswerInvalid(LoomaError):
+    status = 502
+    code = 1043
+    name = "answer_invalid"
+
+
 class InternalError(LoomaError):
     pass
 
@@ -269,13 +355,49 @@ def envelope(error: LoomaError, request_id: str) -> dict[str, Any]:
     }
 
 
+_OPENAI_TYPES: Final[Mapping[int, str]] = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+
+
+def openai_body(error: LoomaError, request_id: str) -> dict[str, Any]:
+    """The failure body of the routes that OpenAI's clients call, as they read it."""
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    return {
+        "error": {
+            "message": _writable(error.message),
+            "type": _OPENAI_TYPES.get(error.status, kind),
+            "param": _writable(error.details[0].field) if error.details else None,
+            "code": "rate_limit_exceeded" if error.status == 429 else error.name,
+            "request_id": request_id,
+        }
+    }
+
+
 def render(error: BaseException, request_id: str) -> tuple[int, dict[str, Any], Mapping[str, str]]:
     """Turn any exception into (status, body, headers).
 
     What is not a LoomaError is a defect: the client learns that and the request id, nothing else.
     """
-    if not isinstance(error, LoomaError):
-        error = InternalError(
-            "Something broke on our side. Report the request_id; the log has the details."
-        )
-    return error.status, envelope(error, request_id), error.headers()
+    known = _known(error)
+    return known.status, envelope(known, request_id), known.headers()
+
+
+def render_openai(
+    error: BaseException, request_id: str
+) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+    """`render` for the routes that OpenAI's clients call: values that are wrong are 400 there."""
+    known = _known(error)
+    status = 400 if isinstance(known, InvalidInput) else known.status
+    return status, openai_body(known, request_id), known.headers()
+
+
+def _known(error: BaseException) -> LoomaError:
+    if isinstance(error, LoomaError):
+        return error
+    return InternalError(
+        "Something broke on our side. Report the request_id; the log has the details."
+    )

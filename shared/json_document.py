@@ -29,7 +29,7 @@ _LONG: Final = 40  # more are beyond 64 bits whatever they are
 _ESCAPED: Final = re.compile(r"\\u[dD][89a-fA-F]")  # the only way in for a surrogate
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_FINDINGS: Final = 50
-_MAX_DEPTH: Final = 200
+MAX_DEPTH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def parse_json(body: bytes) -> Document:
         text = body.removeprefix(BOM).decode()
         reader = _Reader()
         value = reader.read(text)
-        if text.count("[") + text.count("{") > _MAX_DEPTH and _is_deep(value):
-            raise malformed(f"is nested more than {_MAX_DEPTH} levels deep")
+        if text.count("[") + text.count("{") > MAX_DEPTH and is_deep(value):
+            raise malformed(f"is nested more than {MAX_DEPTH} levels deep")
         suspect = reader.is_suspect or _ESCAPED.search(text) is not None
         search = _Search()
         if suspect:
@@ -100,7 +100,7 @@ def parse_json(body: bytes) -> Document:
     except json.JSONDecodeError as error:
         raise malformed(f"{error.msg}: line {error.lineno} column {error.colno}") from None
     except RecursionError:
-        raise malformed(f"is nested more than {_MAX_DEPTH} levels deep") from None
+        raise malformed(f"is nested more than {MAX_DEPTH} levels deep") from None
 
 
 def read_json(body: bytes) -> Any:
@@ -183,9 +183,10 @@ def _written(value: Any) -> bytes | None:
         return None
 
 
-def _is_deep(value: Any) -> bool:
+def is_deep(value: Any) -> bool:
+    """Whether a value is nested more than MAX_DEPTH levels deep: deeper than it can be written."""
     level = [value] if type(value) in _CONTAINERS else []
-    for _ in range(_MAX_DEPTH):
+    for _ in range(MAX_DEPTH):
         level = [
             child
             for one in level

@@ -23,12 +23,13 @@ class Projection:
     """Something that a service keeps up to date in `store`, computed from PostgreSQL.
 
     It hears of `topics`, whichever services tell them. The service's `projections.PROJECTIONS`
-    makes it by its name.
+    makes it by its name. What is not `rebuilt` can't be computed again: it was made of events.
     """
 
     name: str
     topics: tuple[str, ...]
     store: Store = "relational"
+    rebuilt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,15 @@ SERVICES: Final = (
         8214,
         "ai_services.enrichment",
         frozenset({"relational", "search", "graph", "cache"}),
-        {"calls:read": "agent", "calls:search": "analyst", "calls:write": "analyst"},
+        {
+            "calls:read": "agent",
+            "calls:search": "analyst",
+            "calls:write": "analyst",
+            "customers:write": "analyst",
+            "customers:erase": "admin",
+            "analysis:read": "analyst",
+            "analysis:write": "admin",
+        },
         topics=("calls", "analyses"),  # what they hold: ai_services/enrichment/events.py
         projections=(
             Projection("search", ("calls",), "search"),
@@ -82,8 +91,32 @@ SERVICES: Final = (
         "ai_services.portrait",
         frozenset({"relational", "vectors", "cache"}),
         {"portrait:read": "agent", "portrait:summary": "analyst", "portrait:compute": "analyst"},
-        topics=("portraits",),  # what they hold: `_announce` in ai_services/portrait/service.py
+        topics=("portraits",),  # what they hold: ai_services/portrait/computing/computation.py
         projections=(Projection("vectors", ("portraits",), "vectors"),),
+    ),
+    Service(
+        "llm",
+        8218,
+        "ai_services.llm",
+        frozenset({"relational", "cache"}),
+        {"llm:use": "agent", "llm:read": "analyst", "llm:admin": "admin"},
+        topics=("budgets",),  # what they hold: ai_services/llm/spend/ledger_store.py
+    ),
+    Service(
+        "monitor",
+        8212,
+        "ai_services.monitor",
+        frozenset({"relational", "graph", "vectors", "search", "cache"}),  # to tell how they are
+        {
+            "jobs:read": "analyst",
+            "jobs:write": "admin",
+            "projections:write": "admin",
+            "status:read": "admin",
+            "webhooks:read": "admin",
+            "webhooks:write": "admin",
+        },
+        topics=("jobs",),  # told by all who run jobs: shared/jobs/store/announcing.py
+        projections=(Projection("webhooks", ("jobs", "budgets", "portraits"), rebuilt=False),),
     ),
 )
 PROCESSES: Final = (GATEWAY, *SERVICES)

@@ -39,7 +39,7 @@ class Translator:
 
     `store` is the store's name for people ("database"), `driver` the base classes of the
     driver's exceptions, `classify` says which kind an instance of them is, and `describe`
-    what of it may be logged (no values of rows).
+    what of it may be logged (no values of rows). `system` is its product, as spans name it.
     """
 
     def __init__(
@@ -49,8 +49,10 @@ class Translator:
         classify: Classify,
         *,
         describe: Callable[[BaseException], str] = str,
+        system: str = "other_sql",
     ) -> None:
         self.store = store
+        self.system = system
         self._caught = driver + NETWORK_ERRORS
         self._driver = driver
         self._classify = classify

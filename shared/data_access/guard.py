@@ -22,11 +22,13 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
 from typing import Final
 
 import structlog
 
 from shared.data_access.errors import Translator
+from shared.data_access.store_span import store_span
 from shared.errors import StoreError, StoreUnavailable
 
 Probe = Callable[[], Awaitable[bool | str]]
@@ -48,7 +50,8 @@ class Guard:
     `translator` is the adapter's. `probe` asks the store over no connection that calls use, and
     returns whether it answers: a refusal (of credentials, of writes, for want of connections) is an
     answer, for callers to meet and to be told about. A probe that is refused returns why, for the
-    log; `condition` tells that it was. It may raise OSError.
+    log; `condition` tells that it was. It may raise OSError. `namespace` is the database's name, for
+    spans.
     """
 
     def __init__(
@@ -59,8 +62,10 @@ class Guard:
         every: float = _EVERY_S,
         patience: float = _PATIENCE_S,
         long: float = _LONG_S,
+        namespace: str = "",
     ) -> None:
         self.store = translator.store
+        self._namespace = namespace
         self.refused = 0  # calls, since the process began
         self._translator = translator
         self._probe = probe
@@ -72,36 +77,40 @@ class Guard:
         self._asked_at = self._answered_at = -_STALE_S
         self._call_answered_at = -_STALE_S
         self._closed = False
+        # Probes speak for all calls: their log lines name no request, not the one that began them.
+        self._nobody = copy_context()
         self._verdict: asyncio.Future[None] | None = None  # what callers wait for
         self._watch: asyncio.Task[None] | None = None
         self._limits: set[asyncio.Timeout] = set()  # of the calls under way
 
     @asynccontextmanager
-    async def call(self, seconds: float) -> AsyncIterator[None]:
-        """Run the block in at most `seconds`, its errors translated.
+    async def call(self, seconds: float, what: str, collection: str = "") -> AsyncIterator[None]:
+        """Run the block in at most `seconds`, its errors translated, as one span of the trace.
 
+        `what` is the operation or a statement, `collection` what it is about (see store_span).
         StoreUnavailable at once while the store is down, and as soon as it is found to be.
         """
-        await self.admit()
-        probe = asyncio.get_running_loop().call_later(self._long, self._look)
-        try:
-            with self._translator:
-                async with asyncio.timeout(seconds) as limit:
-                    self._limits.add(limit)
-                    try:
-                        yield
-                    finally:
-                        self._limits.discard(limit)
-        except StoreUnavailable:
-            self.suspect()
-            raise
-        except StoreError:  # a refusal is an answer
-            self._call_answered()
-            raise
-        else:
-            self._call_answered()
-        finally:
-            probe.cancel()
+        with store_span(self._translator.system, self._namespace, what, collection):
+            await self.admit()
+            probe = asyncio.get_running_loop().call_later(self._long, self._look)
+            try:
+                with self._translator:
+                    async with asyncio.timeout(seconds) as limit:
+                        self._limits.add(limit)
+                        try:
+                            yield
+                        finally:
+                            self._limits.discard(limit)
+            except StoreUnavailable:
+                self.suspect()
+                raise
+            except StoreError:  # a refusal is an answer
+                self._call_answered()
+                raise
+            else:
+                self._call_answered()
+            finally:
+                probe.cancel()
 
     async def admit(self) -> None:
         """Return if calls may be made; StoreUnavailable while the store is down."""
@@ -163,7 +172,9 @@ class Guard:
         """Begin to probe until that is answered; False if somebody has begun already."""
         if self._closed or (self._watch is not None and not self._watch.done()):
             return False
-        self._watch = asyncio.create_task(self._until_answered(), name=f"guard {self.store}")
+        self._watch = asyncio.get_running_loop().create_task(
+            self._until_answered(), name=f"guard {self.store}", context=self._nobody
+        )
         return True
 
     async def _until_answered(self) -> None:

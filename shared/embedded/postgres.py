@@ -56,6 +56,10 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
     "log_checkpoints": "off",
+    # Errors quote values of rows and statements; who caused one logs what may be told of it.
+    "log_min_messages": "fatal",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
     "password_encryption": "scram-sha-256",
     "createrole_self_grant": "set, inherit",
 }

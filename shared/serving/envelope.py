@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -40,13 +40,15 @@ def success(
     return HTTPResponse(body, status, headers, "application/json")
 
 
-def error_response(error: BaseException, request_id: str) -> HTTPResponse:
-    """The failure envelope; a defect is logged with its traceback, an expected failure in a line."""
+def error_response(
+    error: BaseException,
+    request_id: str,
+    rendered: Callable[[BaseException, str], tuple[int, Any, Mapping[str, str]]] = render,
+) -> HTTPResponse:
+    """A failure, as `rendered` shows it; a defect is logged with its traceback."""
     if not isinstance(error, LoomaError):
         log.error("unexpected error", exc_info=error, request_id=request_id)
-    elif error.status >= 500:
-        log.warning("request failed", error=error.name, reason=error.message, request_id=request_id)
-    status, body, headers = render(error, request_id)
+    status, body, headers = rendered(error, request_id)
     return json_response(body, status, {**headers, REQUEST_ID_HEADER: request_id})
 
 

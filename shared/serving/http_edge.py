@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from enum import Enum
+from typing import Any, Final, cast
 from uuid import uuid4
 
+import structlog
 from sanic import exceptions as sanic_errors
 from sanic.handlers import ErrorHandler
 from sanic.request import Request
 from sanic.response import HTTPResponse
+from sanic.signals import SignalRouter
 
 from shared.errors import (
     ExpectationFailed,
+    LoomaError,
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
@@ -23,9 +28,13 @@ from shared.errors import (
     UpstreamUnavailable,
     UriTooLong,
 )
+from shared.media_type import require_media
 from shared.serving.envelope import error_response
 from shared.wire import REQUEST_ID_HEADER, canonical_request_id
 
+log = structlog.get_logger()
+_UPLOAD_S: Final = 1800.0  # from the first byte of a file to its last
+_PAUSES: Final = 4  # so long may what nobody wants take to come
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
@@ -46,6 +55,97 @@ class BoundedRequest(Request):
         self.body = b"".join(parts)
 
 
+class HeardSignals(SignalRouter):
+    """Sanic tells of each step of a request, ten times, and finds out each time that nobody listens.
+
+    No service listens to requests: those signals end here. Those of a server's life go on.
+    """
+
+    async def dispatch(self, event: str | Enum, **more: Any) -> Any:
+        if isinstance(event, str) and event.startswith("http."):
+            return None
+        return await super().dispatch(event, **more)
+
+
+class Upload:
+    """A body that its handler reads part by part: a file, which memory needn't hold.
+
+    Iterate once over its parts: PayloadTooLarge, RequestTimeout or MalformedRequest end that.
+
+    `media` and `charset` are what it calls itself, '' where it doesn't.
+    """
+
+    def __init__(self, request: Request, takes: Sequence[str], limit: int) -> None:
+        """UnsupportedMediaType by its headers, PayloadTooLarge by the length that they announce."""
+        headers = request.headers
+        self.media, self.charset = require_media(
+            headers.getall("content-type", []), headers.getall("content-encoding", []), takes
+        )
+        self._stream = cast("Any", request.stream)
+        self._pause = request.app.config.REQUEST_TIMEOUT
+        self._limit = limit
+        self._whole: Callable[[], None] = lambda: None
+        if (self._stream.request_bytes or 0) > limit:
+            raise self._too_large()
+
+    def when_whole(self, then: Callable[[], None]) -> None:
+        """Have `then` called once all of it has come."""
+        self._whole = then
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        ends, size = loop.time() + _UPLOAD_S, 0
+        parts = aiter(self._stream)
+        while (part := await self._next(parts, ends - loop.time())) is not None:
+            size += len(part)
+            if size > self._limit:
+                raise self._too_large()
+            yield part
+        self._whole()
+
+    async def _next(self, parts: AsyncIterator[bytes], left: float) -> bytes | None:
+        try:
+            async with asyncio.timeout(min(left, self._pause)):
+                return await anext(parts, None)
+        except TimeoutError:
+            self._stream.keep_alive, self._stream.request_body = False, None  # the rest isn't read
+            raise RequestTimeout(
+                "The body came too slowly. Send it again, without pauses, or in smaller parts."
+            ) from None
+        except Exception as error:
+            known = translate_sanic(error)
+            if known is error:
+                raise
+            raise known from error
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(
+            f"The body has more than {self._limit} bytes, the most that this route takes. "
+            "Send less at once."
+        )
+
+
+async def answer_early(request: Request, response: HTTPResponse, limit: int) -> None:
+    """Answer while a body may still come, and let go of its rest, twice `limit` and `_PAUSES` pauses
+    long at most; none of it is kept.
+
+    Whoever closed the connection on a sender would keep it from reading the answer.
+    """
+    stream = cast("Any", request.stream)
+    sent = await request.respond(response)
+    await cast("HTTPResponse", sent).send(end_stream=True)
+    size, parts, pause = 0, aiter(stream), request.app.config.REQUEST_TIMEOUT
+    with suppress(TimeoutError, sanic_errors.SanicException):
+        async with asyncio.timeout(_PAUSES * pause):
+            while size <= 2 * limit:
+                async with asyncio.timeout(pause):
+                    part = await anext(parts, None)
+                if part is None:
+                    return
+                size += len(part)
+    stream.keep_alive, stream.request_body = False, None
+
+
 class Errors(ErrorHandler):
     """What fails outside an endpoint: unknown paths, wrong methods, broken HTTP."""
 
@@ -53,7 +153,12 @@ class Errors(ErrorHandler):
         request_id = request_id_of(request) if request is not None else str(uuid4())
         if request is not None and isinstance(exception, sanic_errors.MethodNotAllowed):
             exception = _not_allowed(request)
-        return error_response(translate_sanic(exception), request_id)
+        error = translate_sanic(exception)
+        if isinstance(error, LoomaError) and error.status >= 500:  # no endpoint, no line of its own
+            log.warning(
+                "request failed", error=error.name, reason=error.message, request_id=request_id
+            )
+        return error_response(error, request_id)
 
 
 def translate_sanic(error: BaseException) -> BaseException:

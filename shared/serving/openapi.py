@@ -1,7 +1,7 @@
 """OpenAPI 3.1 from endpoints: the same models that validate."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Literal, Protocol
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -12,6 +12,9 @@ _REF = "#/components/schemas/{model}"
 # What the gateway refuses in a path, and every service in a query: see gateway/http/path.py.
 _PATH_TEXT = r"^[^\x00-\x1f\x7f/\\]+$"
 _QUERY_TEXT = r"^[^\x00-\x1f]*$"
+
+
+FailureSchema = Literal["Error", "OpenAIError"]  # ours, or that of OpenAI's clients
 
 
 class Described(Protocol):
@@ -30,11 +33,17 @@ class Described(Protocol):
     @property
     def body(self) -> type[BaseModel] | None: ...
     @property
+    def takes(self) -> Sequence[str]: ...
+    @property
     def returns(self) -> type[BaseModel] | None: ...
     @property
     def status(self) -> int: ...
     @property
+    def waited(self) -> type[BaseModel] | None: ...
+    @property
     def enveloped(self) -> bool: ...
+    @property
+    def failure_schema(self) -> FailureSchema: ...
 
 
 def describe(name: str, description: str, endpoints: Iterable[Described]) -> dict[str, Any]:
@@ -59,15 +68,23 @@ def describe(name: str, description: str, endpoints: Iterable[Described]) -> dic
 
 def schemas(endpoints: Iterable[Described]) -> dict[str, Any]:
     """Name → schema of every model that operations of `endpoints` refer to."""
+    endpoints = list(endpoints)
     models = {
         (model, mode)
         for endpoint in endpoints
-        for model, mode in ((endpoint.body, "validation"), (endpoint.returns, "serialization"))
+        for model, mode in (
+            (endpoint.body, "validation"),
+            (endpoint.returns, "serialization"),
+            (endpoint.waited, "serialization"),
+        )
         if model is not None
     }
     ordered: Any = sorted(models, key=lambda pair: (pair[0].__name__, pair[1]))
     _, document = models_json_schema(ordered, ref_template=_REF)
-    return {**document.get("$defs", {}), "Error": _ERROR}
+    return {
+        **document.get("$defs", {}),
+        **{name: _FAILURES[name] for name in ["Error", *(one.failure_schema for one in endpoints)]},
+    }
 
 
 def operation(service: str, endpoint: Described) -> dict[str, Any]:
@@ -78,11 +95,11 @@ def operation(service: str, endpoint: Described) -> dict[str, Any]:
         "x-scope": endpoint.scope,
         "parameters": _parameters(endpoint),
         "responses": {
-            str(endpoint.status): {
-                "description": "Success",
-                "content": {"application/json": {"schema": _answer(endpoint)}},
+            **_successes(endpoint),
+            **{
+                status: _failure(meaning, endpoint.failure_schema)
+                for status, meaning in _failures(endpoint)
             },
-            **{status: _failure(meaning) for status, meaning in _failures(endpoint)},
         },
     }
     if endpoint.scope != PUBLIC:
@@ -93,7 +110,30 @@ def operation(service: str, endpoint: Described) -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": schema}},
         }
+    if endpoint.takes:
+        content = {
+            media: {"schema": {"type": "string", "format": "binary"}} for media in endpoint.takes
+        }
+        described["requestBody"] = {"required": True, "content": content}
     return described
+
+
+def _successes(endpoint: Described) -> dict[str, Any]:
+    """Status → what is answered with it; the job that was started, or what came of it."""
+    answers = {endpoint.status: ("Success", endpoint.returns)}
+    if endpoint.waited is not None:
+        answers[endpoint.status] = (
+            "The job, under way; `Location` is its address",
+            endpoint.returns,
+        )
+        answers[200] = ("The job has ended within `Prefer: wait=N`", endpoint.waited)
+    return {
+        str(status): {
+            "description": meaning,
+            "content": {"application/json": {"schema": _answer(data, endpoint.enveloped)}},
+        }
+        for status, (meaning, data) in answers.items()
+    }
 
 
 def _failures(endpoint: Described) -> Iterator[tuple[str, str]]:
@@ -106,10 +146,10 @@ def _failures(endpoint: Described) -> Iterator[tuple[str, str]]:
         yield "404", "No such thing in your organisation"
     if endpoint.method in ("POST", "PATCH"):
         yield "409", "Contradicts what is there, or an Idempotency-Key that was used before"
-    if endpoint.body is not None:
+    if endpoint.body is not None or endpoint.takes:
         yield "413", "The body is larger than this route takes"
-        yield "415", "The body is not JSON in UTF-8, or compressed"
-    if endpoint.body is not None or endpoint.query is not None:
+        yield "415", "The body is of no kind that this route takes, or of another coding"
+    if endpoint.body is not None or endpoint.query is not None or endpoint.takes:
         yield "422", "A value is wrong: `details` names field, problem and fix"
     yield "429", "Over a rate limit; `Retry-After` says when to come back"
     yield "503", "What is needed is away; `Retry-After` says when to come back"
@@ -117,8 +157,8 @@ def _failures(endpoint: Described) -> Iterator[tuple[str, str]]:
     yield "default", "Failure"
 
 
-def _failure(meaning: str) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model="Error")}
+def _failure(meaning: str, model: str) -> dict[str, Any]:
+    schema = {"$ref": _REF.format(model=model)}
     return {"description": meaning, "content": {"application/json": {"schema": schema}}}
 
 
@@ -152,10 +192,9 @@ def _in_query(field: dict[str, Any]) -> dict[str, Any]:
     return field
 
 
-def _answer(endpoint: Described) -> dict[str, Any]:
-    data = endpoint.returns
+def _answer(data: type[BaseModel] | None, enveloped: bool) -> dict[str, Any]:
     schema = {"$ref": _REF.format(model=data.__name__)} if data is not None else {}
-    if not endpoint.enveloped:
+    if not enveloped:
         return schema
     return {
         "type": "object",
@@ -190,3 +229,21 @@ _ERROR: dict[str, Any] = {
         "request_id": {"type": "string", "format": "uuid"},
     },
 }
+_OPENAI_ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code", "request_id"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+                "request_id": {"type": "string"},
+            },
+        }
+    },
+}
+_FAILURES: Final[dict[FailureSchema, Any]] = {"Error": _ERROR, "OpenAIError": _OPENAI_ERROR}

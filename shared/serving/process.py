@@ -18,7 +18,7 @@ import uvloop
 from shared.config import Config
 from shared.errors import ConfigError
 from shared.serving.server import wait_for_signal
-from shared.telemetry import configure_logging, configure_tracing
+from shared.telemetry.logs import configure_logging
 
 EXIT_CONFIG = 2
 _MOST_FILES = 1 << 20
@@ -67,13 +67,18 @@ def collect_seldom() -> None:
 
 
 async def _serve(process: Process, config: Config) -> None:
-    provider = configure_tracing(process.name, config)
+    traces = None
+    if config.otlp_endpoint is not None:
+        # Imported here: a process that exports nothing starts without OpenTelemetry's SDK.
+        from shared.telemetry.tracing import configure_tracing  # noqa: PLC0415 - see above
+
+        traces = configure_tracing(process.name, config.otlp_endpoint, config)
     try:
         async with process.running():
             collect_seldom()
             received = await wait_for_signal()
             log.info("stopping", signal=received)
     finally:
-        if provider is not None:
-            provider.shutdown()
+        if traces is not None:
+            traces.stop()
     log.info("stopped")

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from shared.errors import ConfigError
 
-_SUFFIX: Final = "_FILE"
+FILE_SUFFIX: Final = "_FILE"
 _LONGEST: Final = 16 << 10  # bytes; a URL or a key has a few hundred
 _PLACEHOLDER: Final = re.compile(
     r"<.*>|.*(change|replace)[-_ ]?(me|this).*|placeholder|secret|password|todo|x+|\*+",
@@ -28,11 +28,13 @@ def with_secret_files(environ: Mapping[str, str], examples: Mapping[str, str]) -
 
     Raises ConfigError that names the setting and the file, never what is in it.
     """
-    given = {name: path for name in examples if (path := environ.get(name + _SUFFIX, "").strip())}
+    given = {
+        name: path for name in examples if (path := environ.get(name + FILE_SUFFIX, "").strip())
+    }
     twice = sorted(name for name in given if environ.get(name, "").strip())
     if twice:
         raise ConfigError(
-            f"{twice[0]}: given twice, as {twice[0]} and as {twice[0]}{_SUFFIX}. Leave one out."
+            f"{twice[0]}: given twice, as {twice[0]} and as {twice[0]}{FILE_SUFFIX}. Leave one out."
         )
     read = {name: _read(name, Path(path), examples[name]) for name, path in given.items()}
     return {**environ, **read}
@@ -77,6 +79,6 @@ def _is_placeholder(text: str, example: str) -> bool:
 
 def _refused(name: str, path: Path, problem: str, fix: str) -> ConfigError:
     return ConfigError(
-        f"{name}{_SUFFIX}: {path} {problem}. {fix}. "
-        f"Example: {name}{_SUFFIX}=/run/secrets/{name.lower()}"
+        f"{name}{FILE_SUFFIX}: {path} {problem}. {fix}. "
+        f"Example: {name}{FILE_SUFFIX}=/run/secrets/{name.lower()}"
     )

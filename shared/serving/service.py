@@ -7,16 +7,24 @@ scopes, validation, the error envelope, logs, traces and the graceful stop.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
 import structlog
-from opentelemetry import propagate, trace
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from opentelemetry.trace import SpanKind
+from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 from sanic import Sanic
 from sanic.config import Config as SanicConfig
@@ -33,13 +41,22 @@ from shared.errors import (
 from shared.media_type import require_json
 from shared.secrets import internal_token_secret
 from shared.security import InternalTokens, Principal
+from shared.serving.access_log import AccessLog
 from shared.serving.background import running_beside
 from shared.serving.envelope import error_response, json_response, success
-from shared.serving.http_edge import BoundedRequest, Errors, request_id_of
-from shared.serving.openapi import describe
+from shared.serving.http_edge import (
+    BoundedRequest,
+    Errors,
+    HeardSignals,
+    Upload,
+    answer_early,
+    request_id_of,
+)
+from shared.serving.openapi import FailureSchema, describe
 from shared.serving.server import handed_over, listen, serving
 from shared.serving.validation import parse_body, parse_params, parse_query
-from shared.telemetry import Metrics
+from shared.telemetry import spans
+from shared.telemetry.metrics import Metrics
 from shared.wire import DEADLINE_HEADER, INTERNAL_TOKEN_HEADER, deadline_ms
 
 S = TypeVar("S")
@@ -73,10 +90,13 @@ class Endpoint(Generic[S]):
     """One route as data. `query`, `body` and `returns` are pydantic models: wire types.
 
     `parse` makes `Call.body` of the bytes sent where validating all of them as `body` would not
-    do; `body` then only describes them.
+    do; `body` then only describes them. With `takes` the body is a file of one of these media types,
+    and `Call.body` the `Upload` that `handler` reads it from; its deadline runs from the body's end.
 
     `handler` returns the `data` of the success envelope (a model, or what orjson can write), or an
-    HTTPResponse that is sent as it is.
+    HTTPResponse that is sent as it is; or it has answered itself, part by part (`request.respond`),
+    and returns that response. What it raises after that cuts the answer off. `failed` is how
+    failures are shown.
     """
 
     method: str
@@ -88,9 +108,13 @@ class Endpoint(Generic[S]):
     body: type[BaseModel] | None = None
     returns: type[BaseModel] | None = None
     status: int = 200
+    waited: type[BaseModel] | None = None  # what 200 holds where 202 holds the job that was started
     parse: Callable[[bytes], Any] | None = None
     enveloped: bool = True  # False: `handler` answers with an HTTPResponse of its own form
+    failed: Callable[[BaseException, str], HTTPResponse] = error_response
+    failure_schema: FailureSchema = "Error"  # of what `failed` makes
     body_limit: int = 1 << 20
+    takes: Sequence[str] = ()
     tags: Sequence[str] = ()
 
 
@@ -124,7 +148,8 @@ class BaseAIService(Generic[S]):
         self.config = config
         self.endpoints = tuple(endpoints)
         self.description = description
-        self.metrics = Metrics(name)
+        self.metrics = Metrics(name, config.metrics_organisations)
+        self._access = AccessLog(config.log_level)
         self.draining = False
         self.url = ""  # where others reach this process, known once it listens
         self._open_state = open_state
@@ -171,6 +196,7 @@ class BaseAIService(Generic[S]):
         shown = self.config.advertise_host if host == self.config.bind_host else host
         self.url = f"http://{'127.0.0.1' if shown == '0.0.0.0' else shown}:{bound}"  # noqa: S104 - compared, not bound
         async with AsyncExitStack() as stack:
+            stack.callback(sock.close)  # should nothing come to serve on it
             self._opened = _Opened(await self._open_state(self, stack))
             await stack.enter_async_context(serving(self.app, sock, self.config.shutdown_seconds))
             try:
@@ -188,7 +214,9 @@ class BaseAIService(Generic[S]):
 
     def _build_app(self) -> Sanic[Any, Any]:
         settings: SanicConfig = SanicConfig(env_prefix="LOOMA_SANIC_UNUSED_")
-        settings.REQUEST_MAX_SIZE = max([1 << 20, *(e.body_limit for e in self.endpoints)]) + 1
+        # What is held in memory; an `Upload` has a limit of its own.
+        held = [one.body_limit for one in self.endpoints if not one.takes]
+        settings.REQUEST_MAX_SIZE = max([1 << 20, *held]) + 1
         settings.RESPONSE_TIMEOUT = _NO_RESPONSE_TIMEOUT_S  # `in_time` bounds the work
         settings.KEEP_ALIVE_TIMEOUT = 75  # longer than the gateway keeps an idle connection
         settings.REQUEST_MAX_HEADER_SIZE = 16_384  # a client's 8 KiB and what the gateway adds
@@ -202,6 +230,7 @@ class BaseAIService(Generic[S]):
             configure_logging=False,
             error_handler=Errors(),
             request_class=BoundedRequest,
+            signal_router=HeardSignals(),
         )
         for name, page in (
             ("health", self._health),
@@ -215,31 +244,50 @@ class BaseAIService(Generic[S]):
                 self._bind(endpoint),
                 endpoint.path.replace("{", "<").replace("}", ":str>"),
                 methods=_methods(endpoint.method),
+                stream=bool(endpoint.takes),
                 name=f"{endpoint.method}_{endpoint.path}".translate(_NAME_SAFE),
             )
         return app
 
-    def _bind(self, endpoint: Endpoint[S]) -> Callable[..., Coroutine[Any, Any, HTTPResponse]]:
+    def _bind(
+        self, endpoint: Endpoint[S]
+    ) -> Callable[..., Coroutine[Any, Any, HTTPResponse | None]]:
         requests, duration = self.metrics.requests, self.metrics.duration
         timer = duration.labels(self.name, endpoint.method, endpoint.path)
-        tracer = trace.get_tracer("looma")
+        name = f"{endpoint.method} {endpoint.path}"
+        named = {"http.request.method": endpoint.method, "http.route": endpoint.path}
 
-        async def handle(request: Request, **params: str) -> HTTPResponse:
+        async def handle(request: Request, **params: str) -> HTTPResponse | None:
             started = time.perf_counter()
             request_id = request_id_of(request)
-            parent = propagate.extract(dict(request.headers))
+            parent = spans.incoming(request.headers)
+            failure: Exception | None = None
             with (
-                structlog.contextvars.bound_contextvars(request_id=request_id),
+                _lines_naming(request_id, _trace_id(request)),
                 self.metrics.in_flight.track_inprogress(),
-                tracer.start_as_current_span(f"{endpoint.method} {endpoint.path}", parent) as span,
+                spans.current(spans.begin(name, SpanKind.SERVER, named, parent)) as span,
             ):
                 try:
                     response = await self._answer(endpoint, request, request_id, params)
                 except Exception as error:  # noqa: BLE001 - the edge: rendered and logged here
-                    response = error_response(error, request_id)
-                span.set_attribute("http.response.status_code", response.status)
+                    failure = error
+                    response = endpoint.failed(error, request_id)
+                    if request.responded:
+                        _cut_off(request)
+                sampled = spans.sampled_trace(span)
+                spans.answered(span, response.status)
+                seconds = time.perf_counter() - started
+                self._access.note(
+                    response.status, seconds, endpoint.path, failure, method=endpoint.method
+                )
             requests.labels(self.name, endpoint.method, endpoint.path, str(response.status)).inc()
-            timer.observe(time.perf_counter() - started)
+            exemplar = {"trace_id": sampled} if sampled else None
+            timer.observe(seconds, exemplar)
+            if request.responded:
+                return None
+            if endpoint.takes:
+                await answer_early(request, response, endpoint.body_limit)
+                return None
             return response
 
         return handle
@@ -248,27 +296,26 @@ class BaseAIService(Generic[S]):
         self, endpoint: Endpoint[S], request: Request, request_id: str, params: Mapping[str, str]
     ) -> HTTPResponse:
         principal = self._tokens.verify(request.headers.get(INTERNAL_TOKEN_HEADER, ""), self.name)
+        structlog.contextvars.bind_contextvars(org_id=str(principal.org_id))
         principal.require(endpoint.scope)
         if len(request.body) > endpoint.body_limit:
             raise PayloadTooLarge(
                 f"The body has {len(request.body)} bytes; this route takes {endpoint.body_limit}. "
                 "Send less per request."
             )
-        bind = structlog.contextvars.bound_contextvars
-        with bind(org_id=str(principal.org_id), trace_id=_trace_id(request)):
-            data = await in_time(
-                request.headers.get(DEADLINE_HEADER),
-                endpoint.handler,
-                Call(
-                    state=self.state,
-                    principal=principal,
-                    params=parse_params(params),
-                    query=parse_query(endpoint.query, request.raw_url.partition(b"?")[2]),
-                    body=await _read_body(endpoint, request),
-                    request_id=request_id,
-                    request=request,
-                ),
-            )
+        data = await in_time(
+            request.headers.get(DEADLINE_HEADER),
+            endpoint.handler,
+            Call(
+                state=self.state,
+                principal=principal,
+                params=parse_params(params),
+                query=parse_query(endpoint.query, request.raw_url.partition(b"?")[2]),
+                body=await _read_body(endpoint, request),
+                request_id=request_id,
+                request=request,
+            ),
+        )
         if isinstance(data, HTTPResponse):
             return data
         asked = None
@@ -288,15 +335,18 @@ class BaseAIService(Generic[S]):
             body["status"] = "draining"
         return json_response(body, 200 if ready else 503, {} if ready else {"Retry-After": "2"})
 
-    async def _metrics_page(self, _request: Request) -> HTTPResponse:
-        page = generate_latest(self.metrics.registry)
-        return HTTPResponse(page, 200, content_type=CONTENT_TYPE_LATEST)
+    async def _metrics_page(self, request: Request) -> HTTPResponse:
+        """In the format that the scraper asks for; only OpenMetrics has exemplars."""
+        encode, content_type = choose_encoder(", ".join(request.headers.getall("accept", ())))
+        return HTTPResponse(encode(self.metrics.registry), 200, content_type=content_type)
 
     async def _openapi(self, _request: Request) -> HTTPResponse:
         return json_response(describe(self.name, self.description, self.endpoints))
 
 
 async def _read_body(endpoint: Endpoint[S], request: Request) -> Any:
+    if endpoint.takes:
+        return Upload(request, endpoint.takes, endpoint.body_limit)
     model = endpoint.body
     if model is None:
         return None
@@ -314,7 +364,8 @@ async def in_time(
     """What `handler` returns, unless the caller's deadline (X-Deadline-Ms) passes first.
 
     UpstreamTimeout (504) if it has passed already, when nothing is begun, or passes meanwhile, when
-    the handler is cancelled and its transaction rolled back.
+    the handler is cancelled and its transaction rolled back. The time in which an upload comes is
+    its sender's.
     """
     if deadline is None:
         return await handler(call)
@@ -323,6 +374,10 @@ async def in_time(
         raise UpstreamTimeout("The deadline of this request has passed; nothing was done.")
     try:
         async with asyncio.timeout(left / 1000) as scope:
+            if isinstance(call.body, Upload):
+                scope.reschedule(None)
+                now = asyncio.get_running_loop().time
+                call.body.when_whole(lambda: scope.reschedule(now() + left / 1000))
             return await handler(call)
     except TimeoutError:
         if not scope.expired():
@@ -347,6 +402,28 @@ async def readiness(checks: Mapping[str, Check]) -> dict[str, str]:
 
     results = await asyncio.gather(*(one(ping) for ping in checks.values()))
     return dict(zip(checks, results, strict=True))
+
+
+def _cut_off(request: Request) -> None:
+    """End an answer that has begun so that nobody takes it for whole."""
+    transport: Any = request.transport
+    if transport is not None:
+        transport.abort()
+
+
+@contextmanager
+def _lines_naming(request_id: str, trace_id: str) -> Iterator[None]:
+    """Log lines of the block, those about its failure too, name the request.
+
+    And its organisation, from when that is bound: it is let go of here.
+    """
+    context = structlog.contextvars
+    known = {"request_id": request_id, **({"trace_id": trace_id} if trace_id else {})}
+    with context.bound_contextvars(**known):
+        try:
+            yield
+        finally:
+            context.unbind_contextvars("org_id")
 
 
 def _trace_id(request: Request) -> str:

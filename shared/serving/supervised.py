@@ -1,4 +1,4 @@
-"""How a process that a supervisor runs is known from outside: by a word of its command line."""
+"""The mark of supervised processes: a word of their command line, by which others know them."""
 
 from __future__ import annotations
 

@@ -119,9 +119,27 @@ def test_static_upstreams_are_grouped_by_service() -> None:
     assert config.gateway_upstreams == {"a": ("http://x:1", "http://y:2"), "b": ("http://z:3",)}
 
 
+def test_keys_of_providers_are_told_by_their_names(tmp_path: Path) -> None:
+    kept = tmp_path / "key"
+    kept.write_text("sk-kept\n")
+    kept.chmod(0o400)
+    config = Config.from_env(
+        {"LLM_KEY_QWEN": "sk-given", "LLM_KEY_DOU_BAO_FILE": str(kept), "LLM_KEY_NONE": " "}
+    )
+    assert config.llm_keys == {"QWEN": "sk-given", "DOU_BAO": "sk-kept"}
+    assert "sk-" not in repr(config)
+    assert Config.from_env({"LLM_KEY_": "x", "LLM_KEY_qwen": "x"}).llm_keys == {}
+
+
+def test_a_key_is_given_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^LLM_KEY_QWEN: given twice"):
+        Config.from_env({"LLM_KEY_QWEN": "sk-given", "LLM_KEY_QWEN_FILE": str(tmp_path)})
+
+
 def test_every_setting_has_a_field_and_a_meaning() -> None:
     fields = set(Config.__dataclass_fields__)
-    renamed = {"LOOMA_HOME": "home"} | {one.port_setting: "ports" for one in PROCESSES}
+    many = {"LLM_KEY_NAME": "llm_keys", "SOURCE_SECRET_NAME": "source_secrets"}
+    renamed = {"LOOMA_HOME": "home", **many} | {one.port_setting: "ports" for one in PROCESSES}
     for setting in SETTINGS:
         assert renamed.get(setting.name, setting.name.lower()) in fields
         assert setting.meaning

@@ -109,9 +109,18 @@ def test_every_role_holds_known_scopes_only() -> None:
     assert all(scopes <= ALL_SCOPES for scopes in ROLE_SCOPES.values())
 
 
+def test_who_may_start_a_job_may_look_at_it() -> None:
+    for scopes in ROLE_SCOPES.values():
+        if scopes & {"portrait:compute", "projections:write", "jobs:write"}:
+            assert "jobs:read" in scopes
+
+
 def test_a_role_may_what_a_lesser_one_may_and_its_own() -> None:
-    agent = {"self", "calls:read", "portrait:read"}
+    agent = {"self", "calls:read", "portrait:read", "llm:use"}
     analyst = agent | {"calls:search", "calls:write", "portrait:summary", "portrait:compute"}
+    analyst |= {"llm:read", "analysis:read", "jobs:read", "customers:write"}
     admin = analyst | {"users:admin", "keys:admin", "audit:read", "gateway:admin"}
+    admin |= {"llm:admin", "analysis:write", "jobs:write", "projections:write", "status:read"}
+    admin |= {"webhooks:read", "webhooks:write", "customers:erase"}
     known = {"agent": agent, "analyst": analyst, "service": analyst, "admin": admin}
     assert dict(ROLE_SCOPES) == {**known, "anonymous": set()}

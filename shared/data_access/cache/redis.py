@@ -81,7 +81,7 @@ def is_answer(error: BaseException) -> bool:
     return not isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError)
 
 
-REDIS = Translator("cache", DRIVER_ERRORS, classify)
+REDIS = Translator("cache", DRIVER_ERRORS, classify, system="redis")
 
 
 class RedisCache:
@@ -107,24 +107,24 @@ class RedisCache:
         self._hashes: dict[str, str] = {}
 
     async def get(self, key: str) -> bytes | None:
-        async with self._bounded():
+        async with self._bounded("GET"):
             return cast("bytes | None", await self._client.get(key))
 
     async def set(self, key: str, value: bytes, *, ttl: float) -> None:
-        async with self._bounded():
+        async with self._bounded("SET"):
             await self._client.set(key, value, px=_milliseconds(ttl))
 
     async def delete(self, *keys: str) -> int:
         if not keys:
             return 0
-        async with self._bounded():
+        async with self._bounded("DEL"):
             return int(await self._client.delete(*keys))
 
     async def scan(self, prefix: str) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
         cursor = 0
         while True:
-            async with self._bounded():
+            async with self._bounded("SCAN"):
                 cursor, page = await self._client.scan(
                     cursor, match=_literal(prefix) + "*", count=_SCAN_PAGE
                 )
@@ -139,7 +139,7 @@ class RedisCache:
         return int(await self.eval(_INCREMENT, [key], [_milliseconds(ttl)]))
 
     async def publish(self, channel: str, message: bytes) -> int:
-        async with self._bounded():
+        async with self._bounded("PUBLISH"):
             return int(await self._client.publish(channel, message))
 
     @asynccontextmanager
@@ -162,7 +162,7 @@ class RedisCache:
             # Redis names a script by its SHA-1; nothing is protected by it.
             digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
             self._hashes[script] = digest
-        async with self._bounded():
+        async with self._bounded("EVALSHA"):
             try:
                 return await self._client.execute_command(
                     "EVALSHA", digest, len(keys), *keys, *args
@@ -173,7 +173,7 @@ class RedisCache:
     async def ping(self) -> None:
         """By a write: a replica, or a Redis that can't save, answers PING and refuses all others."""
         await self.guard.ask()
-        async with self._bounded():
+        async with self._bounded("SET"):
             await self._client.set(_PING_KEY, b"", px=1000)
 
     async def close(self) -> None:
@@ -182,8 +182,8 @@ class RedisCache:
             await self._client.aclose()
             await self._pool.disconnect()
 
-    def _bounded(self) -> AbstractAsyncContextManager[None]:
-        return self.guard.call(self._timeout + 0.5)
+    def _bounded(self, command: str) -> AbstractAsyncContextManager[None]:
+        return self.guard.call(self._timeout + 0.5, command)
 
     async def _probe(self) -> bool | str:
         """Over a connection of its own: those of the pool may all be waited for."""

@@ -83,7 +83,9 @@ class BoltGraph:
             items = list(by_id.items())
             for start in range(0, len(items), _BATCH):
                 await self._sessions.write(
-                    NodeBatch(org_id, label, dict(items[start : start + _BATCH])).write
+                    NodeBatch(org_id, label, dict(items[start : start + _BATCH])).write,
+                    "upsert_nodes",
+                    label,
                 )
 
     async def upsert_edges(self, org_id: UUID, edges: Sequence[Edge]) -> None:
@@ -101,7 +103,9 @@ class BoltGraph:
             await self._constrain(_EDGE_KEY, kind[0])
             for start in range(0, len(group), _BATCH):
                 await self._sessions.write(
-                    EdgeBatch(org_id, kind, group[start : start + _BATCH]).write
+                    EdgeBatch(org_id, kind, group[start : start + _BATCH]).write,
+                    "upsert_edges",
+                    kind[0],
                 )
 
     async def delete_nodes(self, org_id: UUID, label: str, ids: Sequence[str]) -> None:

@@ -103,4 +103,4 @@ def is_answer(error: BaseException) -> bool:
     return False
 
 
-BOLT: Final = Translator("graph", DRIVER_ERRORS, classify, describe=describe)
+BOLT: Final = Translator("graph", DRIVER_ERRORS, classify, describe=describe, system="neo4j")

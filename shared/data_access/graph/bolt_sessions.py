@@ -47,28 +47,31 @@ class BoltSessions:
         self._driver: AsyncDriver | None = None
         self._asking: asyncio.Task[bool | str] | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self.guard = Guard(BOLT, self._probe)
+        self.guard = Guard(BOLT, self._probe, namespace=self._database or "")
 
     async def read(
         self, query: str, seconds: float = READ_SECONDS, /, **parameters: Any
     ) -> list[dict[str, Any]]:
         """The rows of a query that changes nothing."""
-        async with self._session(seconds) as session:
+        async with self._session(seconds, query) as session:
             return await session.execute_read(run, query, parameters)
 
-    async def write(self, work: _Work) -> Any:
-        """Run in a write transaction, again after a conflict: it then finds what the other made."""
+    async def write(self, work: _Work, what: str, label: str = "") -> Any:
+        """Run in a write transaction, again after a conflict: it then finds what the other made.
+
+        `what` it does, as an operation's name or a statement, to nodes or edges of `label`.
+        """
         for attempt in range(1, _TRIES):
             try:
-                async with self._session(WRITE_SECONDS) as session:
+                async with self._session(WRITE_SECONDS, what, label) as session:
                     return await session.execute_write(work)
             except StoreConflict:
                 await _pause(attempt)
-        async with self._session(WRITE_SECONDS) as session:
+        async with self._session(WRITE_SECONDS, what, label) as session:
             return await session.execute_write(work)
 
     async def write_query(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = await self.write(lambda tx: run(tx, query, parameters))
+        rows: list[dict[str, Any]] = await self.write(lambda tx: run(tx, query, parameters), query)
         return rows
 
     async def run_alone(self, query: str) -> None:
@@ -78,7 +81,7 @@ class BoltSessions:
         create constraints at once all but one end in a deadlock. So the statement has to be one
         that may run twice; that what it makes is there already is success.
         """
-        async with self.guard.call(WRITE_SECONDS):
+        async with self.guard.call(WRITE_SECONDS, query):
             for attempt in count(1):
                 try:
                     await self._run_alone(query)
@@ -113,9 +116,11 @@ class BoltSessions:
                     raise
 
     @asynccontextmanager
-    async def _session(self, seconds: float) -> AsyncIterator[AsyncSession]:
+    async def _session(
+        self, seconds: float, what: str, label: str = ""
+    ) -> AsyncIterator[AsyncSession]:
         async with (
-            self.guard.call(seconds),
+            self.guard.call(seconds, what, label),
             (await self._connected()).session(database=self._database) as session,
         ):
             yield session

@@ -22,13 +22,15 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from shared.data_access.outbox import store
 from shared.data_access.outbox.store import DeadLetter, Depth, OutboxEvent
 from shared.data_access.outbox.topics import TOPICS
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import LoomaError, NotFound, StoreUnavailable
+from shared.telemetry.metrics import Gauge
+from shared.telemetry.spans import Attributes, work
 
 __all__ = ["TOPICS", "DeadLetter", "Depth", "OutboxEvent", "OutboxRelay", "Projection"]
 
@@ -163,18 +165,33 @@ class OutboxRelay:
             events = await store.claim(tx, projection.name, org_id, self._batch)
             if not events:
                 return 0
-            try:
-                await projection.apply(org_id, events)
-            except StoreUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a projection raises is looked into below
-                if len(events) == 1:
-                    await self._failed(tx, projection, events[0], error)
-                    return 1
-            else:
-                await store.done(tx, [event.id for event in events])
-                return len(events)
-            return await self._one_by_one(tx, projection, events)
+            # Not linked to where its events come from: the outbox doesn't carry that.
+            told: Attributes = {
+                "messaging.destination.name": projection.name,
+                "messaging.batch.message_count": len(events),
+            }
+            with work(f"outbox {projection.name}", told):
+                return await self._apply(tx, projection, org_id, events)
+
+    async def _apply(
+        self,
+        tx: Transaction,
+        projection: Projection,
+        org_id: UUID,
+        events: Sequence[OutboxEvent],
+    ) -> int:
+        try:
+            await projection.apply(org_id, events)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a projection raises is looked into below
+            if len(events) == 1:
+                await self._failed(tx, projection, events[0], error)
+                return 1
+        else:
+            await store.done(tx, [event.id for event in events])
+            return len(events)
+        return await self._one_by_one(tx, projection, events)
 
     async def _one_by_one(
         self, tx: Transaction, projection: Projection, events: Sequence[OutboxEvent]

@@ -2,13 +2,17 @@
 
 Migrations are numbered SQL files, `migrations/0001_what_it_does.sql`, that lie beside the code whose
 tables they make: those of a service in its folder, the data layer's own in the room of their
-adapter. Each owner counts its own. The data layer comes first, then the services in the order of
-shared/services.py, so that a migration may build on those of the owners before its own. Those of a
-`part` run only where it is used: the embedded search and vector adapters keep their tables in
-PostgreSQL, and a production PostgreSQL without pgvector must not be asked for it.
+adapter, those of the jobs in theirs. Each owner counts its own. The data layer comes first, then the
+jobs, then the services in the order of shared/services.py, so that a migration may build on those of
+the owners before its own. Those of a `part` run only where it is used: the embedded search and
+vector adapters keep their tables in PostgreSQL, and a production PostgreSQL without pgvector must
+not be asked for it.
 
 Each file runs once, in its own transaction, under a lock that serialises all processes; its checksum
-is kept, so that a file that was edited after it ran is noticed.
+is kept, so that a file that was edited after it ran is noticed. While replicas are upgraded one by
+one, those of the release before work on the new tables: a file only adds what they need not know
+(expand), and takes away what no release in use reads any more (contract). A statement that takes
+away says so: tests/shared/data_access/relational/test_expand_contract.py.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ import structlog
 
 from shared.errors import ConfigError
 from shared.service_files import service_files
-from shared.services import SERVICES
+from shared.services import SERVICES, service_named
 
 CORE: Final = "core"
 Key = tuple[str, int]  # whose it is, and which of theirs
@@ -89,7 +93,10 @@ def owners() -> list[Owner]:
         return Owner(f"data_access.{name}", layer / name / _FOLDER, part)
 
     own = [room("relational"), room("outbox"), room("search", "search"), room("vectors", "vectors")]
-    return own + [Owner(service.name, service_files(service) / _FOLDER) for service in SERVICES]
+    own.append(Owner("shared.jobs", files("shared.jobs") / _FOLDER))
+    own += [Owner(service.name, service_files(service) / _FOLDER) for service in SERVICES]
+    webhooks = service_files(service_named("monitor")) / "webhooks"
+    return [*own, Owner("monitor.webhooks", webhooks / _FOLDER)]
 
 
 def read_migrations(of: Sequence[Owner] | None = None) -> list[Migration]:
@@ -128,6 +135,8 @@ async def migrate(
     known = read_migrations(of)
     if not pending(known, await _applied(connection), parts):
         return []  # the common case needs no lock
+    # A process that is killed lets go of the lock then, not when its statement would have ended.
+    await connection.execute("SET client_connection_check_interval = '1s'")
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
         async with connection.transaction():
@@ -139,6 +148,7 @@ async def migrate(
     finally:
         if not connection.is_closed():
             await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+            await connection.execute("RESET client_connection_check_interval")
     return [migration.key for migration in ran]
 
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
@@ -63,7 +64,7 @@ class Postgres:
         }
         # Above the server's limit, so that it only speaks when the server is silent.
         self._command_timeout = statement_timeout + 5.0
-        self.guard = Guard(POSTGRES, self._probe)
+        self.guard = Guard(POSTGRES, self._probe, namespace=urlsplit(url).path.strip("/"))
         self.turns = FairTurns(pool_size)  # at its connections
         self._pool: asyncpg.Pool | None = None
         self._closed = False
@@ -138,7 +139,7 @@ class Postgres:
     async def _connected(self, begin: str, *, readonly: bool) -> AsyncIterator[Transaction]:
         try:
             await self.require(CORE)
-            async with self.guard.call(self._acquire_timeout + 0.5):
+            async with self.guard.call(self._acquire_timeout + 0.5, "BEGIN"):
                 connection = await self._begin(begin)
         except StoreUnavailable:
             self.guard.suspect()

@@ -52,7 +52,12 @@ def is_answer(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """The server's message without its DETAIL line, which quotes values of rows."""
+    """The server's message without its DETAIL line, which quotes values of rows.
+
+    Without any where it is about a value that was sent (class 22): it quotes that.
+    """
+    if isinstance(error, asyncpg.DataError) and getattr(error, "sqlstate", None):
+        return f"{error.sqlstate} {type(error).__name__}"
     if isinstance(error, asyncpg.PostgresError):
         return f"{getattr(error, 'sqlstate', None)} {error.args[0] if error.args else ''}"
     if isinstance(error, asyncpg.DataError):
@@ -60,4 +65,4 @@ def describe(error: BaseException) -> str:
     return str(error)
 
 
-POSTGRES = Translator("database", DRIVER_ERRORS, classify, describe=describe)
+POSTGRES = Translator("database", DRIVER_ERRORS, classify, describe=describe, system="postgresql")

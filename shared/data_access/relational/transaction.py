@@ -47,37 +47,37 @@ class PostgresTransaction:
         self._topics = topics
 
     async def fetch(self, query: str, *args: Any) -> list[Row]:
-        async with self._call():
+        async with self._call(query):
             return cast("list[Row]", await self._connection.fetch(query, *args))
 
     async def fetchrow(self, query: str, *args: Any) -> Row | None:
-        async with self._call():
+        async with self._call(query):
             return cast("Row | None", await self._connection.fetchrow(query, *args))
 
     async def fetchval(self, query: str, *args: Any) -> Any:
-        async with self._call():
+        async with self._call(query):
             return await self._connection.fetchval(query, *args)
 
     async def execute(self, query: str, *args: Any) -> int:
-        async with self._call():
+        async with self._call(query):
             return _rows_touched(await self._connection.execute(query, *args))
 
     async def executemany(self, query: str, args: Sequence[Sequence[Any]]) -> None:
-        async with self._call():
+        async with self._call(query):
             await self._connection.executemany(query, args)
 
     async def copy_csv(self, table: str, columns: Sequence[str], data: bytes) -> int:
-        async with self._call():
+        async with self._call("COPY", table):
             status = await self._connection.copy_to_table(
                 table, source=BytesIO(data), columns=columns, format="csv"
             )
         return _rows_touched(status)
 
     async def stream(self, query: str, *args: Any, batch: int = 1000) -> AsyncIterator[list[Row]]:
-        async with self._call():
+        async with self._call(query):
             cursor = await self._connection.cursor(query, *args)
         while True:
-            async with self._call():
+            async with self._call(query):
                 rows = await cursor.fetch(batch)
             if rows:
                 yield cast("list[Row]", rows)
@@ -99,20 +99,20 @@ class PostgresTransaction:
             return
         keys = [key for key, _ in events]
         payloads = [payload for _, payload in events]
-        async with self._call():
+        async with self._call(_EMIT):
             await self._connection.execute(_EMIT, org_id, topic, keys, payloads, listeners)
 
     async def commit(self) -> None:
         """End the transaction; for the adapter, not for its users."""
-        async with self._call():
+        async with self._call("COMMIT"):
             status = await self._connection.execute("COMMIT")
         if status == "ROLLBACK":
             # A statement failed, its error was caught and the block went on: nothing was kept.
             raise StoreError("The transaction was rolled back because a statement in it failed.")
 
     @asynccontextmanager
-    async def _call(self) -> AsyncIterator[None]:
-        async with self._guard.call(self._seconds):
+    async def _call(self, what: str, table: str = "") -> AsyncIterator[None]:
+        async with self._guard.call(self._seconds, what, table):
             try:
                 yield
             except (*DRIVER_ERRORS, *NETWORK_ERRORS) as error:

@@ -103,7 +103,7 @@ class ElasticsearchSearch:
         wanted = words(query)
         if not wanted:
             return SearchPage((), None)
-        async with self.guard.call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS, "search", _index(collection)):
             answer = await once_started(
                 self._client.search,
                 index=_index(collection),
@@ -133,7 +133,7 @@ class ElasticsearchSearch:
             await self._bulk(collection, org_id, operations)
 
     async def count(self, org_id: UUID, collection: str) -> int:
-        async with self.guard.call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS, "count", _index(collection)):
             answer = await once_started(
                 self._client.count,
                 index=_index(collection),
@@ -144,12 +144,12 @@ class ElasticsearchSearch:
         return int(answer["count"])
 
     async def refresh(self) -> None:
-        async with self.guard.call(_WRITE_SECONDS):
+        async with self.guard.call(_WRITE_SECONDS, "indices.refresh"):
             await self._client.indices.refresh(index="looma-*", ignore_unavailable=True)
 
     async def clear(self, org_id: UUID, collection: str) -> None:
         index = _index(collection)
-        async with self.guard.call(_CLEAR_SECONDS):
+        async with self.guard.call(_CLEAR_SECONDS, "delete_by_query", index):
             # What was indexed a moment ago is only found, and so deleted, after a refresh.
             await self._client.indices.refresh(index=index, ignore_unavailable=True)
             await self._client.options(request_timeout=_CLEAR_SECONDS).delete_by_query(
@@ -163,7 +163,7 @@ class ElasticsearchSearch:
 
     async def ping(self) -> None:
         await self.guard.ask()
-        async with self.guard.call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS, "info"):
             await self._client.info()
 
     async def close(self) -> None:
@@ -176,7 +176,7 @@ class ElasticsearchSearch:
         index = _index(collection)
         alias = f"{index}{_WRITTEN}"
         if alias not in self._known:
-            async with self.guard.call(_WRITE_SECONDS):
+            async with self.guard.call(_WRITE_SECONDS, "indices.exists_alias", alias):
                 client = self._client.options(request_timeout=_WRITE_SECONDS)
                 if not await client.indices.exists_alias(name=alias):
                     await _make(client, index, alias)
@@ -198,7 +198,7 @@ class ElasticsearchSearch:
         self, collection: str, org_id: UUID, operations: Sequence[Mapping[str, Any]]
     ) -> Any:
         alias = await self._made(collection)
-        async with self.guard.call(_WRITE_SECONDS):
+        async with self.guard.call(_WRITE_SECONDS, "bulk", alias):
             return await self._client.options(request_timeout=_WRITE_SECONDS).bulk(
                 index=alias, require_alias=True, routing=str(org_id), operations=operations
             )

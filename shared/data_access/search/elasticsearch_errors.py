@@ -117,4 +117,6 @@ async def once_started(ask: Callable[..., Awaitable[_ANSWER]], **request: Any) -
     return await ask(**request)
 
 
-ELASTICSEARCH: Final = Translator("search index", DRIVER_ERRORS, classify, describe=describe)
+ELASTICSEARCH: Final = Translator(
+    "search index", DRIVER_ERRORS, classify, describe=describe, system="elasticsearch"
+)

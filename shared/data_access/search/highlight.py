@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from shared.data_access.search.han import simplified
 from shared.data_access.search.terms import Word, normal, tokens
 
 _CONTEXT = 40  # characters on either side of a match
@@ -25,11 +26,12 @@ def highlights(text: str, words: Sequence[Word], *, limit: int = 3) -> list[str]
 
 
 def _matches(text: str, words: Sequence[Word]) -> Iterator[_Span]:
+    plain = simplified(text)
     wanted: set[str] = set()
     prefixes: list[str] = []
     for word in words:
-        if word.literal is not None and word.literal in text:
-            for match in re.finditer(re.escape(word.literal), text):
+        if word.literal is not None and word.literal in plain:
+            for match in re.finditer(re.escape(word.literal), plain):
                 yield match.span()
         else:
             wanted |= set(word.terms)

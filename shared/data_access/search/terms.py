@@ -2,7 +2,8 @@
 
 A run of characters of a script without spaces (Chinese, Japanese, Korean, Thai) becomes its
 overlapping pairs and its last character; any other word becomes its lower-case form, English
-words their Snowball stem. Why pairs and not a dictionary: docs/decisions/0001-search-terms.md.
+words their Snowball stem. Traditional Chinese characters become simplified ones, so 投诉 finds
+投訴. Why pairs and not a dictionary: docs/decisions/0001-search-terms.md.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from snowballstemmer.english_stemmer import EnglishStemmer
+
+from shared.data_access.search.han import simplified
 
 MAX_TERMS = 50_000  # of one text; what comes after isn't found
 _MAX_WORD = 64  # characters; longer ones are cut, in texts and queries alike
@@ -49,7 +52,8 @@ class Token:
 class Word:
     """A piece of a query: `terms` must all occur, or a term that starts with `prefix`.
 
-    `literal` is the piece as the text would show it, if it reads the same there.
+    `literal` is the piece as the text would show it in simplified characters, if it reads the
+    same there.
     """
 
     terms: tuple[str, ...]
@@ -109,7 +113,7 @@ def words(query: str) -> list[Word]:
             found[Word((), prefix=run)] = None
         else:
             pairs = dict.fromkeys(run[offset : offset + 2] for offset in range(len(run) - 1))
-            found[Word(tuple(pairs), literal=piece[0])] = None
+            found[Word(tuple(pairs), literal=simplified(piece[0]))] = None
     return list(found)
 
 
@@ -131,4 +135,4 @@ def _fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     # Some characters stand for several words: ﷺ for four.
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return simplified("".join(unicodedata.normalize("NFKC", text).casefold().split()))

@@ -65,10 +65,11 @@ class WeaviateVectors:
         if not items:
             return
         latest = list({item.id: item for item in items}.values())
-        target = await self._made(_class(collection, model_version), org_id)
+        name = _class(collection, model_version)
+        target = await self._made(name, org_id)
         for start in range(0, len(latest), _BATCH):
             objects = [_object(item) for item in latest[start : start + _BATCH]]
-            async with self.guard.call(_WRITE_SECONDS):
+            async with self.guard.call(_WRITE_SECONDS, "insert_many", name):
                 result = await target.data.insert_many(objects)
             if result.has_errors:
                 first = next(iter(result.errors.values()))
@@ -85,11 +86,12 @@ class WeaviateVectors:
         where: Mapping[str, Scalar] | None = None,
     ) -> list[VectorHit]:
         check_vector(vector)
-        target = await self._existing(_class(collection, model_version), org_id)
+        name = _class(collection, model_version)
+        target = await self._existing(name, org_id)
         if target is None:
             return []
         filters = Filter.by_property(_TAGS).contains_all(_tags(where)) if where else None
-        async with self.guard.call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS, "near_vector", name):
             found = await target.query.near_vector(
                 near_vector=[float(value) for value in vector],
                 target_vector=_VECTOR,
@@ -111,13 +113,14 @@ class WeaviateVectors:
     async def get(
         self, org_id: UUID, collection: str, model_version: str, ids: Sequence[str]
     ) -> dict[str, VectorItem]:
-        target = await self._existing(_class(collection, model_version), org_id)
+        name = _class(collection, model_version)
+        target = await self._existing(name, org_id)
         if target is None:
             return {}
         found: dict[str, VectorItem] = {}
         for start in range(0, len(ids), _BATCH):
             wanted = [_uuid(item_id) for item_id in ids[start : start + _BATCH]]
-            async with self.guard.call(_READ_SECONDS):
+            async with self.guard.call(_READ_SECONDS, "fetch_objects", name):
                 page = await target.query.fetch_objects(
                     filters=Filter.by_id().contains_any(wanted),
                     limit=len(wanted),
@@ -131,26 +134,27 @@ class WeaviateVectors:
         for target in await self._all_versions(org_id, collection):
             for start in range(0, len(ids), _BATCH):
                 gone = [_uuid(item_id) for item_id in ids[start : start + _BATCH]]
-                async with self.guard.call(_WRITE_SECONDS):
+                async with self.guard.call(_WRITE_SECONDS, "delete_many", target.name):
                     await target.data.delete_many(where=Filter.by_id().contains_any(gone))
 
     async def count(self, org_id: UUID, collection: str, model_version: str) -> int:
-        target = await self._existing(_class(collection, model_version), org_id)
+        name = _class(collection, model_version)
+        target = await self._existing(name, org_id)
         if target is None:
             return 0
-        async with self.guard.call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS, "aggregate", name):
             result = await target.aggregate.over_all(total_count=True)
         return int(result.total_count or 0)
 
     async def clear(self, org_id: UUID, collection: str) -> None:
         for target in await self._all_versions(org_id, collection):
-            async with self.guard.call(_WRITE_SECONDS):
+            async with self.guard.call(_WRITE_SECONDS, "tenants.remove", target.name):
                 await target.tenants.remove([_tenant(org_id)])
 
     async def ping(self) -> None:
         await self.guard.ask()
         client = await self._connected()
-        async with self.guard.call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS, "meta"):
             await client.get_meta()
             if not await self._server.grpc_answers():
                 raise WEAVIATE.unavailable("HTTP is answered, gRPC isn't")
@@ -168,7 +172,7 @@ class WeaviateVectors:
         """The organisation's part of a Weaviate collection, if both exist."""
         client = await self._connected()
         target = client.collections.use(name)
-        async with self.guard.call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS, "tenants.exists", name):
             if name not in self._known and not await client.collections.exists(name):
                 return None
             self._known.add(name)
@@ -180,7 +184,7 @@ class WeaviateVectors:
         """The same, the collection made where it is missing; the tenant comes by its first use."""
         client = await self._connected()
         if name not in self._known:
-            async with self.guard.call(_WRITE_SECONDS):
+            async with self.guard.call(_WRITE_SECONDS, "collections.create", name):
                 await self._make_collection(client, name)
             self._known.add(name)
         return client.collections.use(name).with_tenant(_tenant(org_id))
@@ -209,7 +213,7 @@ class WeaviateVectors:
 
     async def _all_versions(self, org_id: UUID, collection: str) -> list[Any]:
         """The organisation's parts of the Weaviate collections of every model version."""
-        async with self.guard.call(_READ_SECONDS):
+        async with self.guard.call(_READ_SECONDS, "collections"):
             names = await self._server.collections()
         ours = [name for name in names if name.startswith(_prefix(collection))]
         parts = [await self._existing(name, org_id) for name in ours]
@@ -220,7 +224,7 @@ class WeaviateVectors:
     async def _connected(self) -> weaviate.WeaviateAsyncClient:
         if self._client is not None:
             return self._client
-        async with self.guard.call(_READ_SECONDS), self._connecting:
+        async with self.guard.call(_READ_SECONDS, "connect"), self._connecting:
             if self._client is None:
                 client = self._server.client(read=_READ_SECONDS, write=_WRITE_SECONDS)
                 try:

@@ -98,4 +98,4 @@ def _grpc_code(error: BaseException) -> StatusCode | None:
     return None
 
 
-WEAVIATE = Translator("vector store", DRIVER_ERRORS, classify, describe=describe)
+WEAVIATE = Translator("vector store", DRIVER_ERRORS, classify, describe=describe, system="weaviate")

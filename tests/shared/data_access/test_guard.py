@@ -29,7 +29,7 @@ class Store:
         return self.up and (self.refusal or True)
 
     async def call(self, *, seconds: float = 0.05, hang: bool = False) -> str:
-        async with self.guard.call(seconds):
+        async with self.guard.call(seconds, "GET"):
             if hang or not self.up:
                 await self.back.wait()
         return "answer"
@@ -92,7 +92,7 @@ async def test_expensive_queries_of_one_caller_refuse_nobody(store):
 async def test_what_a_store_refuses_is_no_reason_to_probe(store):
     for kind in (StoreError, StoreConflict):
         with pytest.raises(kind):
-            async with store.guard.call(1):
+            async with store.guard.call(1, "GET"):
                 raise kind("no")
     await asyncio.sleep(0.05)
     assert store.probes == 0
@@ -143,7 +143,7 @@ async def busy():
 
 async def test_a_probe_for_a_long_call_holds_nobody_up(busy):
     busy.guard._patience = 3600
-    async with busy.guard.call(60):
+    async with busy.guard.call(60, "GET"):
         await until(lambda: busy.probes)
         async with asyncio.timeout(10):
             assert await busy.call(seconds=5) == "answer"
@@ -163,7 +163,7 @@ async def test_an_answered_call_lets_those_go_that_wait_for_the_probe(busy):
     answered = asyncio.Event()
 
     async def long() -> None:
-        async with busy.guard.call(60):
+        async with busy.guard.call(60, "GET"):
             await answered.wait()
 
     under_way = asyncio.create_task(long())
@@ -181,7 +181,7 @@ async def test_an_answered_call_lets_those_go_that_wait_for_the_probe(busy):
 
 async def test_a_store_that_answers_calls_is_up_whatever_its_probes_say(busy):
     async def long() -> str:
-        async with busy.guard.call(60):
+        async with busy.guard.call(60, "GET"):
             await until(lambda: busy.probes >= 4)
         return "answer"
 
@@ -189,7 +189,7 @@ async def test_a_store_that_answers_calls_is_up_whatever_its_probes_say(busy):
     while not under_way.done():
         assert await busy.call(seconds=60) == "answer"
         with pytest.raises(StoreConflict):  # that is an answer too
-            async with busy.guard.call(60):
+            async with busy.guard.call(60, "GET"):
                 raise StoreConflict("there is one")
         await asyncio.sleep(0.005)
     assert await under_way == "answer"

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
@@ -16,12 +18,13 @@ from shared.errors import (
     Forbidden,
     InvalidInput,
     NotFound,
+    StoreUnavailable,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
 from shared.security import InternalTokens, Principal
-from shared.serving.peers import Peers, open_peers
+from shared.serving.peers import Peers, Readiness, ask_ready, open_peers
 from shared.serving.registry import Instance, announce
 from shared.serving.service import BaseAIService, Call, Endpoint
 
@@ -113,3 +116,53 @@ async def test_a_late_answer_is_a_timeout(peers: Peers) -> None:
 async def test_nobody_there_is_unavailable(peers: Peers) -> None:
     with pytest.raises(UpstreamUnavailable, match="explain"):
         await peers.ask("explain", "GET", "/", ANALYST, answer=Reply)
+
+
+@pytest.mark.parametrize(
+    ("checks", "ready", "wrong"),
+    [
+        ({}, True, ()),
+        ({"postgres": "up"}, True, ()),
+        ({"postgres": "away", "redis": "up"}, False, ("postgres: away",)),
+    ],
+)
+async def test_whether_a_process_is_ready_is_asked_of_its_page(
+    tmp_path: Path, checks: dict[str, str], ready: bool, wrong: tuple[str, ...]
+) -> None:
+    async def ping(said: str) -> None:
+        if said != "up":
+            raise StoreUnavailable(said)
+
+    config = Config.from_env({"LOOMA_HOME": str(tmp_path)})
+    service = BaseAIService("portrait", config, endpoints=[], open_state=nothing)
+    for name, said in checks.items():
+        service.check(name, partial(ping, said))
+    async with service.running(port=0) as url, httpx.AsyncClient() as client:
+        assert await ask_ready(client, url) == Readiness(ready, wrong)
+        service.notice("search", lambda: "slow")
+        assert await ask_ready(client, url) == Readiness(ready, (*wrong, "search: slow"))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [b"", b"[]", b"{}", b'{"checks": null}', b"<html>", b" " * (1 << 20)],
+)
+async def test_what_is_no_page_of_a_process_is_not_ready(page: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + page)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, httpx.AsyncClient() as client:
+        found = await ask_ready(client, url)
+        assert (found.ready, "answers 200, and not" in found.wrong[0]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9", "no address", "http://", "ftp://a", "http://[x"]
+)
+async def test_where_nobody_answers_nobody_is_ready(url: str) -> None:
+    async with httpx.AsyncClient() as client:
+        assert await ask_ready(client, url) == Readiness(False, ("does not answer",))

@@ -2,13 +2,15 @@
 
 import asyncio
 import gzip
+import re
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
 import httpx
 import pytest
+import structlog
 from pydantic import BaseModel, ConfigDict, Field
 from sanic import exceptions as sanic_errors
 
@@ -17,8 +19,10 @@ from shared.errors import ConfigError, LoomaError, NotFound, StoreUnavailable
 from shared.security import ANONYMOUS, InternalTokens, Principal
 from shared.serving.http_edge import translate_sanic
 from shared.serving.service import BaseAIService, Call, Endpoint
+from tests.spans import ended_spans
 
 SECRET = "s" * 64
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 ADMIN = Principal(UUID(int=1), "user:1", "admin", "user")
 AGENT = Principal(UUID(int=1), "user:2", "agent", "user")
 
@@ -99,6 +103,32 @@ async def served(config: Config):
         httpx.AsyncClient(base_url=url) as client,
     ):
         yield client, state
+
+
+@pytest.mark.parametrize(
+    ("item", "status", "lines_of_it"), [("none", 404, 1), ("defect", 500, 2), ("down", 503, 1)]
+)
+async def test_every_line_of_a_failed_request_names_request_trace_and_organisation(
+    served, item: str, status: int, lines_of_it: int
+) -> None:
+    client, state = served
+    state.store_up = item != "down"
+    ids = {"request_id": "3f2a7c1e-9d1b-4c58-8d1f-0a4a8c1f5b11", "trace_id": "ab" * 16}
+    headers = {
+        **token(AGENT),
+        "X-Request-Id": ids["request_id"],
+        "traceparent": f"00-{ids['trace_id']}-0123456789abcdef-01",
+    }
+    merge = structlog.contextvars.merge_contextvars
+    with structlog.testing.capture_logs(processors=[merge]) as lines:
+        assert (await client.get(f"/api/v1/items/{item}", headers=headers)).status_code == status
+        assert (await client.get("/api/v1/items/none")).status_code == 401
+    *own, stranger = lines
+    assert own[-1]["event"] == "request"
+    assert all(line.items() >= {**ids, "org_id": str(AGENT.org_id)}.items() for line in own)
+    assert len(own) == lines_of_it  # a defect's traceback has one of its own
+    assert stranger["status"] == 401
+    assert not {"org_id", "trace_id"} & stranger.keys()  # nothing is left of the one before
 
 
 async def test_success_has_the_envelope_and_keeps_a_uuid_request_id(served) -> None:
@@ -204,7 +234,12 @@ async def test_json_in_utf_8_is_taken_whatever_it_is_called(served, content, hea
 @pytest.mark.parametrize(
     ("content", "headers", "field", "tells"),
     [
-        (gzip.compress(JSON), {"Content-Encoding": "gzip"}, "Content-Encoding", "accept-encoding"),
+        (
+            gzip.compress(JSON, mtime=0),
+            {"Content-Encoding": "gzip"},
+            "Content-Encoding",
+            "accept-encoding",
+        ),
         (JSON, {"Content-Encoding": "identity, br"}, "Content-Encoding", "accept-encoding"),
         (JSON, {"Content-Encoding": "DEFLATE"}, "Content-Encoding", "accept-encoding"),
         (JSON, {"Content-Type": "application/json; charset=gbk"}, "Content-Type", "accept"),
@@ -218,7 +253,7 @@ async def test_json_in_utf_8_is_taken_whatever_it_is_called(served, content, hea
         ),
         (b"--b--", {"Content-Type": "multipart/form-data; boundary=b"}, "Content-Type", "accept"),
         (JSON, {"Content-Type": "json"}, "Content-Type", "accept"),
-        (gzip.compress(JSON), {}, "body", "accept"),
+        (gzip.compress(JSON, mtime=0), {}, "body", "accept"),
         (JSON.decode().encode("utf-16"), {}, "body", "accept"),
         (JSON.decode().encode("utf-16-le"), {}, "body", "accept"),
     ],
@@ -435,3 +470,59 @@ def test_no_exception_of_the_http_server_is_taken_for_a_defect() -> None:
         assert isinstance(shown, LoomaError), kind
         assert getattr(kind, "status_code", 503) in (shown.status, 403, 503)
         assert (shown.status >= 500) == ("Retry-After" in shown.headers())
+
+
+async def scraped(url: str) -> str:
+    """How a scrape on a connection of its own ends: with a whole page, or refused."""
+    try:
+        async with httpx.AsyncClient(timeout=2) as scraper:
+            page = await scraper.get(f"{url}/metrics", headers={"Accept": OPENMETRICS})
+    except httpx.ConnectError:
+        return "refused"
+    except httpx.RemoteProtocolError as error:
+        # Anything else is a page that ends in its midst.
+        return "refused" if "without sending a response" in str(error) else str(error)
+    assert page.status_code == 200
+    assert page.text.endswith("# EOF\n")
+    return "whole"
+
+
+async def test_a_scrape_while_a_process_stops_gets_a_whole_page_or_is_refused(
+    config: Config,
+) -> None:
+    draining = replace(config, drain_delay_seconds=0.3)
+    async with httpx.AsyncClient() as client:
+        async with service(draining, State()).running(port=0) as url:
+            pending = asyncio.create_task(
+                client.get(f"{url}/api/v1/slow", headers=token(ANONYMOUS))
+            )
+            ends = {await scraped(url)}
+
+            async def scrape_on() -> list[str]:
+                found: list[str] = []
+                while found[-1:] != ["refused"]:
+                    found.append(await scraped(url))
+                return found
+
+            scraping = asyncio.create_task(scrape_on())
+            await asyncio.sleep(0.1)
+        ends |= set(await asyncio.wait_for(scraping, 5))
+        assert (await pending).status_code == 200
+    assert ends == {"whole", "refused"}
+
+
+async def test_a_sampled_request_is_the_exemplar_of_its_bucket(config: Config) -> None:
+    with ended_spans():
+        async with (
+            service(config, State()).running(port=0) as url,
+            httpx.AsyncClient(base_url=url) as client,
+        ):
+            for flags, number in (("01", "a"), ("00", "b")):
+                headers = {"traceparent": f"00-{number * 32}-{'7' * 16}-{flags}"}
+                await client.get("/api/v1/items/1", headers=token(AGENT) | headers)
+            rich = (await client.get("/metrics", headers={"Accept": OPENMETRICS})).text
+            plain = await client.get("/metrics")
+    assert re.search(rf'_bucket{{.+}} \S+ # {{trace_id="{"a" * 32}"}} \S+ \S+\n', rich)
+    assert "b" * 32 not in rich
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert "trace_id" not in plain.text

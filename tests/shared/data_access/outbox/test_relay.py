@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from shared.data_access.outbox.relay import ATTEMPTS, OutboxEvent, OutboxRelay
+from shared.data_access.outbox.topics import TOPICS
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import NotFound, StoreUnavailable
+
+TOLD = {**TOPICS, "portraits": ("vectors",)}  # one listener, whoever else there is by now
 
 
 class Ledger:
@@ -62,7 +65,7 @@ class Ledger:
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Postgres]:
-    postgres = Postgres(database_url, pool_size=8)
+    postgres = Postgres(database_url, pool_size=8, topics=TOLD)
     yield postgres
     await postgres.close()
 
@@ -254,7 +257,7 @@ async def test_a_database_that_goes_away_is_waited_for(database_url, ledger):
 
     org = uuid4()
     async with proxied(database_url) as (through, proxy):
-        db, direct = Postgres(through), Postgres(database_url)
+        db, direct = Postgres(through, topics=TOLD), Postgres(database_url, topics=TOLD)
         try:
             async with running(relay_of(db, ledger, measure_every=0.01)):
                 await emit(direct, org, ("a", 1))

@@ -19,8 +19,8 @@ from shared.errors import ConfigError
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
+async def connection(empty_database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(empty_database_url)
     yield connection
     await connection.close()
 
@@ -69,8 +69,8 @@ async def test_each_file_runs_once(connection, folder):
     ]  # fmt: skip
 
 
-async def test_processes_that_start_together_run_each_file_once(database_url, folder):
-    several = [await asyncpg.connect(database_url) for _ in range(4)]
+async def test_processes_that_start_together_run_each_file_once(empty_database_url, folder):
+    several = [await asyncpg.connect(empty_database_url) for _ in range(4)]
     try:
         ran = await asyncio.gather(*(migrate(one, ["extra"], of=of(folder)) for one in several))
     finally:

@@ -102,3 +102,32 @@ def test_every_text_with_words_is_highlighted_by_itself(text):
 def test_an_unspaced_word_is_highlighted_whole_where_it_stands():
     text = "绿茶餐厅在餐厅街，茶餐厅好吃"
     assert highlights(text, words("茶餐厅")) == ["绿<em>茶餐厅</em>在餐厅街，<em>茶餐厅</em>好吃"]
+
+
+@pytest.mark.parametrize(
+    ("simplified", "traditional"),
+    [
+        ("投诉", "投訴"),
+        ("网络断线", "網絡斷線"),
+        ("退订业务", "退訂業務"),
+        ("我要销户", "我要銷戶"),
+        ("发票", "發票"),
+        ("理发", "理髮"),
+        ("台湾电信", "臺灣電信"),
+        ("签约", "簽約"),
+        ("龙", "龍"),
+        ("iPhone手机坏了", "iPhone手機壞了"),
+    ],
+)
+def test_the_two_scripts_find_each_other(simplified, traditional):
+    assert terms(simplified) == terms(traditional)
+    assert highlights(f"好的，{traditional}。", words(simplified)) == [
+        f"好的，<em>{traditional}</em>。"
+    ]
+    assert highlights(f"好的，{simplified}。", words(traditional)) == [
+        f"好的，<em>{simplified}</em>。"
+    ]
+
+
+def test_both_scripts_in_one_text_are_highlighted():
+    assert highlights("投诉还是投訴", words("投訴")) == ["<em>投诉</em>还是<em>投訴</em>"]

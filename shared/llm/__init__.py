@@ -1,0 +1,1 @@
+"""How services ask language models: versioned prompts, a client of the llm service, typed answers."""

@@ -1,0 +1,1 @@
+"""What one process tells of itself: log lines, metrics, spans."""
