@@ -1,0 +1,1 @@
+"""Requests to models and how they are answered: limits, attempts, fallbacks, kept answers."""

@@ -1,0 +1,1 @@
+"""The models file as values: providers, models, deployments, prices by date."""

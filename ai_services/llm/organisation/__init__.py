@@ -1,0 +1,1 @@
+"""Settings of an organisation: what it decides about its requests to models."""

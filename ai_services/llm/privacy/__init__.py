@@ -1,0 +1,1 @@
+"""Personal data in prompts: masked before they leave, put back in answers."""

@@ -1,0 +1,1 @@
+"""The OpenAI protocol without I/O: requests, answers, server-sent events, tokens, failures."""

@@ -1,0 +1,1 @@
+"""Money: reservations and settlements of attempts, budgets, costs."""
