@@ -1,0 +1,1 @@
+"""Jobs and schedules of an organisation, seen and changed over HTTP."""

@@ -1,0 +1,1 @@
+"""Webhooks: organisations are told of what happens, at addresses of their own."""
