@@ -8,24 +8,35 @@ nothing but what is missing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Self
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 from uuid import UUID
 
-import polars as pl
-
-from ai_services.enrichment import import_store, store
+from ai_services.enrichment import store
+from ai_services.enrichment.customers.digests import Digests
 from ai_services.enrichment.events import announce_calls
+from ai_services.enrichment.imports import store as import_store
+from ai_services.enrichment.legs.joining import merge_legs
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.read_file import Batch
+from ai_services.enrichment.staging import stage
 from shared.data_access.ports import Relational, Transaction
-from shared.errors import NotFound
+from shared.errors import InvalidInput, LoomaError, NotFound
+from shared.phones import mask_phones
+
+_LONGEST_ERROR: Final = 2000
+_MOST_IN_VAIN: Final = 100_000  # rejected rows of an import of which not one is good
+_CUT: Final = "The compressed file is cut off or damaged: what came before that is in."
 
 
 @dataclass(frozen=True, slots=True)
 class ImportCounts:
-    """Rows of one import so far. `duplicates` are rows that a later row of the file replaced."""
+    """Rows of one import so far. `duplicates` are rows that a later row of the file replaced, `erased`
+    those of the unchanged that stay out; `noted` is how many notes there are of rows, by field.
+    """
 
     import_id: UUID
     inserted: int = 0
@@ -34,6 +45,8 @@ class ImportCounts:
     duplicates: int = 0
     rejected: int = 0
     bytes_read: int = 0
+    noted: Mapping[str, int] = field(default_factory=dict)
+    erased: int = 0
 
     @property
     def rows(self) -> int:
@@ -53,32 +66,81 @@ class Import:
 
     @classmethod
     async def begin(
-        cls, tx: Transaction, org_id: UUID, source: str, preset: str, *, listed: bool = True
+        cls,
+        tx: Transaction,
+        org_id: UUID,
+        source: str,
+        preset: str,
+        *,
+        listed: bool = True,
+        import_id: UUID | None = None,
+        job_id: int | None = None,
     ) -> Self:
-        """NotFound for an organisation that is none."""
-        timezone = await store.organisation_timezone(tx, org_id)
-        if timezone is None:
-            raise NotFound("There is no such organisation.")
+        """NotFound for an organisation that is none. `import_id` None: a new one."""
+        timezone = await _timezone(tx, org_id)
         if not listed:
             return cls(org_id, timezone)
-        return cls(org_id, timezone, await import_store.start_import(tx, org_id, source, preset))
+        started = await import_store.start_import(tx, org_id, source, preset, import_id, job_id)
+        return cls(org_id, timezone, started)
 
-    async def merge(self, tx: Transaction, batch: Batch, staged: bytes) -> store.Merged:
+    @classmethod
+    async def resume(cls, tx: Transaction, org_id: UUID, import_id: UUID) -> Self:
+        """One that was begun."""
+        return cls(org_id, await _timezone(tx, org_id), import_id)
+
+    async def merge(
+        self, tx: Transaction, batch: Batch, staged: bytes, digests: Digests
+    ) -> store.Merged:
         """Calls, transcripts, events, counts and rejects of a batch; all or nothing with `tx`."""
         merged = store.Merged()
-        if staged:
+        if staged and batch.of_legs:
+            merged = await merge_legs(
+                tx, self.org_id, self.timezone, staged, digests, import_id=self.import_id
+            )
+        elif staged:
             has_turns = batch.frame["turns"].null_count() < batch.frame.height
             merged = await store.merge_calls(
-                tx, self.org_id, self.timezone, staged, transcripts=has_turns
+                tx,
+                self.org_id,
+                self.timezone,
+                staged,
+                digests,
+                transcripts=has_turns,
+                import_id=self.import_id,
             )
+        if staged:
             await announce_calls(tx, self.org_id, merged)
         if self.import_id is not None:
             await _record(tx, self.org_id, self.import_id, batch, merged)
         return merged
 
-    async def finish(self, tx: Transaction) -> None:
+    async def check_worth(self, db: Relational) -> None:
+        """InvalidInput once so many rows were rejected, and not one was good, that none will be."""
+        if self.import_id is None:
+            return
+        async with db.tenant(self.org_id, readonly=True) as tx:
+            row = await import_store.get_import(tx, self.org_id, self.import_id)
+        if row is None or row["rejected"] < _MOST_IN_VAIN:
+            return
+        if not any(row[name] for name in ("inserted", "updated", "unchanged", "duplicates")):
+            raise InvalidInput.of(
+                "file",
+                f"has not one good row among its first {row['rejected']:,}",
+                "look at the rejected rows, which say what is wrong, and mend the file or its "
+                "column map: the rest was not read",
+            )
+
+    async def finish(self, tx: Transaction, error: str | None = None) -> None:
+        """`error` says why the rest wasn't taken."""
         if self.import_id is not None:
-            await import_store.finish_import(tx, self.org_id, self.import_id)
+            await import_store.finish_import(tx, self.org_id, self.import_id, error)
+
+
+async def _timezone(tx: Transaction, org_id: UUID) -> str:
+    timezone = await store.organisation_timezone(tx, org_id)
+    if timezone is None:
+        raise NotFound("There is no such organisation.")
+    return timezone
 
 
 async def _record(
@@ -90,16 +152,43 @@ async def _record(
         import_id,
         [(r.line, r.field, r.value, r.problem, r.fix, r.raw) for r in batch.rejects],
     )
+    await import_store.keep_notes(
+        tx,
+        org_id,
+        import_id,
+        [(n.line, n.field, n.value, n.problem, n.fix) for n in batch.notes],
+    )
     await import_store.count_import(
         tx,
         org_id,
         import_id,
         inserted=len(merged.inserted),
         updated=len(merged.updated),
-        unchanged=batch.frame.height - len(merged.inserted) - len(merged.updated),
+        unchanged=batch.calls - len(merged.inserted) - len(merged.updated),
         duplicates=batch.duplicates,
         rejected=len(batch.rejects),
+        noted=batch.noted,
+        notes=notes_of(batch, merged),
+        error=_CUT if batch.cut else None,
     )
+
+
+def notes_of(batch: Batch, merged: store.Merged) -> list[str]:
+    """What is worth knowing of a batch. What stayed out is in none of its counts but `unchanged`."""
+    notes = [*batch.warnings, *stayed_out(len(merged.erased))]
+    if merged.spread:
+        notes.append(
+            f"{len(merged.spread)} calls have legs more than a day apart: does every call have a "
+            "group_by of its own?"
+        )
+    return notes
+
+
+def stayed_out(calls: int) -> list[str]:
+    """What is told of calls that were erased before; nothing of none."""
+    if not calls:
+        return []
+    return [f"{calls} calls stayed out: they, or their customers, were erased."]
 
 
 async def import_batches(
@@ -121,63 +210,87 @@ async def import_batches(
         run = await Import.begin(tx, org_id, source, preset)
     assert run.import_id is not None  # it is listed
     counts = ImportCounts(run.import_id)
-    reader = _Reader(batches, cipher)
-    ahead = asyncio.create_task(reader.next())
     try:
-        while (item := await ahead) is not None:
-            ahead = asyncio.create_task(reader.next())
-            batch, staged = item
-            async with relational.tenant(org_id) as tx:
-                merged = await run.merge(tx, batch, staged)
-            counts = _add(counts, batch, merged)
-            on_progress(counts, batch)
-    finally:
-        if not ahead.done():
-            # The reader thread can't be interrupted; its batch is simply not stored.
-            await asyncio.wait([ahead])
+        async with aclosing(read_ahead(batches, cipher)) as ahead:
+            async for batch, staged in ahead:
+                async with relational.tenant(org_id) as tx:
+                    merged = await run.merge(tx, batch, staged, cipher.digests)
+                counts = _add(counts, batch, merged)
+                on_progress(counts, batch)
+                if batch.rejects:
+                    await run.check_worth(relational)
+    except InvalidInput as error:
+        async with relational.tenant(org_id) as tx:
+            await run.finish(tx, told(error))
+        raise
     async with relational.tenant(org_id) as tx:
         await run.finish(tx)
     return counts
 
 
-def stage(frame: pl.DataFrame, cipher: PhoneCipher) -> bytes:
-    """CSV for COPY with the columns of `store.STAGING_COLUMNS`; phone numbers leave encrypted."""
-    if frame.is_empty():
-        return b""
-    phones = frame["phone"].to_list() if frame["phone"].null_count() < frame.height else []
-    if phones:
-        pairs = [cipher.protect(phone) if phone is not None else None for phone in phones]
-        ciphers = [f"\\x{pair[0].hex()}" if pair else None for pair in pairs]
-        masks = [pair[1] if pair else None for pair in pairs]
-        protected = [
-            pl.Series("phone_cipher", ciphers, pl.String),
-            pl.Series("phone_masked", masks, pl.String),
-        ]
-    else:
-        empty = pl.lit(None, pl.String)
-        return _to_csv(frame.with_columns(empty.alias("phone_cipher"), empty.alias("phone_masked")))
-    return _to_csv(frame.with_columns(protected))
+def told(error: LoomaError) -> str:
+    """As an import keeps it: a file's own words may hold anything."""
+    text = error.message.encode(errors="replace").decode().replace("\0", "")
+    return mask_phones(text)[:_LONGEST_ERROR]
 
 
-def _to_csv(frame: pl.DataFrame) -> bytes:
-    rows = frame.select(store.STAGING_COLUMNS)
-    text: str = rows.write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f+00:00")
-    return text.encode()
+async def read_ahead(
+    batches: Iterator[Batch],
+    cipher: PhoneCipher,
+    after: int = 0,
+    on_passed: Callable[[Batch], None] = lambda _batch: None,
+) -> AsyncGenerator[tuple[Batch, bytes], None]:
+    """Batches as they are to be merged, one read in a thread while another is stored.
+
+    Lines up to `after` are passed over: an earlier claim of a job has brought them in. `on_passed`
+    is called after each batch of them; what it raises ends the reading.
+    """
+    reader = _Reader(batches, cipher, after, on_passed)
+    ahead = asyncio.create_task(reader.next())
+    try:
+        while (item := await ahead) is not None:
+            ahead = asyncio.create_task(reader.next())
+            yield item
+    finally:
+        if not ahead.done():
+            # The reader thread can't be interrupted; its batch is simply not stored.
+            await asyncio.wait([ahead])
+        if not ahead.cancelled():
+            ahead.exception()  # where the storing failed, nobody asks for it
 
 
 class _Reader:
     """Reads and stages one batch at a time in a thread: parsing never blocks the event loop."""
 
-    def __init__(self, batches: Iterator[Batch], cipher: PhoneCipher) -> None:
+    def __init__(
+        self,
+        batches: Iterator[Batch],
+        cipher: PhoneCipher,
+        after: int,
+        on_passed: Callable[[Batch], None],
+    ) -> None:
         self._batches = batches
         self._cipher = cipher
+        self._after = after
+        self._on_passed = on_passed
 
     async def next(self) -> tuple[Batch, bytes] | None:
-        return await asyncio.to_thread(self._next)
+        while (found := await asyncio.to_thread(self._next)) is not None:
+            batch, staged = found
+            if staged is not None:
+                return batch, staged
+            self._on_passed(batch)
+        return None
 
-    def _next(self) -> tuple[Batch, bytes] | None:
+    def _next(self) -> tuple[Batch, bytes | None] | None:
+        """The next batch, unstaged where it is passed over; None at the end."""
         batch = next(self._batches, None)
-        return None if batch is None else (batch, stage(batch.frame, self._cipher))
+        if batch is None:
+            return None
+        if self._after and batch.last_line <= self._after:
+            return batch, None
+        left = batch.after(self._after) if self._after else batch
+        return left, stage(left.frame, self._cipher)
 
 
 def _add(counts: ImportCounts, batch: Batch, merged: store.Merged) -> ImportCounts:
@@ -186,8 +299,10 @@ def _add(counts: ImportCounts, batch: Batch, merged: store.Merged) -> ImportCoun
         counts,
         inserted=counts.inserted + inserted,
         updated=counts.updated + updated,
-        unchanged=counts.unchanged + batch.frame.height - inserted - updated,
+        unchanged=counts.unchanged + batch.calls - inserted - updated,
         duplicates=counts.duplicates + batch.duplicates,
         rejected=counts.rejected + len(batch.rejects),
         bytes_read=batch.bytes_read,
+        noted=Counter(counts.noted) + Counter(batch.noted),
+        erased=counts.erased + len(merged.erased),
     )

@@ -1,13 +1,27 @@
 """Wire types of the enrichment service."""
 
+import asyncio
 import datetime as dt
 from collections import Counter
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ai_services.enrichment.service import CallFound, Hit, Outcome, Received, Transcribed
+from ai_services.enrichment.analysis_schemas import InsightsOut
+from ai_services.enrichment.service import (
+    CallFound,
+    Hit,
+    Outcome,
+    Received,
+    Transcribed,
+    outcomes_of,
+)
+from ai_services.enrichment.sources.receiving import Received as Message
+from ai_services.enrichment.suggesting.suggest import Suggestion
+from ai_services.enrichment.validation.note import Note
 from ai_services.enrichment.validation.record import (
     MAX_MS,
     MAX_ROUNDS,
@@ -18,9 +32,13 @@ from shared.calls import CallStatus, HangupBy, Level, Risk, Sentiment
 from shared.cursor import Cursor, Page
 from shared.data_access.ports import Row
 from shared.ids import MAX_ID_CHARS, Id
+from shared.jobs.store.jobs import Job
 from shared.phones import mask_phones
 
 MAX_RECORDS = 1000
+_SHORT_CHARS: Final = 20_000  # masked in a few milliseconds
+Found = TypeVar("Found")
+Shown = TypeVar("Shown")
 
 
 class TurnOut(BaseModel):
@@ -73,20 +91,26 @@ class Problem(BaseModel):
     fix: str
 
     @classmethod
-    def of(cls, reject: Reject) -> "Problem":
-        return cls(field=reject.field, problem=reject.problem, fix=reject.fix)
+    def of(cls, told: Reject | Note) -> "Problem":
+        return cls(field=told.field, problem=told.problem, fix=told.fix)
 
 
 class RecordResult(BaseModel):
     index: int = Field(description="position in `records`, from 0")
     callid: str | None
-    status: Literal["inserted", "updated", "unchanged", "duplicate", "rejected"]
+    status: Literal["inserted", "updated", "unchanged", "duplicate", "rejected", "erased"] = Field(
+        description="erased: the call, or its customer, was erased and stays out"
+    )
     problem: Problem | None = None
+    notes: list[Problem] = Field([], description="fields of it that were left empty, and why")
 
     @classmethod
     def of(cls, index: int, outcome: Outcome) -> "RecordResult":
         problem = None if outcome.reject is None else Problem.of(outcome.reject)
-        return cls(index=index, callid=outcome.callid, status=outcome.status, problem=problem)
+        notes = [Problem.of(note) for note in outcome.notes]
+        return cls(
+            index=index, callid=outcome.callid, status=outcome.status, problem=problem, notes=notes
+        )
 
 
 class CallsResult(BaseModel):
@@ -95,6 +119,8 @@ class CallsResult(BaseModel):
     unchanged: int
     duplicates: int
     rejected: int
+    erased: int = Field(description="that stay out: they, or their customers, were erased")
+    noted: dict[str, int] = Field(description="how many records have a note, by its field")
     import_id: UUID | None = Field(description="where the rejected records are kept; null if none")
     notes: list[str] = Field(description="what is worth knowing about the records that came in")
     results: list[RecordResult]
@@ -108,10 +134,29 @@ class CallsResult(BaseModel):
             unchanged=counts["unchanged"],
             duplicates=counts["duplicate"],
             rejected=counts["rejected"],
+            erased=counts["erased"],
+            noted=Counter(note.field for one in received.outcomes for note in one.notes),
             import_id=received.import_id,
             notes=list(received.notes),
             results=[RecordResult.of(*item) for item in enumerate(received.outcomes)],
         )
+
+
+class EventsResult(CallsResult):
+    repeated: bool = Field(description="the message had come before: nothing was done again")
+
+    @classmethod
+    def of_message(cls, received: Message) -> "EventsResult":
+        batch = received.batch
+        outcomes = [] if batch is None else outcomes_of(batch, received.merged)
+        told = CallsResult.of(
+            Received(outcomes, received.import_id, () if batch is None else batch.warnings)
+        )
+        return cls(**dict(told), repeated=received.repeated)
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        return Counter(one.status for one in self.results)
 
 
 class CallOut(BaseModel):
@@ -153,13 +198,41 @@ def _shown(found: CallFound) -> dict[str, Any]:
     return shown
 
 
+class LegOut(BaseModel):
+    leg_id: str = Field(description="by what it is known when it comes again")
+    task_id: str | None
+    user_id: str
+    customer_id: str | None
+    phone: str | None = Field(description="masked")
+    started_at: str = Field(description="RFC 3339 in the organisation's time zone")
+    duration_ms: int
+    bill_ms: int = Field(description="in which it was talked, up to the leg's end")
+    rounds: int
+    level_name: Level | None
+    call_status: CallStatus
+    hangup_by: int | None
+
+    @classmethod
+    def of(cls, leg: Row, zone: ZoneInfo) -> "LegOut":
+        shown = dict(leg)
+        shown["phone"] = shown.pop("phone_masked")
+        shown["started_at"] = leg["started_at"].astimezone(zone).isoformat()
+        return cls(**shown)
+
+
 class CallWithTranscript(CallOut):
     turns: list[TurnOut] | None
+    insights: InsightsOut | None = Field(description="null until the transcript is analysed")
+    legs: list[LegOut] = Field(
+        description="the rows that it was joined of, by their start, 1,000 at most; of one row, none"
+    )
 
     @classmethod
     def of_transcribed(cls, found: Transcribed) -> "CallWithTranscript":
         turns = None if found.turns is None else [TurnOut.of(turn) for turn in found.turns]
-        return cls(**_shown(found.call), turns=turns)
+        insights = None if found.insight is None else InsightsOut.of(found.insight)
+        legs = [LegOut.of(leg, found.call.zone) for leg in found.legs]
+        return cls(**_shown(found.call), turns=turns, insights=insights, legs=legs)
 
 
 class CallPage(BaseModel):
@@ -215,6 +288,111 @@ class SearchPageOut(BaseModel):
         return cls(hits=[SearchResult.of(hit) for hit in page.items], next_cursor=page.next_cursor)
 
 
+async def in_turn(show: Callable[[Found], Shown], found: Found, chars: int) -> Shown:
+    """What is found as the wire shows it. Much text is masked off the event loop."""
+    return show(found) if chars <= _SHORT_CHARS else await asyncio.to_thread(show, found)
+
+
+PresetName = Literal[
+    "calls", "autodialer", "bank_marketing", "star", "asterisk", "freepbx", "fusionpbx", "3cx", "vicidial", "twilio",
+    "five9", "genesys", "aliyun", "tencent",
+]  # fmt: skip
+
+
+class UploadQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str | None = Field(
+        None, min_length=1, max_length=200, description="what the list of imports calls the file"
+    )
+    preset: PresetName = "calls"
+    column_map: str | None = Field(
+        None,
+        min_length=1,
+        max_length=6000,
+        pattern="^[A-Za-z0-9+/_ =-]*$",
+        description="a column map (TOML, docs/import.md) in base64; takes the preset's place",
+    )
+    encoding: str | None = Field(
+        None, min_length=1, max_length=40, description="of a text file; else found by its bytes"
+    )
+    sheet: str | None = Field(
+        None, min_length=1, max_length=100, description="of a workbook; else the one that fits"
+    )
+    strict_columns: bool = Field(False, description="refuse a file with unknown columns")
+    timezone: str | None = Field(
+        None, min_length=1, max_length=40, description="of times without an offset"
+    )
+    dry_run: bool = Field(False, description="only read it: count its rows, tell what is wrong")
+
+
+class ImportDone(BaseModel):
+    import_id: UUID
+    rows: int = Field(description="read in all; the next five add up to it")
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicates: int
+    rejected: int
+    noted: dict[str, int] = Field(description="how many rows have a note, by its field")
+    error: str | None = Field(description="why the file, or the rest of it, wasn't taken")
+    notes: list[str] = Field(description="what is worth knowing about what came in")
+
+    @classmethod
+    def of(cls, job: Job) -> "ImportDone":
+        """Of a job that succeeded."""
+        return cls(**(job.result or {}))
+
+
+class SuggestQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(
+        "upload",
+        min_length=1,
+        max_length=200,
+        description="the file's; its suffix may tell its kind",
+    )
+
+
+class ColumnGuess(BaseModel):
+    field: str
+    column: str = Field(description="phone numbers masked")
+    confidence: float = Field(ge=0, le=1)
+    why: str
+
+
+class SuggestedMap(BaseModel):
+    column_map: str = Field(description="TOML, as `column_map` of an import takes it in base64")
+    preset: str | None = Field(description="one that reads such files without a map")
+    fields: list[ColumnGuess]
+    missing: list[str] = Field(description="fields that every call needs and no column looks like")
+    rows: int = Field(description="rows of what was sent that the map was tried on")
+    calls: int = Field(description="the calls that they would be")
+    rejects: list[Problem] = Field(description="why rows would be rejected, the first 20")
+    problem: str | None = Field(description="why the map can't be used as it is")
+
+    @classmethod
+    def of(cls, found: Suggestion) -> "SuggestedMap":
+        guesses = found.fields.items()
+        return cls(
+            column_map=found.column_map,
+            preset=found.preset,
+            fields=[
+                ColumnGuess(
+                    field=name,
+                    column=mask_phones(one.column),
+                    confidence=one.confidence,
+                    why=one.why,
+                )
+                for name, one in guesses
+            ],
+            missing=list(found.missing),
+            rows=found.tried.rows,
+            calls=found.tried.calls,
+            rejects=[Problem.of(one) for one in found.tried.rejects[:20]],
+            problem=mask_phones(found.tried.problem) or None,
+        )
+
+
 class ImportsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(20, ge=1, le=200)
@@ -232,6 +410,12 @@ class ImportOut(BaseModel):
     unchanged: int
     duplicates: int
     rejected: int
+    noted: dict[str, int] = Field(description="how many rows have a note, by its field")
+    job_id: int | None = Field(description="the job that does it; null: it was done at once")
+    error: str | None = Field(description="why the file, or the rest of it, wasn't taken")
+    notes: list[str] = Field(description="what is worth knowing about what came in")
+    taken_back: int = Field(description="calls that were deleted as it was taken back")
+    taken_back_at: dt.datetime | None = Field(description="null: it wasn't, or not wholly yet")
 
 
 class ImportPage(BaseModel):
@@ -265,3 +449,28 @@ class RejectPage(BaseModel):
     @classmethod
     def of(cls, page: Page[Row]) -> "RejectPage":
         return cls(rejects=[RejectOut(**row) for row in page.items], next_cursor=page.next_cursor)
+
+
+class NotesQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(100, ge=1, le=1000)
+    cursor: Cursor | None = None
+
+
+class NoteOut(BaseModel):
+    line: int
+    field: str
+    value: str = Field(description="phone numbers masked")
+    problem: str
+    fix: str
+
+
+class NotePage(BaseModel):
+    notes: list[NoteOut]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: Page[Row]) -> "NotePage":
+        shown = tuple(NoteOut.model_fields)
+        notes = [NoteOut(**{name: row[name] for name in shown}) for row in page.items]
+        return cls(notes=notes, next_cursor=page.next_cursor)

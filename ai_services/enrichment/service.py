@@ -5,46 +5,70 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Final, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from ai_services.enrichment import import_store, store
-from ai_services.enrichment.importing import Import, stage
+from ai_services.enrichment import store
+from ai_services.enrichment.analysis.chain import store as insights
+from ai_services.enrichment.counts import OrganisationCounts
+from ai_services.enrichment.importing import Import, notes_of
+from ai_services.enrichment.imports import store as import_store
+from ai_services.enrichment.imports.taking_back import ask_to_take_back
+from ai_services.enrichment.legs import store as leg_store
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.projections import COLLECTION
 from ai_services.enrichment.reading.read_file import Batch, read_records
+from ai_services.enrichment.sources.connected import Connected
+from ai_services.enrichment.staging import stage
+from ai_services.enrichment.suggesting.suggest import Suggestion, suggest
+from ai_services.enrichment.validation.note import Note
+from ai_services.enrichment.validation.phone_number import DEFAULT_COUNTRY
 from ai_services.enrichment.validation.reject import Reject
 from shared.cursor import Listing, Page, dated, moment, number, word
 from shared.data_access.ports import Relational, Row, Search, Transaction
 from shared.errors import NotFound
 from shared.instant import FIRST, LAST, parse_bound
 
+_MOST_LEGS: Final = 1_000  # are shown of a call
+_NO_IMPORT: Final = "There is no such import in your organisation."
 _AFTER_ALL: Final = (LAST, "\U0010ffff")  # sorts after every (started_at, callid)
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What the use cases need, opened once per process."""
+    """What the use cases need, opened once per process.
+
+    `country` is where phone numbers without a country code belong, `keep_out` whether what is erased
+    stays out.
+    """
 
     relational: Relational
     search: Search
     data_key: bytes
+    counts: OrganisationCounts
+    country: str = DEFAULT_COUNTRY
+    keep_out: bool = True
+    connected: Connected | None = None
 
 
 # Bringing in.
 
-Status = Literal["inserted", "updated", "unchanged", "duplicate", "rejected"]
+Status = Literal["inserted", "updated", "unchanged", "duplicate", "rejected", "erased"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one record; `callid` None where it can't be told or shown."""
+    """What became of one record; `callid` None where it can't be told or shown. `notes` say what was
+    left out of one that came in.
+    """
 
     callid: str | None
     status: Status
     reject: Reject | None = None
+    notes: Sequence[Note] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +80,29 @@ class Received:
     notes: Sequence[str]
 
 
-async def add_calls(
-    relational: Relational, data_key: bytes, org_id: UUID, records: Sequence[bytes]
-) -> Received:
+async def add_calls(stores: Stores, org_id: UUID, records: Sequence[bytes]) -> Received:
     """Bring records in, each as its JSON was sent; a bad one is refused by itself and kept."""
-    batch, staged = await asyncio.to_thread(_read_and_stage, records, PhoneCipher(data_key, org_id))
+    relational = stores.relational
+    cipher = PhoneCipher(stores.data_key, org_id, stores.country)
+    batch, staged = await asyncio.to_thread(_read_and_stage, records, cipher, stores.country)
     # One transaction: an import that can be seen is whole. It is listed for its rejects only.
     async with relational.tenant(org_id) as tx:
         run = await Import.begin(
             tx, org_id, "POST /api/v1/calls", "calls", listed=bool(batch.rejects)
         )
-        merged = await run.merge(tx, batch, staged)
+        merged = await run.merge(tx, batch, staged, cipher.digests)
         await run.finish(tx)
-    return Received(_outcomes(batch, merged), run.import_id, batch.warnings)
+    return Received(outcomes_of(batch, merged), run.import_id, notes_of(batch, merged))
 
 
-def _read_and_stage(records: Sequence[bytes], cipher: PhoneCipher) -> tuple[Batch, bytes]:
-    batch = read_records(records)
+def _read_and_stage(
+    records: Sequence[bytes], cipher: PhoneCipher, country: str
+) -> tuple[Batch, bytes]:
+    batch = read_records(records, country=country)
     return batch, stage(batch.frame, cipher)
 
 
-def _outcomes(batch: Batch, merged: store.Merged) -> list[Outcome]:
+def outcomes_of(batch: Batch, merged: store.Merged) -> list[Outcome]:
     """In the order sent. By what the reading told: no record is looked into again."""
     taken = zip(batch.frame["line"], batch.frame["callid"], strict=True)
     outcomes = {line: Outcome(callid, merged.status(callid)) for line, callid in taken}
@@ -84,7 +110,16 @@ def _outcomes(batch: Batch, merged: store.Merged) -> list[Outcome]:
         outcomes[line] = Outcome(callid, "duplicate")
     for reject in batch.rejects:
         outcomes[reject.line] = Outcome(reject.callid, "rejected", reject)
+    for line, notes in groupby(batch.notes, key=lambda note: note.line):
+        outcomes[line] = replace(outcomes[line], notes=list(notes))
     return [outcome for _, outcome in sorted(outcomes.items())]
+
+
+async def suggested(relational: Relational, org_id: UUID, name: str, head: bytes) -> Suggestion:
+    """A column map for a file that begins with `head`; times without an offset are taken for local."""
+    async with relational.tenant(org_id, readonly=True) as tx:
+        zone = await _zone(tx, org_id)
+    return await asyncio.to_thread(suggest, name, head, timezone=zone.key)
 
 
 # Reading.
@@ -100,10 +135,15 @@ class CallFound:
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """A call and what was said; `turns` None where there is no transcript."""
+    """A call, what was said and what is known of that; None where there is none of it.
+
+    `legs`: those that it was joined of, by their start; none where it came as one row.
+    """
 
     call: CallFound
     turns: Sequence[dict[str, Any]] | None
+    insight: Row | None
+    legs: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +159,12 @@ async def call(relational: Relational, org_id: UUID, callid: str) -> Transcribed
         row = await store.call(tx, org_id, callid)
         if row is None:
             raise NotFound("There is no such call in your organisation.")
-        turns = await store.transcript(tx, org_id, callid) if row["has_transcript"] else None
-        return Transcribed(CallFound(row, await _zone(tx, org_id)), turns)
+        turns, insight = None, None
+        if row["has_transcript"]:
+            turns = await store.transcript(tx, org_id, callid)
+            insight = await insights.insight(tx, org_id, callid)
+        legs = await leg_store.legs(tx, org_id, callid, _MOST_LEGS)
+        return Transcribed(CallFound(row, await _zone(tx, org_id)), turns, insight, legs)
 
 
 async def calls_of_user(
@@ -183,22 +227,65 @@ async def imports(
     return listing.page(rows, limit, lambda row: (row["started_at"], row["import_id"]))
 
 
+async def import_run(relational: Relational, org_id: UUID, import_id: str) -> Row:
+    """One import with its counts. NotFound for one that isn't there."""
+    async with relational.tenant(org_id, readonly=True) as tx:
+        found = await import_store.get_import(tx, org_id, _import_id(import_id))
+    if found is None:
+        raise NotFound(_NO_IMPORT)
+    return found
+
+
+async def notes(
+    relational: Relational, org_id: UUID, import_id: str, *, cursor: str | None, limit: int
+) -> Page[Row]:
+    """What was left out of rows that came in, in the order of the file."""
+    known = _import_id(import_id)
+    listing = Listing("notes", (str(org_id), str(known)), _note_key)
+    after = listing.position(cursor) or (0, 0)
+    async with relational.tenant(org_id, readonly=True) as tx:
+        rows = await import_store.notes(tx, org_id, known, after, limit + 1)
+        if not rows and not await import_store.has_import(tx, org_id, known):
+            raise NotFound(_NO_IMPORT)
+    return listing.page(rows, limit, lambda row: (row["line"], row["number"]))
+
+
+def _note_key(line: object, at: object) -> tuple[int, int]:
+    return number(line), number(at)
+
+
 async def rejects(
     relational: Relational, org_id: UUID, import_id: str, *, cursor: str | None, limit: int
 ) -> Page[Row]:
     """Refused rows of an import, in the order of its file."""
-    missing = NotFound("There is no such import in your organisation.")
-    try:
-        known = UUID(import_id)
-    except ValueError:
-        raise missing from None
+    known = _import_id(import_id)
     listing = Listing("rejects", (str(org_id), str(known)), number)
     after = listing.position(cursor) or 0
     async with relational.tenant(org_id, readonly=True) as tx:
         rows = await import_store.rejects(tx, org_id, known, after, limit + 1)
         if not rows and not await import_store.has_import(tx, org_id, known):
-            raise missing
+            raise NotFound(_NO_IMPORT)
     return listing.page(rows, limit, lambda row: (row["line"],))
+
+
+async def take_back(relational: Relational, org_id: UUID, import_id: str) -> int:
+    """The job that takes an import back."""
+    return await ask_to_take_back(relational, org_id, _import_id(import_id))
+
+
+def upload_id(text: str) -> UUID:
+    """The upload that a path names. NotFound for what can't be one."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("There is no such upload in your organisation.") from None
+
+
+def _import_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound(_NO_IMPORT) from None
 
 
 async def _zone(tx: Transaction, org_id: UUID) -> ZoneInfo:

@@ -1,4 +1,4 @@
-"""The queries of the enrichment service about calls; those about imports are in import_store.py.
+"""The queries of the enrichment service about calls; those about imports are in imports/.
 
 Calls come in through one statement per batch: COPY into a staging table, then one merge that
 inserts, updates what differs and leaves the rest alone. A transcript that is not sent again
@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from ai_services.enrichment.analysis.chain import store as insights
+from ai_services.enrichment.customers import arriving
+from ai_services.enrichment.customers.digests import Digests
 from shared.data_access.ports import Row, Transaction
 
 STAGING_COLUMNS = (
@@ -26,7 +29,8 @@ _CREATE_STAGING = """
 CREATE TEMPORARY TABLE call_staging (
     callid text COLLATE "C", task_id text, user_id text, customer_id text, started_at timestamptz,
     duration_ms integer, bill_ms integer, rounds integer, level_name text, hangup_by smallint,
-    call_status text, phone_cipher bytea, phone_masked text, turns jsonb
+    call_status text, phone_cipher bytea, phone_masked text, turns jsonb,
+    given_customer_id text COLLATE "C"
 ) ON COMMIT DROP
 """
 
@@ -34,31 +38,34 @@ CREATE TEMPORARY TABLE call_staging (
 _MERGE_CALLS = """
 WITH merged AS (
     INSERT INTO call_record_enriched AS c (
-        org_id, callid, task_id, user_id, customer_id, call_date, started_at, duration_ms, bill_ms,
-        rounds, level_name, hangup_by, call_status, phone_cipher, phone_masked, has_transcript)
-    SELECT $1, callid, task_id, user_id, customer_id, (started_at AT TIME ZONE $2)::date,
-           started_at, duration_ms, bill_ms, rounds, level_name, hangup_by, call_status,
-           phone_cipher, phone_masked, turns IS NOT NULL
+        org_id, callid, task_id, user_id, customer_id, given_customer_id, call_date, started_at,
+        duration_ms, bill_ms, rounds, level_name, hangup_by, call_status, phone_cipher,
+        phone_masked, has_transcript, import_id)
+    SELECT $1, callid, task_id, user_id, customer_id, given_customer_id,
+           (started_at AT TIME ZONE $2)::date, started_at, duration_ms, bill_ms, rounds,
+           level_name, hangup_by, call_status, phone_cipher, phone_masked, turns IS NOT NULL, $3
     FROM call_staging ORDER BY callid
     ON CONFLICT (org_id, callid) DO UPDATE SET
         task_id = EXCLUDED.task_id, user_id = EXCLUDED.user_id, customer_id = EXCLUDED.customer_id,
+        given_customer_id = EXCLUDED.given_customer_id,
         call_date = EXCLUDED.call_date, started_at = EXCLUDED.started_at,
         duration_ms = EXCLUDED.duration_ms, bill_ms = EXCLUDED.bill_ms, rounds = EXCLUDED.rounds,
         level_name = EXCLUDED.level_name, hangup_by = EXCLUDED.hangup_by,
         call_status = EXCLUDED.call_status, phone_cipher = EXCLUDED.phone_cipher,
         phone_masked = EXCLUDED.phone_masked,
         has_transcript = c.has_transcript OR EXCLUDED.has_transcript, updated_at = now(),
+        import_id = CASE WHEN c.import_id = EXCLUDED.import_id THEN c.import_id END,
         moved_from = CASE WHEN (c.user_id, c.customer_id, c.call_date)
                                IS DISTINCT FROM
                                (EXCLUDED.user_id, EXCLUDED.customer_id, EXCLUDED.call_date)
                           THEN ARRAY[c.user_id, c.customer_id, to_char(c.call_date, 'YYYY-MM-DD')]
                      END
-    WHERE (c.task_id, c.user_id, c.customer_id, c.call_date, c.started_at, c.duration_ms,
+    WHERE (c.task_id, c.user_id, c.customer_id, c.given_customer_id, c.call_date, c.started_at, c.duration_ms,
            c.bill_ms, c.rounds, c.level_name, c.hangup_by, c.call_status, c.phone_cipher,
            c.has_transcript)
         IS DISTINCT FROM
-          (EXCLUDED.task_id, EXCLUDED.user_id, EXCLUDED.customer_id, EXCLUDED.call_date,
-           EXCLUDED.started_at, EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds,
+          (EXCLUDED.task_id, EXCLUDED.user_id, EXCLUDED.customer_id,
+           EXCLUDED.given_customer_id, EXCLUDED.call_date, EXCLUDED.started_at, EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds,
            EXCLUDED.level_name, EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher,
            c.has_transcript OR EXCLUDED.has_transcript)
     RETURNING callid, (xmax = 0) AS inserted, moved_from,
@@ -79,11 +86,13 @@ WHERE t.turns IS DISTINCT FROM EXCLUDED.turns
 RETURNING callid, (xmax = 0) AS inserted
 """
 
+# Of calls whose transcript has changed.
 _FORGET_ANALYSIS = """
 UPDATE call_record_enriched
-SET sentiment = NULL, sentiment_score = NULL, complaint_risk = NULL, churn_risk = NULL,
+SET import_id = CASE WHEN import_id = $3 THEN import_id END, sentiment = NULL, sentiment_score = NULL, complaint_risk = NULL, churn_risk = NULL,
     reason = NULL, analyzer = NULL, llm_analyzed_at = NULL, updated_at = now()
-WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[]) AND llm_analyzed_at IS NOT NULL
+WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
+  AND (llm_analyzed_at IS NOT NULL OR import_id IS DISTINCT FROM $3)
 """
 
 
@@ -92,35 +101,61 @@ class Merged:
     """What one batch changed: callids that are new, callids that differ from before.
 
     `left` holds the (user_id, customer_id) pairs and `left_days` the (user_id, local date) pairs
-    that calls belonged to until this batch.
+    that calls belonged to until this batch; `erased` are those that stay out. `spread` are calls whose
+    legs lie further apart than any call lasts.
     """
 
     inserted: frozenset[str] = frozenset()
     updated: frozenset[str] = frozenset()
     left: frozenset[tuple[str, str]] = frozenset()
     left_days: frozenset[tuple[str, str]] = frozenset()
+    erased: frozenset[str] = frozenset()
+    spread: frozenset[str] = frozenset()
+
+    def __or__(self, other: Merged) -> Merged:
+        """What two parts of a batch, of different calls, changed together."""
+        return Merged(
+            self.inserted | other.inserted,
+            self.updated | other.updated,
+            self.left | other.left,
+            self.left_days | other.left_days,
+            self.erased | other.erased,
+            self.spread | other.spread,
+        )
 
     @property
     def callids(self) -> list[str]:
         """Every call that is new or differs."""
         return [*self.inserted, *self.updated]
 
-    def status(self, callid: str) -> Literal["inserted", "updated", "unchanged"]:
+    def status(self, callid: str) -> Literal["inserted", "updated", "unchanged", "erased"]:
         if callid in self.inserted:
             return "inserted"
+        if callid in self.erased:
+            return "erased"
         return "updated" if callid in self.updated else "unchanged"
 
 
 async def merge_calls(
-    tx: Transaction, org_id: UUID, timezone: str, rows_csv: bytes, *, transcripts: bool
+    tx: Transaction,
+    org_id: UUID,
+    timezone: str,
+    rows_csv: bytes,
+    digests: Digests,
+    *,
+    transcripts: bool,
+    import_id: UUID | None = None,
 ) -> Merged:
     """Bring a batch in. `rows_csv` holds STAGING_COLUMNS with each callid once.
 
-    `transcripts` says whether any row has turns: a batch without skips their merge.
+    Calls of customers who were merged land with whom they are one; what was erased stays out.
+    `transcripts` says whether any row has turns: a batch without skips their merge. New calls are of
+    the import `import_id`; those that are changed are nobody's, unless they were of the same.
     """
     await tx.execute(_CREATE_STAGING)
     await tx.copy_csv("call_staging", STAGING_COLUMNS, rows_csv)
-    rows = await tx.fetch(_MERGE_CALLS, org_id, timezone)
+    erased = await arriving.settle(tx, org_id, digests)
+    rows = await tx.fetch(_MERGE_CALLS, org_id, timezone, import_id)
     inserted = frozenset(row["callid"] for row in rows if row["inserted"])
     updated = {row["callid"] for row in rows if not row["inserted"]}
     left = frozenset(
@@ -135,10 +170,11 @@ async def merge_calls(
         turns = await tx.fetch(_MERGE_TRANSCRIPTS, org_id)
         replaced = [row["callid"] for row in turns if not row["inserted"]]
         if replaced:
-            await tx.execute(_FORGET_ANALYSIS, org_id, replaced)
+            await tx.execute(_FORGET_ANALYSIS, org_id, replaced, import_id)
+            await insights.forget(tx, org_id, replaced)
         updated.update(row["callid"] for row in turns if row["callid"] not in inserted)
     await tx.execute("DROP TABLE call_staging")
-    return Merged(inserted, frozenset(updated), left, left_days)
+    return Merged(inserted, frozenset(updated), left, left_days, erased)
 
 
 async def organisation_timezone(tx: Transaction, org_id: UUID) -> str | None:
@@ -147,6 +183,12 @@ async def organisation_timezone(tx: Transaction, org_id: UUID) -> str | None:
         "SELECT timezone FROM organisation WHERE org_id = $1", org_id
     )
     return zone
+
+
+async def organisation_slug(tx: Transaction, org_id: UUID) -> str | None:
+    """The organisation's short name; None for an unknown one."""
+    slug: str | None = await tx.fetchval("SELECT slug FROM organisation WHERE org_id = $1", org_id)
+    return slug
 
 
 # Reading.

@@ -9,41 +9,38 @@ analyser, and its `reason` quotes what it went by.
 from __future__ import annotations
 
 import asyncio
-import re
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from ai_services.enrichment.analysis.lexicon.load import Lexicon, is_japanese, load_lexicon
-from ai_services.enrichment.analysis.lexicon.weigh import RISKY, Evidence, weigh
+from ai_services.enrichment.analysis import explain
+from ai_services.enrichment.analysis.explain import REASON_LENGTH as REASON_LENGTH  # noqa: PLC0414
+from ai_services.enrichment.analysis.explain import Label
+from ai_services.enrichment.analysis.lexicon.evidence import RISKY, Evidence
+from ai_services.enrichment.analysis.lexicon.load import Lexicon, load_lexicon
+from ai_services.enrichment.analysis.speech import Speech
 from shared.calls import Risk, Sentiment
 
 _Dimension = Literal["complaint", "churn"]
-_Label = Literal["positive", "negative", "complaint", "churn"]
 
 POSITIVE_FROM: Final = 0.6
 NEGATIVE_TO: Final = 0.4
-REASON_LENGTH: Final = 300
 
+_GRAVE: Final = 0.7  # complaint of a term that is a threat whatever else is said
 _MEDIUM_FROM: Final = 0.3
 _HIGH_FROM: Final = 0.7
 _ASKED: Final = 0.7  # a question or a supposition weighs this much of an assertion
 _LAST_TURN: Final = 1.5  # weight of the last turn, when the first weighs 1
+_UNHEARD: Final = 0.3  # confidence where no evidence was found
+_COURTEOUS: Final = 0.55  # where it was only a little
+_PLAIN: Final = 0.42  # a verdict by the literal sense of words, at the edge of neutral …
+_PER_DISTANCE: Final = 1.3  # … and what it gains by distance from 0.5
+_TWISTED: Final = 0.4  # what irony and wishes take away
+_CLEAR_RISK: Final = 0.75  # where a threat was made in so many words
+_HEDGED: Final = 0.85  # a risk that is only possible takes this share
 _POLITE_MOST: Final = 0.7  # thanks or a polite no, however often, stay neutral
 _DOUBT: Final = 3.0  # so much contrary weight is supposed before anything is heard
-
-_QUOTES: Final = 3
-_QUOTE_SIDE: Final = 30  # characters quoted on either side of a term
-_QUOTE_WINDOW: Final = 64  # wider, so that a number cut by the window is never quoted
-
-# Where a quotation stops: clauses, quotation marks, what must not reach a terminal or a
-# database (controls, bidirectional overrides, lone surrogates) and what identifies a person.
-_QUOTE_STOP: Final = re.compile(
-    r"[.,;:!?。，、；：！？…\"“”\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-    r"|\+?\d(?:[ -]?\d){6,}|\S*@\S*"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +53,14 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Quote:
+    """Words that stand in a transcript: `text` is part of `turns[turn].text`, exactly."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
     """The verdict on one transcript.
 
@@ -63,6 +68,10 @@ class Analysis:
     and negative to 0.4. `reason` has at most 300 characters and quotes the customer verbatim,
     never a phone number, in the language of the evidence; its turn numbers count the customer's
     turns only, from 1. `analyzer` says which analyser and which version of it spoke.
+
+    `confidence` is 0..1, how far the verdict may be relied on: 0 where the analyser can't say,
+    low where it found nothing or found signs that contradict each other. `evidence` is what it
+    went by; its turn numbers count all turns of the transcript, from 0.
     """
 
     sentiment: Sentiment
@@ -71,6 +80,8 @@ class Analysis:
     churn_risk: Risk
     reason: str
     analyzer: str
+    confidence: float = 0.0
+    evidence: tuple[Quote, ...] = ()
 
 
 class Analyzer(Protocol):
@@ -99,10 +110,10 @@ class LocalAnalyzer:
     LocalAnalyzer in each worker process and call `analyze_turns` there.
     """
 
-    name: Final = "local-lexicon/1"  # another number whenever a rule or a weight changes
+    name: Final = "local-lexicon/2"  # another number whenever a rule or a weight changes
 
     def __init__(self, executor: Executor | None = None) -> None:
-        """Reads and compiles the vocabulary, some hundred milliseconds; may raise ConfigError."""
+        """The first of a process reads and compiles the vocabulary, for seconds; may raise ConfigError."""
         self._lexicon = load_lexicon()
         self._executor = executor
 
@@ -121,76 +132,85 @@ class LocalAnalyzer:
 def analyze_turns(turns: Sequence[Turn], lexicon: Lexicon) -> Analysis:
     """The verdict on one transcript; only turns whose role is 'customer' count.
 
-    The agent's words are no evidence at all: an apology tells as much about the script as
-    about the customer.
+    The agent's words are no evidence: an apology tells as much about the script as about the
+    customer. Only a yes or a no of the customer takes its meaning from what the agent asked.
     """
-    speech = _Speech.of(turns, lexicon)
-    found = weigh(speech.text, speech.original, speech.starts, lexicon)
-    score = _sentiment_score(found, speech)
+    speech = Speech.of(turns, lexicon)
+    found = speech.evidence
+    score, clarity = _sentiment(found, speech)
     sentiment: Sentiment = (
         "positive" if score >= POSITIVE_FROM else "negative" if score <= NEGATIVE_TO else "neutral"
     )
-    threats = found if sentiment == "negative" else [i for i in found if i.term.complaint >= RISKY]
-    complaint, churn = _risk(threats, "complaint"), _risk(found, "churn")
-    # Above: bad words alone are a complaint only in a call that is bad on the whole.
-    labels: list[_Label] = []
+    complaint, churn = _risk(_threats(found, sentiment), "complaint"), _risk(found, "churn")
+    labels: list[Label] = []
     if churn != "low":
         labels.append("churn")
     if complaint != "low":
         labels.append("complaint")
     if sentiment != "neutral":
         labels.append(sentiment)
-    reason = _reason(found, labels, speech) or _nothing_found(speech, lexicon)
-    return Analysis(sentiment, score, complaint, churn, reason, LocalAnalyzer.name)
+    shown = explain.show(speech, labels)
+    return Analysis(
+        sentiment,
+        score,
+        complaint,
+        churn,
+        explain.reason(shown, labels, speech),
+        LocalAnalyzer.name,
+        _confidence(clarity, complaint, churn),
+        tuple(dict.fromkeys(Quote(speech.numbers[s.turn], s.text) for s in shown if s.text)),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Speech:
-    """The customer's turns joined by newlines, as written and normalised; equally long."""
-
-    original: str
-    text: str
-    starts: list[int]
-
-    @classmethod
-    def of(cls, turns: Iterable[Turn], lexicon: Lexicon) -> _Speech:
-        said = [turn.text for turn in turns if turn.role == "customer"]
-        starts, offset = [], 0
-        for text in said:
-            starts.append(offset)
-            offset += len(text) + 1
-        original = "\n".join(said)
-        if not original.isascii() and any(map(is_japanese, said)):
-            said = ["\0" * len(text) if is_japanese(text) else text for text in said]
-        return cls(original, lexicon.normalise("\n".join(said)), starts)
-
-    def turn_of(self, offset: int) -> int:
-        """Index of the turn that holds the character at `offset`."""
-        return bisect_right(self.starts, offset) - 1
-
-    def end_of(self, turn: int) -> int:
-        return self.starts[turn + 1] - 1 if turn + 1 < len(self.starts) else len(self.original)
+def _confidence(clarity: float, complaint: Risk, churn: Risk) -> float:
+    hedged = complaint == "medium" or churn == "medium"
+    plain = max(clarity, _CLEAR_RISK) if "high" in (complaint, churn) else clarity
+    return round(plain * _HEDGED if hedged else plain, 4)
 
 
-# ---------------------------------------------------------------- judging
+def _threats(found: Sequence[Evidence], sentiment: Sentiment) -> Sequence[Evidence]:
+    """What a complaint may be told by: bad words only in a call that is bad on the whole.
+
+    In a happy call neither are bad words, nor a manager who is asked for: to be told of it.
+    """
+    if sentiment == "negative":
+        return found
+    least = RISKY if sentiment == "neutral" else _GRAVE
+    return [item for item in found if item.term.complaint >= least]
 
 
-def _sentiment_score(found: Sequence[Evidence], speech: _Speech) -> float:
-    """Balance of liking and dislike against a fixed doubt; later turns weigh more."""
-    liking = dislike = polite_liking = polite_dislike = 0.0
+def _sentiment(found: Sequence[Evidence], speech: Speech) -> tuple[float, float]:
+    """Balance of liking and dislike against a fixed doubt, and how clear it is; later turns weigh more."""
+    liking = dislike = polite_liking = polite_dislike = twisted = 0.0
     slope = (_LAST_TURN - 1.0) / max(1, len(speech.starts) - 1)
     for item in found:
         weight = item.sentiment * (1.0 + slope * speech.turn_of(item.start))
-        if item.term.kind == "polite":
+        if item.term.kind == "polite" and not item.twisted:
             polite_liking += max(weight, 0.0)
             polite_dislike -= min(weight, 0.0)
         elif weight > 0:
             liking += weight
         else:
             dislike -= weight
+        if item.twisted:
+            twisted += abs(weight)
     liking += min(polite_liking, _POLITE_MOST)
     dislike += min(polite_dislike, _POLITE_MOST)
-    return round(0.5 + 0.5 * (liking - dislike) / (liking + dislike + _DOUBT), 4)
+    total = liking + dislike
+    score = round(0.5 + 0.5 * (liking - dislike) / (total + _DOUBT), 4)
+    return score, _clarity(score, total, twisted)
+
+
+def _clarity(score: float, total: float, twisted: float) -> float:
+    """How far a sentiment may be relied on, from what speaks for it and what against.
+
+    A balance beyond the neutral band is clear by its distance from 0.5. Neutral is unclear where
+    much was said on both sides, and where nothing was heard: then there may be more than words.
+    """
+    if NEGATIVE_TO < score < POSITIVE_FROM:
+        return _UNHEARD if not total else max(_UNHEARD, _COURTEOUS - 0.1 * total)
+    literal = 1.0 - _TWISTED * twisted / total
+    return round(min(1.0, _PLAIN + _PER_DISTANCE * abs(score - 0.5)) * literal, 4)
 
 
 def _risk(found: Sequence[Evidence], dimension: _Dimension) -> Risk:
@@ -216,107 +236,3 @@ def _risk(found: Sequence[Evidence], dimension: _Dimension) -> Risk:
     if certain >= _HIGH_FROM:
         return "high"
     return "medium" if possible >= _MEDIUM_FROM else "low"
-
-
-# ---------------------------------------------------------------- explaining
-
-_NAMES: Final[dict[str, dict[_Label, str]]] = {
-    "en": {
-        "positive": "positive",
-        "negative": "negative",
-        "complaint": "complaint",
-        "churn": "churn",
-    },
-    "zh": {"positive": "正面", "negative": "负面", "complaint": "投诉", "churn": "流失"},
-}
-
-
-def _reason(found: Sequence[Evidence], labels: Sequence[_Label], speech: _Speech) -> str:
-    """The strongest evidence for each label, or the strongest there is; '' if there is none."""
-    chosen = _strongest(found, labels) or _strongest(found, ("positive", "negative"))
-    if not chosen:
-        return ""
-    language = _language(chosen[0][1], speech)
-    names = _NAMES[language]
-    quotes: dict[tuple[int, str], list[str]] = {}
-    for label, item in chosen:
-        quote = (speech.turn_of(item.start) + 1, _quote(speech, item))
-        said = quotes.setdefault(quote, [])
-        if names[label] not in said:
-            said.append(names[label])
-    if language == "zh":
-        parts = [
-            f"客户第{turn}轮：“{text}”（{'、'.join(s)}）" for (turn, text), s in quotes.items()
-        ]
-        return _joined("" if labels else "迹象微弱：", parts, "；")
-    parts = [
-        f'customer at turn {turn}: "{text}" ({", ".join(s)})' for (turn, text), s in quotes.items()
-    ]
-    return _joined("" if labels else "only weak signs: ", parts, "; ")
-
-
-def _strongest(
-    found: Sequence[Evidence], labels: Sequence[_Label]
-) -> list[tuple[_Label, Evidence]]:
-    """At most three: the best of each label first, then the second best of each."""
-    ranked: dict[_Label, list[Evidence]] = {}
-    for label in labels:
-        strengths = [(_strength(item, label), -i) for i, item in enumerate(found)]
-        best = sorted((pair for pair in strengths if pair[0] > 0), reverse=True)[:_QUOTES]
-        ranked[label] = [found[-i] for _, i in best]
-    turns = range(_QUOTES)
-    chosen = [
-        (label, ranked[label][n]) for n in turns for label in labels if n < len(ranked[label])
-    ]
-    return chosen[:_QUOTES]
-
-
-def _strength(item: Evidence, label: _Label) -> float:
-    if label == "positive":
-        return item.sentiment
-    if label == "negative":
-        return -item.sentiment
-    if item.denied:
-        return 0.0
-    weight = item.churn if label == "churn" else item.complaint
-    return weight if item.asserted else weight * _ASKED
-
-
-def _language(item: Evidence, speech: _Speech) -> str:
-    if item.term.language != "marks":
-        return item.term.language
-    return "zh" if re.search("[\u4e00-\u9fff]", speech.text) else "en"
-
-
-def _quote(speech: _Speech, item: Evidence) -> str:
-    """The clause around a term, a substring of one turn."""
-    turn = speech.turn_of(item.start)
-    left = speech.original[max(speech.starts[turn], item.start - _QUOTE_WINDOW) : item.start]
-    right = speech.original[item.end : min(speech.end_of(turn), item.end + _QUOTE_WINDOW)]
-    for stop in _QUOTE_STOP.finditer(left):
-        left = left[stop.end() - len(left) :] if stop.end() < len(left) else ""
-    if first := _QUOTE_STOP.search(right):
-        right = right[: first.start()]
-    if len(left) > _QUOTE_SIDE:
-        left = left[-_QUOTE_SIDE:].partition(" ")[2] or left[-_QUOTE_SIDE:]
-    if len(right) > _QUOTE_SIDE:
-        right = right[:_QUOTE_SIDE].rpartition(" ")[0] or right[:_QUOTE_SIDE]
-    return f"{left}{speech.original[item.start : item.end]}{right}".strip()
-
-
-def _joined(prefix: str, parts: Sequence[str], separator: str) -> str:
-    reason = prefix + parts[0]
-    for part in parts[1:]:
-        if len(reason) + len(separator) + len(part) <= REASON_LENGTH:
-            reason += separator + part
-    return reason
-
-
-def _nothing_found(speech: _Speech, lexicon: Lexicon) -> str:
-    if not speech.original.strip():
-        return "nothing to judge: the customer said nothing"
-    if not lexicon.is_familiar(speech.text):
-        return "nothing to judge: no evidence in a known language (Chinese or English)"
-    if re.search("[\u4e00-\u9fff]", speech.text):
-        return "客户的话里没有情绪、投诉或流失的迹象"
-    return "no sign of feeling, complaint or churn in what the customer said"

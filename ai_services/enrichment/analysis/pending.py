@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
@@ -19,20 +19,25 @@ from uuid import UUID
 import structlog
 
 from ai_services.enrichment.analysis import store
+from ai_services.enrichment.analysis.chain import store as insights
+from ai_services.enrichment.analysis.chain.first_look import FirstLook
+from ai_services.enrichment.analysis.chain.judged import Judged
+from ai_services.enrichment.analysis.leases import LEASE_S, leased
 from ai_services.enrichment.analysis.local import Analysis, Analyzer, LocalAnalyzer, Turn
+from ai_services.enrichment.analysis.rows import columns, to_turns
 from ai_services.enrichment.analysis.store import Claim
 from ai_services.enrichment.events import announce_analyses
-from shared.data_access.ports import Relational
-from shared.errors import InternalError, LoomaError
-from shared.serving.background import end
+from shared.data_access.ports import Relational, Transaction
+from shared.errors import InternalError
+from shared.telemetry.spans import work
 
 BATCH: Final = 500
-LEASE_S: Final = 30.0  # so long after a process was killed, others go on with its batch
-_RENEWALS: Final = 3  # in a lease: two may fail
 _SMALL: Final = 20  # below this a worker process costs more than it saves
 
 # Why an analysis is not saved: another worker has claimed the call, or its transcript is a new one.
 Discarded = Literal["taken_over", "corrected"]
+Saving = Callable[[Transaction, int], Awaitable[None]]
+_LOCAL_ONLY: Final = FirstLook()
 _log = structlog.get_logger("looma.analysis")
 
 
@@ -53,8 +58,21 @@ class PooledAnalyzer:
         self._workers = workers
         self._local: LocalAnalyzer | None = None
         self._pool: ProcessPoolExecutor | None = None
+        self._asked = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for what it is asked."""
+        return self._asked > 0
 
     async def analyze(self, transcripts: Sequence[Sequence[Turn]]) -> list[Analysis]:
+        self._asked += 1
+        try:
+            return await self._analyze(transcripts)
+        finally:
+            self._asked -= 1
+
+    async def _analyze(self, transcripts: Sequence[Sequence[Turn]]) -> list[Analysis]:
         if len(transcripts) < _SMALL:
             if self._local is None:
                 self._local = await asyncio.to_thread(LocalAnalyzer)
@@ -113,14 +131,18 @@ async def analyse_pending(
     on_discarded: Callable[[Discarded, int], None] = _ignore,
     *,
     lease: float = LEASE_S,
+    first: FirstLook = _LOCAL_ONLY,
 ) -> int:
     """Analyse until nothing that is not claimed elsewhere waits; returns how many were saved.
 
-    `on_progress` is told of each batch how many were saved, `on_discarded` how many were not.
+    `on_progress` is told of each batch how many were saved, `on_discarded` how many were not;
+    `first` says whose verdict holds.
     """
     total = 0
     while (
-        saved := await analyse_batch(relational, org_id, analyzer, on_discarded, lease=lease)
+        saved := await analyse_batch(
+            relational, org_id, analyzer, on_discarded, lease=lease, first=first
+        )
     ) is not None:
         total += saved
         on_progress(saved)
@@ -134,17 +156,25 @@ async def analyse_batch(
     on_discarded: Callable[[Discarded, int], None] = _ignore,
     *,
     lease: float = LEASE_S,
+    saving: Saving | None = None,
+    first: FirstLook = _LOCAL_ONLY,
 ) -> int | None:
-    """One claimed batch: how many analyses were saved, None when no call is free."""
+    """One claimed batch: how many analyses were saved, None when no call is free.
+
+    `saving` is given that number in the transaction that saves them, which it may refuse.
+    """
     async with relational.tenant(org_id) as tx:
         claim = await store.claim(tx, org_id, BATCH, lease)
     if claim is None:
         return None
     if claim.over:
         _log.info("analysis_taken_over", org_id=str(org_id), claim=claim.number, over=claim.over)
-    async with _leased(relational, org_id, claim.number, lease):
-        analyses = await analyzer.analyze([to_turns(call["turns"]) for call in claim.calls])
-        saved = await _save(relational, org_id, claim, analyses)
+    with work("analysis", {"looma.calls": len(claim.calls)}):
+        async with leased(relational, org_id, claim.number, lease):
+            transcripts = [to_turns(call["turns"]) for call in claim.calls]
+            analyses = await analyzer.analyze(transcripts)
+            judged, rows = await first.look(relational, org_id, claim.calls, transcripts, analyses)
+            saved = await _save(relational, org_id, claim, judged, rows, saving)
     discarded = len(claim.calls) - (saved or 0)
     if discarded:
         reason: Discarded = "taken_over" if saved is None else "corrected"
@@ -160,58 +190,25 @@ async def analyse_batch(
 
 
 async def _save(
-    relational: Relational, org_id: UUID, claim: Claim, analyses: Sequence[Analysis]
+    relational: Relational,
+    org_id: UUID,
+    claim: Claim,
+    judged: Sequence[Judged],
+    insight_rows: Sequence[tuple[Any, ...]],
+    saving: Saving | None,
 ) -> int | None:
     """Save what still is an analysis of its call's transcript; None if the claim is over."""
     async with relational.tenant(org_id) as tx:
         if not await store.end_claim(tx, org_id, claim.number):
             return None
         rows = [
-            (call["callid"], call["version"], *_columns(analysis))
-            for call, analysis in zip(claim.calls, analyses, strict=True)
+            (call["callid"], call["version"], *columns(one.analysis))
+            for call, one in zip(claim.calls, judged, strict=True)
         ]
         saved = await store.save_analyses(tx, org_id, rows)
+        current = set(saved)
+        await insights.save_insights(tx, [row for row in insight_rows if row[1] in current])
         await announce_analyses(tx, org_id, saved)
+        if saving is not None:
+            await saving(tx, len(saved))
     return len(saved)
-
-
-@asynccontextmanager
-async def _leased(
-    relational: Relational, org_id: UUID, number: int, lease: float
-) -> AsyncIterator[None]:
-    """Renew the claim while the block works; give it back at once if the block fails."""
-    renewing = asyncio.create_task(_keep_renewing(relational, org_id, number, lease))
-    try:
-        yield
-    except BaseException:
-        await _give_back(relational, org_id, number)
-        raise
-    finally:
-        await end([renewing])
-
-
-async def _keep_renewing(relational: Relational, org_id: UUID, number: int, lease: float) -> None:
-    kept = True
-    while kept:
-        await asyncio.sleep(lease / _RENEWALS)
-        try:
-            async with relational.tenant(org_id) as tx:
-                kept = await store.renew_claim(tx, org_id, number, lease)
-        except LoomaError as error:  # the lease goes on for a while; the next may go through
-            _log.warning("analysis_claim_not_renewed", claim=number, text=error.message)
-
-
-async def _give_back(relational: Relational, org_id: UUID, number: int) -> None:
-    try:
-        async with relational.tenant(org_id) as tx:
-            await store.end_claim(tx, org_id, number)
-    except LoomaError as error:  # what made the block fail is raised; the lease ends by itself
-        _log.warning("analysis_claim_not_given_back", claim=number, text=error.message)
-
-
-def to_turns(turns: Sequence[dict[str, Any]]) -> list[Turn]:
-    return [Turn(turn["role"], turn.get("at_ms"), turn["text"]) for turn in turns]
-
-
-def _columns(a: Analysis) -> tuple[Any, ...]:
-    return (a.sentiment, a.sentiment_score, a.complaint_risk, a.churn_risk, a.reason, a.analyzer)

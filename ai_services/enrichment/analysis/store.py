@@ -12,6 +12,7 @@ meant: it reckons with one like the others then, for which the key is the best w
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,7 @@ RETURNING claim
 # A row's xmin is the number of the transaction that wrote it: the version of the transcript. A call
 # whose transcript was taken away by hand waits in vain, and holds nobody up.
 _FREE = """
-SELECT c.callid, t.turns, t.version
+SELECT c.callid, t.turns, t.version, c.call_date, c.duration_ms
 FROM call_record_enriched c, LATERAL (
     SELECT turns, xmin AS version FROM call_transcript
     WHERE org_id = (SELECT $1::uuid) AND callid = c.callid OFFSET 0) t
@@ -76,7 +77,10 @@ WHERE org_id = (SELECT $1::uuid) AND callid = $2
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`number` fences it; `calls` are (callid, turns, version), `over` the claims it put an end to."""
+    """`number` fences it; `over` are the claims that it put an end to.
+
+    `calls` are (callid, turns, version, call_date, duration_ms).
+    """
 
     number: int
     calls: Sequence[Row]
@@ -85,13 +89,23 @@ class Claim:
 
 async def claim(tx: Transaction, org_id: UUID, limit: int, lease: float) -> Claim | None:
     """Calls that nobody analyses, for `lease` seconds; None if there are none."""
-    await tx.fetchval(_ONE_AT_A_TIME, org_id)
+    await one_at_a_time(tx, org_id)
     over = [row["claim"] for row in await tx.fetch(_END_EXPIRED, org_id)]
     calls = await tx.fetch(_FREE, org_id, limit)
     if not calls:
         return None
-    number = await tx.fetchval(_CLAIM, org_id, [call["callid"] for call in calls], lease)
+    number = await insert_claim(tx, org_id, [call["callid"] for call in calls], lease)
     return Claim(number, calls, over)
+
+
+async def one_at_a_time(tx: Transaction, org_id: UUID) -> None:
+    """Until the end of the transaction nobody else claims of this organisation."""
+    await tx.fetchval(_ONE_AT_A_TIME, org_id)
+
+
+async def insert_claim(tx: Transaction, org_id: UUID, callids: Sequence[str], lease: float) -> int:
+    number: int = await tx.fetchval(_CLAIM, org_id, list(callids), lease)
+    return number
 
 
 async def renew_claim(tx: Transaction, org_id: UUID, number: int, lease: float) -> bool:
@@ -121,10 +135,21 @@ async def save_analyses(
     version of their transcript and no analysis.
     """
     held = [row["callid"] for row in await tx.fetch(_HOLD, org_id, [row[0] for row in rows])]
-    versions = {row["callid"]: row["version"] for row in await tx.fetch(_VERSIONS, org_id, held)}
-    current = [row for row in rows if row[0] in versions and versions[row[0]] == row[1]]
-    await tx.executemany(_SAVE, [(org_id, callid, *verdict) for callid, _, *verdict in current])
+    there = await versions(tx, org_id, held)
+    current = [row for row in rows if row[0] in there and there[row[0]] == row[1]]
+    await write_analyses(tx, org_id, [(callid, *verdict) for callid, _, *verdict in current])
     return [row[0] for row in current]
+
+
+async def versions(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> dict[str, Any]:
+    """Callid → the version of its transcript; those that have none are left out."""
+    rows = await tx.fetch(_VERSIONS, org_id, list(callids))
+    return {row["callid"]: row["version"] for row in rows}
+
+
+async def write_analyses(tx: Transaction, org_id: UUID, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Rows as of `save_analyses`, without the version, of calls that are locked."""
+    await tx.executemany(_SAVE, [(org_id, *row) for row in rows])
 
 
 async def organisations_to_analyse(tx: Transaction) -> list[UUID]:
@@ -145,6 +170,34 @@ async def count_unanalysed(tx: Transaction, org_id: UUID) -> int:
         org_id,
     )
     return count
+
+
+async def count_waiting(tx: Transaction, org_id: UUID) -> tuple[int, dt.datetime]:
+    """As `count_unanalysed`, without those whose transcript was taken away; and the time of that."""
+    row = await tx.fetchrow(
+        """SELECT count(*) AS calls, now() AS at
+           FROM call_record_enriched c, LATERAL (
+               SELECT FROM call_transcript
+               WHERE org_id = (SELECT $1::uuid) AND callid = c.callid OFFSET 0) t
+           WHERE c.org_id = (SELECT $1::uuid) AND c.has_transcript AND c.llm_analyzed_at IS NULL""",
+        org_id,
+    )
+    assert row is not None, "an aggregate without GROUP BY returns a row"
+    return row["calls"], row["at"]
+
+
+async def waits_since(tx: Transaction, org_id: UUID, before: dt.datetime) -> bool:
+    """Whether a transcript that was there then still waits."""
+    waits: bool = await tx.fetchval(
+        """SELECT EXISTS (
+               SELECT FROM call_record_enriched c, LATERAL (
+                   SELECT updated_at FROM call_transcript
+                   WHERE org_id = (SELECT $1::uuid) AND callid = c.callid OFFSET 0) t
+               WHERE c.org_id = (SELECT $1::uuid) AND c.has_transcript
+                 AND c.llm_analyzed_at IS NULL AND t.updated_at <= $2)""",
+        org_id, before,
+    )  # fmt: skip
+    return waits
 
 
 async def oldest_unanalysed(tx: Transaction) -> float:

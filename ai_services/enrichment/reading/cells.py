@@ -1,36 +1,45 @@
 """Bring the cells of a table, or the values of JSON objects, under the fields' names.
 
-Both give `Cells`, which `check_cells` validates. Constants, value maps and null tokens of a
-column map are applied here.
+Both give `Cells`, which `check_cells` validates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
 
+from ai_services.enrichment.legs.rows import GROUP, LEG_ID
 from ai_services.enrichment.reading.json_object import WrittenNumber
 from ai_services.enrichment.reading.presets.preset import Derive, Preset
-from ai_services.enrichment.reading.turns import NOT_FINITE, TurnShape, parse_turns, text_flaw
-from ai_services.enrichment.validation.record import FIELDS
+from ai_services.enrichment.reading.translate import translate
+from ai_services.enrichment.reading.turns import (
+    NOT_FINITE,
+    Transcript,
+    TurnShape,
+    left_out_of,
+    parse_turns,
+    text_flaw,
+)
+from ai_services.enrichment.validation.record import FIELDS, OPTIONAL
 from ai_services.enrichment.validation.reject import Problem, excerpt
 from ai_services.enrichment.validation.validate import Failure
 
-_SCALARS: Final = tuple(name for name in FIELDS if name != "turns")
+_SCALARS: Final = (*(name for name in FIELDS if name != "turns"), GROUP, LEG_ID)
 
 
 @dataclass(slots=True)
 class Cells:
     """`frame` has `line`, fields and `customer_turns`; the others are what can't be read:
-    transcripts, by line, and whole rows.
+    transcripts, by line, and whole rows; and, by line, what was left out of a row.
     """
 
     frame: pl.DataFrame
     broken_turns: dict[int, Problem] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    remarks: list[tuple[int, Problem]] = field(default_factory=list)
 
 
 def cells_from_table(table: pl.DataFrame, preset: Preset, derive: Derive | None) -> Cells:
@@ -41,13 +50,10 @@ def cells_from_table(table: pl.DataFrame, preset: Preset, derive: Derive | None)
     frame = translate(table, preset)
     if "turns" not in frame.columns or frame["turns"].null_count() == frame.height:
         return Cells(frame.drop("turns", strict=False))
-    lines, texts, counts = frame["line"].to_list(), [], []
-    broken: dict[int, Problem] = {}
-    for line, value in zip(lines, frame["turns"].to_list(), strict=True):
-        text, count = _read_turns(line, value, preset.turns, broken)
-        texts.append(text)
-        counts.append(count)
-    return Cells(_with_turns(frame, texts, counts), broken)
+    read = _Turns(preset.turns)
+    for line, value in zip(frame["line"].to_list(), frame["turns"].to_list(), strict=True):
+        read.add(line, value)
+    return Cells(read.beside(frame), read.broken, remarks=read.remarks)
 
 
 def derive_cells(rows: Iterable[tuple[int, Mapping[str, Any]]], derive: Derive) -> Cells:
@@ -65,16 +71,18 @@ def derive_cells(rows: Iterable[tuple[int, Mapping[str, Any]]], derive: Derive) 
     return cells
 
 
-def cells_from_values(rows: Iterable[tuple[int, Mapping[str, Any]]], shape: TurnShape) -> Cells:
-    """Decoded JSON values by field name; whatever type a value has, it is kept or told."""
-    columns: dict[str, list[str | None]] = {name: [] for name in _SCALARS}
+def cells_from_values(
+    rows: Iterable[tuple[int, Mapping[str, Any]]], shape: TurnShape, names: Sequence[str] = _SCALARS
+) -> Cells:
+    """Decoded JSON values by name of the field, or part of one; whatever type a value has, it is
+    kept or told.
+    """
+    columns: dict[str, list[str | None]] = {name: [] for name in names if name != "turns"}
     lines: list[int] = []
-    texts: list[str | None] = []
-    counts: list[int] = []
-    broken: dict[int, Problem] = {}
+    turns = _Turns(shape)
     failures: list[Failure] = []
     for line, values in rows:
-        row = _scalars(values)
+        row = _scalars(values, columns, line, turns.remarks)
         if isinstance(row, Problem):
             phone = values.get("phone")
             number = None if phone is None else str(phone)
@@ -83,62 +91,55 @@ def cells_from_values(rows: Iterable[tuple[int, Mapping[str, Any]]], shape: Turn
         lines.append(line)
         for column, text in zip(columns.values(), row, strict=True):
             column.append(text)
-        transcript, count = _read_turns(line, values.get("turns"), shape, broken)
-        texts.append(transcript)
-        counts.append(count)
+        turns.add(line, values.get("turns"))
     frame = pl.DataFrame(
         [
             pl.Series("line", lines, dtype=pl.UInt64),
             *(pl.Series(name, column, dtype=pl.String) for name, column in columns.items()),
         ]
     )
-    return Cells(_with_turns(frame, texts, counts), broken, failures)
+    return Cells(turns.beside(frame), turns.broken, failures, turns.remarks)
 
 
-def translate(cells: pl.DataFrame, preset: Preset) -> pl.DataFrame:
-    """Apply a column map's null tokens, value maps and constants; transcripts stay as they are."""
-    changed: list[pl.Expr] = []
-    nulls = sorted(preset.null_values)
-    skipped = {"line", "turns", "customer_turns", *preset.constants}
-    for name in cells.columns:
-        values = preset.values.get(name, {})
-        if name in skipped or not (nulls or values):
-            continue
-        cell = pl.col(name)
-        if cells.schema[name] != pl.String:
-            if not values:
-                continue
-            cell = cell.cast(pl.String)
-        cell = cell.str.strip_chars()
-        if nulls:
-            cell = pl.when(~cell.is_in(nulls)).then(cell)
-        if values:
-            cell = cell.replace(list(values), list(values.values()))
-        changed.append(cell.alias(name))
-    constants = [pl.lit(value).alias(name) for name, value in preset.constants.items()]
-    return cells.with_columns(*changed, *constants)
+class _Turns:
+    """The transcripts of rows, one after another."""
+
+    def __init__(self, shape: TurnShape) -> None:
+        self._shape = shape
+        self._texts: list[str | None] = []
+        self._counts: list[int] = []
+        self.broken: dict[int, Problem] = {}
+        self.remarks: list[tuple[int, Problem]] = []
+
+    def add(self, line: int, value: object) -> None:
+        transcript = parse_turns(value, self._shape)
+        text, count = None, 0
+        if isinstance(transcript, Transcript):
+            text, count = transcript.json, transcript.customer_turns
+            if transcript.left_out:
+                self.remarks.append((line, left_out_of(transcript)))
+        elif transcript is not None:
+            self.broken[line] = transcript
+        self._texts.append(text)
+        self._counts.append(count)
+
+    def beside(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The other cells of the rows, with their transcripts."""
+        return frame.with_columns(
+            pl.Series("turns", self._texts, dtype=pl.String),
+            pl.Series("customer_turns", self._counts, dtype=pl.Int64),
+        )
 
 
-def _with_turns(frame: pl.DataFrame, texts: list[str | None], counts: list[int]) -> pl.DataFrame:
-    return frame.with_columns(
-        pl.Series("turns", texts, dtype=pl.String),
-        pl.Series("customer_turns", counts, dtype=pl.Int64),
-    )
-
-
-def _read_turns(
-    line: int, value: object, shape: TurnShape, broken: dict[int, Problem]
-) -> tuple[str | None, int]:
-    transcript = parse_turns(value, shape)
-    if isinstance(transcript, Problem):
-        broken[line] = transcript
-        return None, 0
-    return transcript or (None, 0)
-
-
-def _scalars(values: Mapping[str, Any]) -> list[str | None] | Problem:
+def _scalars(
+    values: Mapping[str, Any],
+    names: Iterable[str],
+    line: int,
+    remarks: list[tuple[int, Problem]],
+) -> list[str | None] | Problem:
+    """The row's values as text; the Problem of a row that is damaged, or lacks what it needs."""
     row: list[str | None] = []
-    for name in _SCALARS:
+    for name in names:
         value = values.get(name)
         if value is None:
             row.append(None)
@@ -153,6 +154,9 @@ def _scalars(values: Mapping[str, Any]) -> list[str | None] | Problem:
             row.append(value.text)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             row.append(str(value))
+        elif name in OPTIONAL:
+            remarks.append((line, _wrong_type(name, value)))
+            row.append(None)
         else:
             return _wrong_type(name, value)
     return row

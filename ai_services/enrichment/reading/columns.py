@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ai_services.enrichment.legs.rows import GROUP
 from ai_services.enrichment.reading.file_format import FileRefused
 from ai_services.enrichment.reading.presets.preset import Preset
 from ai_services.enrichment.validation.record import REQUIRED
@@ -45,7 +46,10 @@ class ColumnPlan:
 
 def known_columns(preset: Preset) -> set[str]:
     """Every column name that the preset reads or knowingly leaves out, folded for comparing."""
-    return {fold(name) for name in (*preset.sources.values(), *preset.reads, *preset.ignore)}
+    return {
+        fold(name)
+        for name in (*preset.sources.values(), *preset.reads, *preset.may_read, *preset.ignore)
+    }
 
 
 def plan_columns(found: Sequence[str], preset: Preset, *, strict: bool) -> ColumnPlan:
@@ -58,11 +62,12 @@ def plan_columns(found: Sequence[str], preset: Preset, *, strict: bool) -> Colum
     missing: list[str] = []
     warnings: list[str] = []
     if preset.derive is not None:
-        wanted = {name: name for name in preset.reads}
+        wanted = {name: name for name in (*preset.reads, *preset.may_read)}
         required = set(preset.reads)
     else:
         wanted = preset.sources
-        required = {*REQUIRED, "duration_ms"}
+        parts = (part for name in REQUIRED for part in preset.joined.get(name, ()))
+        required = {*REQUIRED, "duration_ms", GROUP, *parts}
     for field, source in wanted.items():
         position = positions.get(fold(source))
         if position is not None:

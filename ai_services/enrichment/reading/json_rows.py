@@ -21,14 +21,14 @@ from ai_services.enrichment.reading.cells import (
     Cells,
     cells_from_values,
     derive_cells,
-    translate,
 )
 from ai_services.enrichment.reading.columns import judge_unknown, missing_columns
+from ai_services.enrichment.reading.content.lines import Block
 from ai_services.enrichment.reading.file_format import UTF8_BOM
 from ai_services.enrichment.reading.json_object import parse_object
-from ai_services.enrichment.reading.lines import Block
 from ai_services.enrichment.reading.piece import not_text
 from ai_services.enrichment.reading.presets.preset import Derive, Preset
+from ai_services.enrichment.reading.translate import translate
 from ai_services.enrichment.reading.turns import keys_stand_once, pack_turns
 from ai_services.enrichment.validation.record import INT_LIMITS, REQUIRED, Turn
 from ai_services.enrichment.validation.reject import Problem
@@ -67,8 +67,7 @@ class JsonReader:
         self._derive = derive
         self._encoding = encoding
         self._strict = strict
-        # Exactly, unlike headers of tables: keys are written by programs.
-        self._known = {*preset.sources.values(), *preset.reads, *preset.ignore}
+        self._known = known_keys(preset)
         self._unknown: set[str] = set()
         self._checked_columns = False
         self._fields = tuple(preset.sources)
@@ -235,7 +234,7 @@ class JsonReader:
                 (number, {name: row.get(source) for name, source in sources.items()})
                 for number, row in rows
             )
-            cells = cells_from_values(values, self._preset.turns)
+            cells = cells_from_values(values, self._preset.turns, tuple(sources))
             cells.frame = translate(cells.frame, self._preset)
         cells.failures += failures
         return cells
@@ -269,6 +268,11 @@ class JsonReader:
         missing = [name for name in needed if name not in found]
         if missing:
             raise missing_columns(missing, found)
+
+
+def known_keys(preset: Preset) -> set[str]:
+    """Exactly, unlike headers of tables: keys are written by programs."""
+    return {*preset.sources.values(), *preset.reads, *preset.may_read, *preset.ignore}
 
 
 def _is_utf8(text: bytes) -> bool:

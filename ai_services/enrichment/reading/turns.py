@@ -15,26 +15,33 @@ from ai_services.enrichment.reading.json_object import (
     WrittenNumber,
     load_json,
 )
+from ai_services.enrichment.reading.roles import CUSTOMER, NOBODY, side_of
+from ai_services.enrichment.reading.spoken_lines import NotSpoken, read_lines
 from ai_services.enrichment.validation.record import (
     MAX_MS,
     MAX_TRANSCRIPT_CHARS,
     MAX_TURNS,
-    ROLES,
     Turn,
 )
-from ai_services.enrichment.validation.reject import Problem, excerpt
+from ai_services.enrichment.validation.reject import Damage, Problem, excerpt
 
 _decode: Final = msgspec.json.Decoder(list[Turn]).decode
 _UNTIMED: Final = re.compile(rb'"at_ms"\s*:\s*null')
+_JSON_BEGINS: Final = ("[", "{", '"')
+_TIME_IN_BRACKETS: Final = re.compile(r"\s*\[\s*[0-9]+:")
+_AT: Final = object()  # in a turn of lines: its time, in milliseconds already
 NOT_FINITE: Final = ("is not a finite number", "write a number within range, or null")
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class Transcript(NamedTuple):
-    """A JSON array of {"role","at_ms","text"} and the number of turns by the customer."""
+    """A JSON array of {"role","at_ms","text"}, the number of turns by the customer, and how many
+    turns of neither side (announcements, music) were left out.
+    """
 
     json: str
     customer_turns: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +102,39 @@ def parse_turns_text(text: str, shape: TurnShape = CANONICAL) -> Transcript | Pr
                 return pack_turns(turns)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             pass  # told below, with the place and the fix
+    if not text.lstrip().startswith(_JSON_BEGINS) or _TIME_IN_BRACKETS.match(text):
+        return _parse_lines(text, shape)
     try:
         value = load_json(text)
     except TooManyValues as error:
         return _turns_problem(text, str(error), f"keep at most {MAX_TURNS:,} turns")
     except (ValueError, RecursionError) as error:
+        spoken = _parse_lines(text, shape)
+        if not isinstance(spoken, Problem):
+            return spoken
         return _turns_problem(
             text, f"is not JSON ({error})", 'write [{"role": "customer", "at_ms": 0, "text": "…"}]'
         )
     return parse_turns(value, shape)
+
+
+def _parse_lines(text: str, shape: TurnShape) -> Transcript | Problem | None:
+    """A transcript as text, a line for each turn."""
+    if flaw := text_flaw(text):
+        return _damage(text, *flaw)
+    try:
+        spoken = read_lines(text, shape.roles)
+    except NotSpoken as error:
+        return _turns_problem(
+            text,
+            f"{error}, and is not JSON",
+            'write a line for each turn, "客户：…" or "agent: …", or a list of turns as JSON',
+        )
+    turns = [
+        {shape.role: one.who, shape.at_ms: None, shape.text: one.text, _AT: one.at_ms}
+        for one in spoken
+    ]
+    return parse_turns(turns, shape)
 
 
 def parse_turns(value: object, shape: TurnShape = CANONICAL) -> Transcript | Problem | None:
@@ -119,38 +150,59 @@ def parse_turns(value: object, shape: TurnShape = CANONICAL) -> Transcript | Pro
         turn = _parse_turn(item, f"turns[{index}]", shape)
         if isinstance(turn, Problem):
             return turn
-        turns.append(turn)
+        if turn is not None:
+            turns.append(turn)
     if len(value) > MAX_TURNS:
         return _turns_problem(
             f"{len(value)} turns", f"has {len(value):,} turns", f"keep at most {MAX_TURNS:,}"
         )
-    return pack_turns(turns)
+    packed = pack_turns(turns)
+    left_out = len(value) - len(turns)
+    if left_out and packed is None:
+        return _turns_problem(
+            f"{left_out} turns", "has turns of neither side only", "nothing, if that is as meant"
+        )
+    if left_out and isinstance(packed, Transcript):
+        return packed._replace(left_out=left_out)
+    return packed
 
 
-def _parse_turn(item: Any, place: str, shape: TurnShape) -> Turn | Problem:
+def left_out_of(transcript: Transcript) -> Problem:
+    """What to say of a transcript some of whose turns were left out."""
+    return _turns_problem(
+        f"{transcript.left_out} turns",
+        f"has {transcript.left_out:,} turns of neither side (system, IVR), which are left out",
+        "nothing, if that is as meant; else map their roles under [values.role] in the column map",
+    )
+
+
+def _parse_turn(item: Any, place: str, shape: TurnShape) -> Turn | Problem | None:
+    """None for a turn of neither side."""
     if not isinstance(item, dict):
         return _turns_problem(
             str(item), f"{place} is {_kind(item)}", "write an object with role, at_ms and text"
         )
     if isinstance(item, Doubled):
-        return _turns_problem(
+        return _damage(
             str(item[item.key]),
             f"{place}.{excerpt(item.key, chars=40)} stands twice, with different values",
             "keep one of them",
         )
     role = item.get(shape.role)
-    role = shape.roles.get(role, role) if isinstance(role, str) else role
-    if role not in ROLES:
+    side = side_of(role, shape.roles) if isinstance(role, str) else None
+    if side is None:
         return _turns_problem(
             str(role),
             f"{place}.{shape.role} is {_show(role)}",
             "write customer or agent, or map it under [values.role] in the column map",
         )
+    if side == NOBODY:
+        return None
     offset = item.get(shape.at_ms)
     if isinstance(offset, WrittenNumber) and not offset.is_finite:
         problem, fix = NOT_FINITE
-        return _turns_problem(offset.text, f"{place}.{shape.at_ms} {problem}", fix)
-    at_ms = _parse_offset(offset, shape.unit_ms)
+        return _damage(offset.text, f"{place}.{shape.at_ms} {problem}", fix)
+    at_ms = item[_AT] if _AT in item else _parse_offset(offset, shape.unit_ms)
     if at_ms is not None and not 0 <= at_ms <= MAX_MS:
         return _turns_problem(
             str(item[shape.at_ms]),
@@ -163,8 +215,8 @@ def _parse_turn(item: Any, place: str, shape: TurnShape) -> Turn | Problem:
             str(text), f"{place}.{shape.text} is {_kind(text)}", "write what was said as a string"
         )
     if flaw := text_flaw(text):
-        return _turns_problem(text, f"{place}.{shape.text} {flaw[0]}", flaw[1])
-    return Turn(role="customer" if role == "customer" else "agent", at_ms=at_ms, text=text)
+        return _damage(text, f"{place}.{shape.text} {flaw[0]}", flaw[1])
+    return Turn(role="customer" if side == CUSTOMER else "agent", at_ms=at_ms, text=text)
 
 
 def text_flaw(text: str) -> tuple[str, str] | None:
@@ -197,7 +249,15 @@ def _parse_offset(value: object, unit_ms: int) -> int | None:
 
 
 def _turns_problem(value: str, problem: str, fix: str) -> Problem:
-    return Problem("turns", excerpt(value).encode(errors="replace").decode(), problem, fix)
+    return Problem("turns", _shown(value), problem, fix)
+
+
+def _damage(value: str, problem: str, fix: str) -> Damage:
+    return Damage("turns", _shown(value), problem, fix)
+
+
+def _shown(value: str) -> str:
+    return excerpt(value).encode(errors="replace").decode()
 
 
 def _show(value: object) -> str:

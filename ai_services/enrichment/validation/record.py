@@ -40,6 +40,17 @@ FIELDS: Final = (
     "turns",
 )
 REQUIRED: Final = ("callid", "user_id", "started_at", "call_status")
+# What a call may lack: a value that can't be read leaves the field empty, not the call out.
+OPTIONAL: Final = (
+    "task_id",
+    "customer_id",
+    "phone",
+    "bill_ms",
+    "rounds",
+    "level_name",
+    "hangup_by",
+    "turns",
+)
 ID_FIELDS: Final = ("callid", "task_id", "user_id", "customer_id")
 MS_FIELDS: Final = ("duration_ms", "bill_ms")
 INT_LIMITS: Final[Mapping[str, int]] = {

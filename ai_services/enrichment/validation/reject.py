@@ -20,6 +20,12 @@ _HEAD: Final = re.compile(rf"[0-9A-Za-z]*+(?:\\u[0-9a-fA-F]{{4}}|{_PART})*+")
 _TAIL: Final = re.compile(rf"(?:[0-9a-fA-F]{{0,4}}u\\|{_PART})*+")
 
 
+# At most a third of a number's digits, and four at its end.
+_HIDES_ITSELF: Final = re.compile(
+    r"\d[.,]?\d{0,2}[eE]\+?\d{1,2}|\+?\d{0,5}[*xX•]{4,}\d{0,4}", re.ASCII
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A wrong value: its field, the value, what is wrong, what would be right.
@@ -31,6 +37,14 @@ class Problem:
     value: str
     problem: str
     fix: str
+
+
+class Damage(Problem):
+    """A wrong value that shows that the whole record is damaged, whichever field it is in: half a
+    character, a number that is none, a key that stands twice.
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +68,26 @@ def make_reject(
     `phone` is the row's number as it stands in `raw`, where it is known: its cell is hidden
     whatever it holds. Elsewhere in the row, mapped or not, everything that looks like a number is.
     """
-    value = excerpt(problem.value)
-    value = _hide(value) if problem.field == "phone" else mask_written(value)
     raw = excerpt(raw, chars=_READ_CHARS)
     if phone:
         raw = _phone_cell(phone).sub(lambda found: _hide(found[0]), raw)
     return Reject(
-        line=line,
-        field=_storable(mask_written(excerpt(problem.field, chars=MAX_VALUE_CHARS))),
-        value=_storable(value)[:MAX_VALUE_CHARS],
-        problem=_storable(mask_written(problem.problem)),
-        fix=_storable(mask_written(problem.fix)),
+        line,
+        *shown_problem(problem),
         raw=_storable(mask_written(raw))[:MAX_RAW_CHARS],
         callid=_shown_id(callid),
+    )
+
+
+def shown_problem(problem: Problem) -> tuple[str, str, str, str]:
+    """Field, value, problem and fix as anybody may see them, and any store keeps them."""
+    value = excerpt(problem.value)
+    value = _hide(value) if problem.field == "phone" else mask_written(value)
+    return (
+        _storable(mask_written(excerpt(problem.field, chars=MAX_VALUE_CHARS))),
+        _storable(value)[:MAX_VALUE_CHARS],
+        _storable(mask_written(problem.problem)),
+        _storable(mask_written(problem.fix)),
     )
 
 
@@ -101,8 +122,12 @@ def _shown_id(callid: object) -> str | None:
 
 
 def _hide(phone: str) -> str:
-    """A number, or what stands in its place."""
-    return mask_phone(phone) if any(map(str.isdigit, phone)) else phone
+    """A number, or what stands in its place. What hides the digits itself (`138****5678`, `1.38E+10`)
+    is shown as it is: it says why it can't be read.
+    """
+    if not any(map(str.isdigit, phone)) or _HIDES_ITSELF.fullmatch(phone.strip()):
+        return phone
+    return mask_phone(phone)
 
 
 def _storable(text: str) -> str:

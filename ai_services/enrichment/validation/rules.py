@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,24 +18,32 @@ from ai_services.enrichment.validation.record import (
     ID_FIELDS,
     INT_LIMITS,
     MS_FIELDS,
-    PHONE_DIGITS,
+    OPTIONAL,
     REQUIRED,
 )
+from ai_services.enrichment.validation.words import likely_status
+from ai_services.enrichment.validation.written import ROUNDED, RUINED_ID
 from shared.calls import CALL_STATUSES, CONNECTED, HANGUP_CUSTOMER, HANGUP_ROBOT, INTENTION_LEVELS
 from shared.ids import BLANK_LETTERS, MAX_ID_CHARS, UNADDRESSABLE, why_unaddressable
 
+_UNCONNECTED: Final = pl.col("call_status").is_in(CALL_STATUSES) & (
+    pl.col("call_status") != CONNECTED
+)
 _INVISIBLE: Final = rf"[\p{{Cc}}\p{{Cf}}\p{{Co}}\p{{Zl}}\p{{Zp}}{BLANK_LETTERS}]"
-_PHONE: Final = rf"^\+?[0-9]{{{PHONE_DIGITS[0]},{PHONE_DIGITS[1]}}}$"
 
 
 @dataclass(frozen=True, slots=True)
 class Conventions:
-    """What differs between sources: how times are written, the unit of durations, and now."""
+    """What differs between sources: how times are written, the unit of durations, and now.
+
+    `country` is where phone numbers without a country code belong.
+    """
 
     now: datetime
     timezone: str | None = None
-    time_format: str = "iso"
+    time_formats: tuple[str, ...] = ("iso",)
     duration_unit: str = "ms"
+    country: str = "CN"
 
 
 Explain = Callable[[str, Conventions], tuple[str, str]]
@@ -43,16 +51,20 @@ Explain = Callable[[str, Conventions], tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """`broken` is over parsed columns: true where the row breaks the rule. Who does is refused, or
+    with `empties` only loses the field's value.
+    """
+
     field: str
-    broken: pl.Expr  # over parsed columns; true where the row breaks the rule
+    broken: pl.Expr
     explain: Explain
+    empties: bool = False
 
 
 def record_rules(conventions: Conventions) -> list[Rule]:
     """Every rule, in the order of FIELDS, so that a row's first problem comes first."""
     table = [
         *(rule for name in ID_FIELDS for rule in _id_rules(name)),
-        *_phone_rules(),
         *_time_rules(conventions),
         *(rule for name in INT_LIMITS for rule in _int_rules(name)),
         *_status_rules(),
@@ -72,6 +84,7 @@ def _missing(name: str) -> Rule:
 def _id_rules(name: str) -> list[Rule]:
     column = pl.col(name)
     rules = [_missing(name)] if name in REQUIRED else []
+    empties = name in OPTIONAL
     return [
         *rules,
         Rule(
@@ -81,27 +94,16 @@ def _id_rules(name: str) -> list[Rule]:
                 f"has {len(value)} characters",
                 f"shorten it to {MAX_ID_CHARS} at most",
             ),
+            empties,
         ),
-        Rule(name, column.str.contains(_INVISIBLE), _explain_invisible),
+        Rule(name, column.str.contains(_INVISIBLE), _explain_invisible, empties),
+        Rule(name, column.str.contains(RUINED_ID), _says(*ROUNDED), empties),
         Rule(
             name,
             column.str.contains(UNADDRESSABLE),
             lambda value, _: why_unaddressable(value) or ("can't be read", "write another id"),
+            empties,
         ),
-    ]
-
-
-def _phone_rules() -> list[Rule]:
-    least, most = PHONE_DIGITS
-    return [
-        Rule(
-            "phone",
-            pl.col("given.phone") & ~pl.col("phone").str.contains(_PHONE),
-            _says(
-                "is not a phone number",
-                f"write {least} to {most} digits, with a leading + for the country code if known",
-            ),
-        )
     ]
 
 
@@ -114,7 +116,7 @@ def _time_rules(conventions: Conventions) -> list[Rule]:
         Rule(
             "started_at",
             pl.col("given.started_at") & started.is_null(),
-            lambda value, how: explain_time(value, how.time_format, how.timezone),
+            lambda value, how: explain_time(value, how.time_formats, how.timezone),
         ),
         Rule(
             "started_at",
@@ -131,18 +133,24 @@ def _time_rules(conventions: Conventions) -> list[Rule]:
 
 def _int_rules(name: str) -> list[Rule]:
     column, limit = pl.col(name), INT_LIMITS[name]
+    unreadable: list[tuple[pl.Expr, Explain]] = [
+        (
+            pl.col(f"given.{name}") & column.is_null(),
+            _explain_duration if name in MS_FIELDS else _explain_number,
+        ),
+        (column < 0, _says("is negative", f"write a whole number from 0 to {limit:,}")),
+        (column > limit, lambda _value, _how: _explain_too_much(name)),
+    ]
+    if name in OPTIONAL:
+        return [Rule(name, broken, explain, empties=True) for broken, explain in unreadable]
+    # A call that was not connected lacks nothing without its duration.
     return [
-        Rule(name, pl.col(f"given.{name}") & column.is_null(), _explain_number),
-        Rule(
-            name,
-            column < 0,
-            _says("is negative", f"write a whole number from 0 to {limit:,}"),
-        ),
-        Rule(
-            name,
-            column > limit,
-            lambda _value, _how: _explain_too_much(name),
-        ),
+        rule
+        for broken, explain in unreadable
+        for rule in (
+            Rule(name, broken & ~_UNCONNECTED, explain),
+            Rule(name, broken & _UNCONNECTED, explain, empties=True),
+        )
     ]
 
 
@@ -153,6 +161,7 @@ def _status_rules() -> list[Rule]:
             "level_name",
             pl.col("given.level_name") & ~level.is_in(INTENTION_LEVELS),
             _says("is not an intention level", "write A, B, C, D, E or F, or leave it empty"),
+            empties=True,
         ),
         _missing("call_status"),
         Rule(
@@ -160,21 +169,28 @@ def _status_rules() -> list[Rule]:
             pl.col("given.call_status") & ~pl.col("call_status").is_in(CALL_STATUSES),
             _explain_status,
         ),
-        Rule(
+        Rule(  # of calls that were not connected it is dropped in any case
             "hangup_by",
-            pl.col("given.hangup_by")
+            ~_UNCONNECTED
+            & pl.col("given.hangup_by")
             & ~hangup.is_in([HANGUP_ROBOT, HANGUP_CUSTOMER]).fill_null(value=False),
             _says("is neither 1 nor 2", "write 1 (robot), 2 (customer), or leave it empty"),
+            empties=True,
         ),
-        Rule("turns", pl.col("broken_turns"), _says("can't be read", "correct the transcript")),
+        Rule("turns", pl.col("damaged_turns"), _says("are damaged", "correct the transcript")),
+        Rule(
+            "turns",
+            pl.col("broken_turns"),
+            _says("can't be read", "correct the transcript"),
+            empties=True,
+        ),
     ]
 
 
 def _business_rules() -> list[Rule]:
     """What contradicts the call's status."""
-    known = pl.col("call_status").is_in(CALL_STATUSES)
     connected = pl.col("call_status") == CONNECTED
-    unconnected = known & ~connected
+    unconnected = _UNCONNECTED
     contradiction = "but the call was not connected"
     fix = "leave it empty, or correct call_status"
     return [
@@ -213,7 +229,20 @@ def _explain_number(value: str, _how: Conventions) -> tuple[str, str]:
     digits = value.lstrip("+-")
     if digits.isascii() and digits.isdigit():
         return "is far too large", "correct it or its unit"
-    return "is not a whole number", "write digits only, for example 12500"
+    return "is not a whole number", "write digits only, for example 3"
+
+
+def _explain_duration(value: str, how: Conventions) -> tuple[str, str]:
+    digits = value.lstrip("+-")
+    if digits.isascii() and digits.isdigit():
+        return "is far too large", "correct it or its unit"
+    written = "or with its unit, like 0:01:05, 62s or 3分20秒"
+    if how.duration_unit == "s":
+        return "is not a duration", f"write seconds, for example 12.5, {written}"
+    if re.fullmatch(r"[0-9]+[.,][0-9]+", value):
+        fix = 'write whole milliseconds, for example 12500; for seconds set duration_unit = "s"'
+        return "is not a whole number", f"{fix} in the column map"
+    return "is not a whole number", f"write milliseconds, for example 12500, {written}"
 
 
 def _explain_too_much(name: str) -> tuple[str, str]:
@@ -224,8 +253,8 @@ def _explain_too_much(name: str) -> tuple[str, str]:
 
 
 def _explain_status(value: str, _how: Conventions) -> tuple[str, str]:
-    near = difflib.get_close_matches(value.lower(), CALL_STATUSES, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = likely_status(value)
+    hint = f"did you mean {near}? " if near else ""
     known = ", ".join(CALL_STATUSES)
     fix = f"{hint}write one of {known}, or map it under [values.call_status] in the column map"
     return "is not a call status", fix

@@ -17,13 +17,16 @@ Choices that a reader may question:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
 
+from ai_services.enrichment.validation.duration import plain_number, read_duration
 from ai_services.enrichment.validation.parse_time import parse_times
+from ai_services.enrichment.validation.phone_number import Phone, read_phones
 from ai_services.enrichment.validation.record import (
     FIELDS,
     FRAME_SCHEMA,
@@ -31,8 +34,10 @@ from ai_services.enrichment.validation.record import (
     INT_LIMITS,
     MS_FIELDS,
 )
-from ai_services.enrichment.validation.reject import Problem
+from ai_services.enrichment.validation.reject import Damage, Problem
 from ai_services.enrichment.validation.rules import Conventions, Rule, record_rules
+from ai_services.enrichment.validation.words import levels, statuses
+from ai_services.enrichment.validation.written import without_apostrophe
 from shared.calls import CONNECTED
 
 HANGUP_WARNING: Final = (
@@ -44,8 +49,8 @@ SECONDS_NOTE: Final = (
     'with duration_unit = "s" in a column map.'
 )
 _FEW_CALLS: Final = 3  # what one or two calls look like says nothing
-_PHONE_FILLERS: Final = r"[\s()\[\]{}（）\-\u2010-\u2015\u2212]"
 _SECONDS: Final = r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$"
+_WHOLE: Final = re.compile(r"-?[0-9]{1,12}(?:\.0*)?")
 _INTS: Final = (*INT_LIMITS, "hangup_by")
 
 
@@ -63,11 +68,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Good rows by FRAME_SCHEMA, in the order given; one Failure for each other row."""
+    """Good rows by FRAME_SCHEMA, in the order given; one Failure for each other row.
+
+    `remarks` are, by line, of good rows: fields that were left empty, parts that were left out.
+    """
 
     frame: pl.DataFrame
     failures: list[Failure]
     warnings: list[str]
+    remarks: list[tuple[int, Problem]] = field(default_factory=list)
 
 
 def check_cells(
@@ -80,22 +89,27 @@ def check_cells(
     `broken_turns` holds, by line, the transcripts that could not be read.
     """
     cells = _tidy(cells)
-    parsed = _parse(cells, how, broken_turns or {})
+    parsed, phones, warnings = _parse(cells, how, broken_turns or {})
     table = record_rules(how)
     flags = parsed.select(
         rule.broken.fill_null(value=False).alias(str(number)) for number, rule in enumerate(table)
     )
-    broken = flags.select(pl.any_horizontal(pl.all())).to_series()
+    refusing = [str(number) for number, rule in enumerate(table) if not rule.empties]
+    broken = flags.select(pl.any_horizontal(refusing)).to_series()
     failures: list[Failure] = []
     if broken.any():
         bad = broken.arg_true()
         failures = _explain(cells[bad], flags[bad], table, how, broken_turns or {})
-        parsed = parsed.filter(~broken)
+        kept = (~broken).arg_true()
+        cells, parsed, flags = cells[kept], parsed[kept], flags[kept]
+    parsed, remarks = _empty(cells, parsed, flags, table, how, broken_turns or {})
+    remarks += _of_phones(cells, phones)
     frame, dropped = _finish(parsed)
-    notes = [HANGUP_WARNING] if dropped else []
+    if dropped:
+        warnings.append(HANGUP_WARNING)
     if how.duration_unit == "ms" and _look_like_seconds(frame):
-        notes.append(SECONDS_NOTE)
-    return Checked(frame, failures, notes)
+        warnings.append(SECONDS_NOTE)
+    return Checked(frame, failures, warnings, remarks)
 
 
 def _look_like_seconds(frame: pl.DataFrame) -> bool:
@@ -125,32 +139,41 @@ def _tidy(cells: pl.DataFrame) -> pl.DataFrame:
 
 def _text(cells: pl.Series) -> pl.Expr:
     """A column of text; ids in one spelling (NFC), whichever their source writes."""
-    column = pl.col(cells.name)
-    if cells.name in ID_FIELDS and (cells.str.len_bytes() != cells.str.len_chars()).any():
-        return column.str.normalize("NFC")
-    return column
+    if cells.name not in ID_FIELDS:
+        return pl.lit(cells)
+    cells = without_apostrophe(cells)
+    if (cells.str.len_bytes() != cells.str.len_chars()).any():
+        return pl.lit(cells).str.normalize("NFC")
+    return pl.lit(cells)
 
 
 def _parse(
     cells: pl.DataFrame, how: Conventions, broken_turns: Mapping[int, Problem]
-) -> pl.DataFrame:
-    """Typed columns; null where absent or unreadable, told apart by `given.<field>`."""
+) -> tuple[pl.DataFrame, Mapping[str, Phone], list[str]]:
+    """Typed columns; null where absent or unreadable, told apart by `given.<field>`. Also what there
+    is to tell of phone cells, and of the columns as a whole.
+    """
     given = [pl.col(name).is_not_null().alias(f"given.{name}") for name in FIELDS]
     ints = [
-        _milliseconds(cells[name])
-        if name in MS_FIELDS and how.duration_unit == "s"
+        _milliseconds(cells[name], how.duration_unit)
+        if name in MS_FIELDS
         else _whole_numbers(cells[name])
         for name in _INTS
     ]
-    return cells.with_columns(
+    times = parse_times(cells["started_at"], how.time_formats, how.timezone)
+    phones, told = read_phones(cells["phone"].cast(pl.String), how.country)
+    damaged = [line for line, problem in broken_turns.items() if isinstance(problem, Damage)]
+    parsed = cells.with_columns(
         *given,
         *ints,
-        parse_times(cells["started_at"], how.time_format, how.timezone),
-        pl.col("phone").str.replace_all(_PHONE_FILLERS, ""),
-        pl.col("level_name").str.to_uppercase(),
-        pl.col("call_status").str.to_lowercase(),
-        pl.col("line").is_in(list(broken_turns)).alias("broken_turns"),
+        times.moments,
+        phones,
+        levels(cells["level_name"].cast(pl.String)),
+        statuses(cells["call_status"].cast(pl.String)),
+        pl.col("line").is_in(damaged).alias("damaged_turns"),
+        pl.col("line").is_in([*set(broken_turns) - set(damaged)]).alias("broken_turns"),
     )
+    return parsed, told, list(times.notes)
 
 
 def _whole_numbers(cells: pl.Series) -> pl.Series:
@@ -158,17 +181,82 @@ def _whole_numbers(cells: pl.Series) -> pl.Series:
     numbers = cells.cast(pl.Int64, strict=False)
     if cells.dtype != pl.String or numbers.null_count() == cells.null_count():
         return numbers
-    whole = pl.when(cells.str.contains(r"^-?[0-9]{1,12}\.0*$")).then(
-        cells.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)
+    return _filled(numbers, cells, _one_whole_number)
+
+
+def _one_whole_number(text: str) -> int | None:
+    plain = plain_number(text)
+    return int(plain.partition(".")[0]) if _WHOLE.fullmatch(plain) else None
+
+
+def _milliseconds(cells: pl.Series, unit: str) -> pl.Series:
+    """Durations as whole milliseconds; plain numbers are in `unit`, seconds with decimals or not."""
+    if unit == "ms":
+        numbers = cells.cast(pl.Int64, strict=False)
+    else:
+        text = cells.cast(pl.String)
+        seconds = pl.when(text.str.contains(_SECONDS)).then(text.cast(pl.Float64, strict=False))
+        numbers = pl.select((seconds * 1000).round().cast(pl.Int64).alias(cells.name)).to_series()
+    if cells.dtype != pl.String or numbers.null_count() == cells.null_count():
+        return numbers
+    return _filled(numbers, cells, lambda text: read_duration(text, unit))
+
+
+def _filled(numbers: pl.Series, cells: pl.Series, read: Callable[[str], int | None]) -> pl.Series:
+    """With what the column's way couldn't read, read one by one."""
+    missed = (numbers.is_null() & cells.is_not_null()).arg_true()
+    found = [read(text) for text in cells.gather(missed)]
+    return numbers.scatter(missed, pl.Series(found, dtype=pl.Int64))
+
+
+def _empty(
+    cells: pl.DataFrame,
+    parsed: pl.DataFrame,
+    flags: pl.DataFrame,
+    table: list[Rule],
+    how: Conventions,
+    broken_turns: Mapping[int, Problem],
+) -> tuple[pl.DataFrame, list[tuple[int, Problem]]]:
+    """Without the values that break the rules of fields that a call may lack; what was left out."""
+    remarks: list[tuple[int, Problem]] = []
+    for number, rule in enumerate(table):
+        if not rule.empties or not flags[str(number)].any():
+            continue
+        at = flags[str(number)].arg_true()
+        bad = cells[at]
+        texts = bad[rule.field].cast(pl.String) if rule.field != "turns" else [None] * len(at)
+        told: dict[str, Problem] = {}
+        for line, text in zip(bad["line"], texts, strict=True):
+            if rule.field == "turns":
+                remarks.append((line, broken_turns[line]))
+                continue
+            if text not in told:
+                told[text] = Problem(rule.field, text, *rule.explain(text, how))
+            remarks.append((line, told[text]))
+        emptied = pl.when(~pl.lit(flags[str(number)])).then(pl.col(rule.field))
+        parsed = parsed.with_columns(emptied.alias(rule.field))
+    return parsed, _first_of_each(remarks)
+
+
+def _first_of_each(remarks: list[tuple[int, Problem]]) -> list[tuple[int, Problem]]:
+    """A value that breaks several rules is told once."""
+    first: dict[tuple[int, str], Problem] = {}
+    for line, problem in remarks:
+        first.setdefault((line, problem.field), problem)
+    return [(line, problem) for (line, _), problem in first.items()]
+
+
+def _of_phones(cells: pl.DataFrame, told: Mapping[str, Phone]) -> list[tuple[int, Problem]]:
+    """Numbers that were left empty, or lost their extension."""
+    if not told:
+        return []
+    problems = {
+        text: Problem("phone", text, phone.problem, phone.fix) for text, phone in told.items()
+    }
+    rows = cells.select("line", pl.col("phone").cast(pl.String)).filter(
+        pl.col("phone").is_in(list(told))
     )
-    return pl.select(pl.coalesce(numbers, whole).alias(cells.name)).to_series()
-
-
-def _milliseconds(cells: pl.Series) -> pl.Series:
-    """Seconds, with decimals or not, as whole milliseconds."""
-    text = cells.cast(pl.String)
-    seconds = pl.when(text.str.contains(_SECONDS)).then(text.cast(pl.Float64, strict=False))
-    return pl.select((seconds * 1000).round().cast(pl.Int64).alias(cells.name)).to_series()
+    return [(line, problems[text]) for line, text in rows.iter_rows()]
 
 
 def _explain(
@@ -183,7 +271,7 @@ def _explain(
     texts = cells.with_columns(pl.col(FIELDS).exclude("turns").cast(pl.String))
     for row, marks in zip(texts.iter_rows(named=True), flags.iter_rows(), strict=True):
         broken = [rule for rule, mark in zip(table, marks, strict=True) if mark]
-        first = broken[0]
+        first = next(rule for rule in broken if not rule.empties)
         value = row[first.field]
         if first.field == "turns" and row["line"] in broken_turns:
             problem = broken_turns[row["line"]]

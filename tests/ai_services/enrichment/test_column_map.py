@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ai_services.enrichment.reading.presets.built_in import load_preset
+from ai_services.enrichment.reading.presets.preset import parse_preset
 from shared.errors import InvalidInput
-from tests.ai_services.enrichment.calls_files import Folder, as_csv, as_jsonl, rows
+from tests.ai_services.enrichment.calls_files import Folder, as_csv, as_jsonl, call, rows
 
 DIALER = """
 timezone = "Asia/Shanghai"
@@ -125,7 +126,7 @@ def test_seconds_are_exact_to_the_millisecond(folder: Folder) -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["-1", "1e3", "nan", "61 s", "86401"])
+@pytest.mark.parametrize("value", ["-1", "1e3", "nan", "61 x", "1:75", "86401"])
 def test_wrong_seconds_are_rejected(folder: Folder, value: str) -> None:
     preset = column_map(folder, DIALER)
     [reject] = folder.read("a.csv", as_csv([{**ROW, "时长": value}]), preset).rejects
@@ -212,3 +213,24 @@ def test_what_is_no_toml_is_refused(folder: Folder) -> None:
 def test_a_missing_column_map_is_refused(folder: Folder) -> None:
     with pytest.raises(InvalidInput, match="can't be read"):
         load_preset(str(folder.path / "none.toml"))
+
+
+def test_a_map_may_say_the_encoding_of_its_files(folder: Folder) -> None:
+    content = as_csv([call(task_id="外呼")]).decode().encode("gbk")
+    preset = parse_preset("map", 'encoding = "gbk"')
+    assert rows(folder.read("calls.csv", content, preset))[0]["task_id"] == "外呼"
+    assert folder.read("calls.csv", content, preset, encoding="utf-8").rejects  # said at the call
+
+
+@pytest.mark.parametrize("value", ["[]", "{a=1}", "1", '"\\u0000"', '"utf-17"', "1979-05-27"])
+@pytest.mark.parametrize("key", ["encoding", "duration_unit", "timezone", "turns.time_unit"])
+def test_any_wrong_value_of_a_setting_is_a_mistake_that_is_named(key: str, value: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        parse_preset("map", f"{key} = {value}")
+    assert raised.value.details[0].field == key
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 3000, "a = " + "{a=" * 900 + "1" + "}" * 900])
+def test_a_map_that_is_nested_without_end_is_no_map(text: str) -> None:
+    with pytest.raises(InvalidInput, match="not valid TOML"):
+        parse_preset("map", text)

@@ -9,7 +9,7 @@ import pytest
 
 from ai_services.enrichment.reading.columns import judge_unknown
 from ai_services.enrichment.reading.presets.built_in import load_preset
-from ai_services.enrichment.reading.read_file import read_records
+from ai_services.enrichment.reading.read_file import Reject, read_records
 from ai_services.enrichment.validation.reject import excerpt
 from shared.phones import mask_written
 from tests.ai_services.enrichment.records import record
@@ -49,10 +49,11 @@ def assert_hidden(kept: str) -> None:
 def test_a_number_that_stands_where_a_value_is_cut(row: str, number: str) -> None:
     pads = ["x " * (width // 2) + "x" * (width % 2) for width in (*range(90), *range(330, 410))]
     records = [ROWS[row](pad, number).encode("latin-1") for pad in pads]
-    rejects = read_records(records).rejects
-    assert len(rejects) == len(records)
-    for one in rejects:
-        for kept in (one.field, one.value, one.problem, one.fix, one.raw):
+    batch = read_records(records)
+    assert len(batch.rejects) + len(batch.notes) == len(records)
+    for one in (*batch.rejects, *batch.notes):
+        raw = one.raw if isinstance(one, Reject) else ""
+        for kept in (one.field, one.value, one.problem, one.fix, raw):
             assert_hidden(kept)
 
 

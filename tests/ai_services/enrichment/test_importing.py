@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,10 +14,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from ai_services.enrichment.analysis.pending import analyse_pending, pooled_analyzer
-from ai_services.enrichment.importing import ImportCounts, import_batches
+from ai_services.enrichment.importing import ImportCounts, import_batches, read_ahead
+from ai_services.enrichment.imports import store as import_store
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.presets.built_in import load_preset
-from ai_services.enrichment.reading.read_file import read_calls
+from ai_services.enrichment.reading.read_file import Batch, read_calls
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import NotFound
 from tests.ai_services.enrichment.records import TURNS, missed, record, write_jsonl
@@ -113,7 +114,7 @@ async def test_phone_numbers_are_encrypted_and_masked(db, org_id, tmp_path) -> N
         row = await tx.fetchrow("SELECT * FROM call_record_enriched WHERE org_id = $1", org_id)
     assert row["phone_masked"] == "138****8000"
     assert b"13812348000" not in row["phone_cipher"]
-    assert PhoneCipher(KEY, org_id).reveal(row["phone_cipher"]) == "13812348000"
+    assert PhoneCipher(KEY, org_id).reveal(row["phone_cipher"]) == "+8613812348000"
     assert "13812348000" not in str(dict(row))
 
 
@@ -166,6 +167,56 @@ async def test_rejected_rows_are_kept_with_line_field_problem_and_fix(db, org_id
     assert run["finished_at"] is not None
 
 
+async def test_rejects_without_end_are_counted_and_not_all_kept(db, org_id) -> None:
+    async with db.tenant(org_id) as tx:
+        import_id = await import_store.start_import(tx, org_id, "endless.csv", "none")
+        for batch in range(3):
+            rows = [(batch * 2 + at, "phone", "x", "is none", "send one", "raw") for at in (1, 2)]
+            await import_store.keep_rejects(tx, org_id, import_id, rows, most=4)
+            await import_store.count_import(tx, org_id, import_id, rejected=len(rows))
+        kept = await import_store.rejects(tx, org_id, import_id, 0, 100)
+        run = await import_store.get_import(tx, org_id, import_id)
+    assert [row["line"] for row in kept] == [1, 2, 3, 4]
+    assert run["rejected"] == 6
+
+
+async def test_notes_are_kept_with_their_import_and_counted(db, org_id, tmp_path) -> None:
+    path = write_jsonl(
+        tmp_path / "calls.jsonl",
+        [
+            record("a", phone="anonymous", level_name="?"),
+            record("b", phone="138****8000"),
+            record("c", duration_ms=-1, phone="anonymous"),
+        ],
+    )
+    counts = await bring_in(db, org_id, path)
+    assert counts.noted == {"phone": 2, "level_name": 1}
+    async with db.tenant(org_id) as tx:
+        run = await import_store.get_import(tx, org_id, counts.import_id)
+        kept = await import_store.notes(tx, org_id, counts.import_id, (0, 0), 100)
+        after = await import_store.notes(
+            tx, org_id, counts.import_id, (kept[0]["line"], kept[0]["number"]), 1
+        )
+    assert run["noted"] == {"phone": 2, "level_name": 1}
+    assert [(note["line"], note["field"], note["value"]) for note in kept] == [
+        (1, "level_name", "?"), (1, "phone", "anonymous"), (2, "phone", "138****8000"),
+    ]  # fmt: skip
+    assert [dict(note) for note in after] == [dict(kept[1])]
+
+
+async def test_notes_without_end_are_counted_and_not_all_kept(db, org_id) -> None:
+    async with db.tenant(org_id) as tx:
+        import_id = await import_store.start_import(tx, org_id, "endless.csv", "none")
+        for batch in range(3):
+            rows = [(batch * 2 + at, "phone", "x", "is none", "send one") for at in (1, 2)]
+            await import_store.keep_notes(tx, org_id, import_id, rows, most=4)
+            await import_store.count_import(tx, org_id, import_id, noted={"phone": len(rows)})
+        kept = await import_store.notes(tx, org_id, import_id, (0, 0), 100)
+        run = await import_store.get_import(tx, org_id, import_id)
+    assert [row["line"] for row in kept] == [1, 2, 3, 4]
+    assert run["noted"] == {"phone": 6}
+
+
 async def test_a_missing_transcript_keeps_the_stored_one_a_new_one_replaces_it(
     db, org_id, tmp_path
 ) -> None:
@@ -207,7 +258,7 @@ from uuid import UUID
 from ai_services.enrichment.importing import import_batches
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.presets.built_in import load_preset
-from ai_services.enrichment.reading.read_file import read_calls
+from ai_services.enrichment.reading.read_file import Batch, read_calls
 from shared.data_access.relational.postgres import Postgres
 
 async def main(url, org, path):
@@ -262,6 +313,7 @@ async def test_every_changed_call_is_announced_once_per_projection(db, org_id, t
         assert sorted(told) == sorted(call["callid"] for call in calls)
 
 
+@pytest.mark.slow
 async def test_several_analysts_at_once_judge_each_call_once(db, org_id, tmp_path) -> None:
     calls = [record(f"call-{n:05d}", turns=TURNS) for n in range(1200)]
     await bring_in(db, org_id, write_jsonl(tmp_path / "calls.jsonl", calls))
@@ -297,3 +349,25 @@ async def test_the_presets_bring_the_public_sets_in(db, org_id, shared_data, pre
     assert counts.rows == expected
     assert counts.rejected == {"star": 93, "bank_marketing": 0}[preset]
     assert counts.inserted == expected - counts.rejected
+
+
+async def test_what_is_in_already_is_passed_over_a_batch_at_a_time(org_id, tmp_path) -> None:
+    """Whoever goes on with a long file can be stopped meanwhile."""
+    path = write_jsonl(tmp_path / "calls.jsonl", [record(f"call-{n:04d}") for n in range(1000)])
+    cipher, seen = PhoneCipher(KEY, org_id), list[int]()
+
+    def stop(batch: Batch) -> None:
+        seen.append(batch.last_line)
+        if len(seen) == 3:
+            raise NotFound("Enough.")
+
+    def batches() -> Iterator[Batch]:
+        return read_calls(path, load_preset("calls"), batch_rows=100)
+
+    with pytest.raises(NotFound):
+        await anext(read_ahead(batches(), cipher, 800, stop))
+    assert seen == [100, 200, 300]
+    passed: list[Batch] = []
+    left = [batch async for batch, _ in read_ahead(batches(), cipher, 850, passed.append)]
+    assert len(passed) == 8
+    assert [batch.frame["line"][0] for batch in left] == [851, 901]

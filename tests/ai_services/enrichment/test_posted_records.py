@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ai_services.enrichment.in_turn import in_turn
+from ai_services.enrichment.schemas import in_turn
 from shared.config import Config
 from tests.ai_services.enrichment.records import TURNS, record
 from tests.ai_services.enrichment.test_calls_api import Api, api, config
@@ -47,7 +47,7 @@ async def test_each_result_names_its_record(api: Api) -> None:
         api,
         json.dumps(record("a")),
         json.dumps(record(" b ", call_status="odd")),
-        json.dumps(record("c", rounds=[1])),
+        json.dumps(record("c", duration_ms=[1])),
         json.dumps(record(7, call_status="odd")),
         json.dumps(record("x" * 65)),
         json.dumps(record(True)),
@@ -58,6 +58,38 @@ async def test_each_result_names_its_record(api: Api) -> None:
         ("a", "duplicate"), ("b", "rejected"), ("c", "rejected"), ("7", "rejected"),
         (None, "rejected"), (None, "rejected"), (None, "rejected"), ("a", "inserted"),
     ]  # fmt: skip
+
+
+async def test_what_was_left_out_of_a_record_is_told_with_it(api: Api) -> None:
+    data = await post(
+        api,
+        json.dumps(record("a", phone="anonymous", level_name="A级")),
+        json.dumps(record("b", hangup_by=0, turns="hello")),
+        json.dumps(record("c")),
+    )
+    assert [one["status"] for one in data["results"]] == ["inserted"] * 3
+    assert [[note["field"] for note in one["notes"]] for one in data["results"]] == [
+        ["phone"], ["hangup_by", "turns"], [],
+    ]  # fmt: skip
+    assert data["noted"] == {"phone": 1, "hangup_by": 1, "turns": 1}
+    assert data["import_id"] is None
+    call = (await api.get("/api/v1/calls/a")).json()["data"]
+    assert (call["phone"], call["level_name"]) == (None, "A")
+
+
+async def test_records_of_one_callid_that_contradict_each_other_are_named(api: Api) -> None:
+    data = await post(
+        api,
+        json.dumps(record("a", duration_ms=65_000)),
+        json.dumps(record("a", duration_ms=1_000)),
+        json.dumps(record("b")),
+        json.dumps(record("b")),
+    )
+    assert data["duplicates"] == 2
+    [told] = data["results"][1]["notes"]
+    assert "line 1" in told["problem"]
+    assert "duration_ms" in told["problem"]
+    assert data["noted"] == {"callid": 1}
 
 
 @pytest.mark.parametrize("written", ["\x0b", "\x0c", "\x1c", "\x85", "\x00"])

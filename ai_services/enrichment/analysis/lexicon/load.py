@@ -9,15 +9,22 @@ from __future__ import annotations
 import itertools
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.resources import files
+from operator import attrgetter
 from typing import Any, Final, Literal, cast, get_args
 
+from ai_services.enrichment.analysis.lexicon.slips import Speller
 from ai_services.enrichment.analysis.lexicon.trie import expression
+from shared.data_access.search.han import simplification
 from shared.errors import ConfigError
 
 Kind = Literal[
+    "absence",
+    "almost",
     "amplifier",
     "asking",
     "barrier",
@@ -25,33 +32,74 @@ Kind = Literal[
     "condition",
     "consequence",
     "contrast",
+    "counterfactual",
     "evidence",
     "inability",
     "intensifier",
+    "listing",
     "negator",
     "plain",
     "polite",
     "question",
     "request",
     "retraction",
+    "scorn",
     "threat",
     "undo",
+    "wish",
+    "worth",
+]
+# What a term tells about its surroundings, whatever it weighs itself (bearings.py).
+Role = Literal[
+    "blame",
+    "elsewhere",
+    "event",
+    "gush",
+    "handled",
+    "harmless",
+    "message",
+    "others",
+    "past",
+    "settled",
+    "smile",
+    "unsettled",
+    "woe",
+    "you",
 ]
 Language = Literal["en", "zh", "marks"]
 
 _KINDS: Final = frozenset(get_args(Kind))
+_ROLES: Final = frozenset(get_args(Role))
 _WEIGHTY: Final = frozenset({"evidence", "retraction", "threat"})
 _LEADING: Final = frozenset({"barrier", "consequence"})
 _NEGATING: Final = frozenset({"inability", "negator"})
 _WEIGHTS: Final = frozenset({"sentiment", "complaint", "churn", "factor", "reach"})
-_LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh", "marks")
+_OTHER_TABLES: Final = frozenset({"familiar", "ordinary", "role"})
+_FILES: Final[Mapping[Language, tuple[str, ...]]] = {
+    "en": ("en.toml", "en_phrases.toml"),
+    "zh": ("zh.toml", "zh_phrases.toml"),
+    "marks": ("marks.toml",),
+}
 _ALTERNATIVES: Final = re.compile(r"\(([^()|]*\|[^()]*)\)")
 
 # Runs of stops, then single commas; a point or comma inside a number is neither.
 _PUNCTUATION: Final = r"[!?！？]+|[.。…;；]+(?![0-9a-z])|[,，、:：](?![0-9])|[\n\r\u2028\u2029]"
 
 _FULL_WIDTH: Final = {0xFF01 + i: 0x21 + i for i in range(94) if chr(0x21 + i).isalnum()}
+_BLANKS: Final = {
+    0xA0: 0x20,
+    0x3000: 0x20,
+    0x2002: 0x20,
+    0x2003: 0x20,
+    0x2009: 0x20,
+    0x202F: 0x20,
+    0x09: 0x20,
+}
+_LAST: Final = "\U0010ffff"  # sorts behind every character of a term
+_HYPHENS: Final = {0x2010: 0x2D, 0x2011: 0x2D}
 _APOSTROPHES: Final = {ord("’"): ord("'"), ord("‘"): ord("'"), ord("ʼ"): ord("'")}
+_WORD: Final = re.compile("[a-z]+")
+_RISKY_WORD: Final = 7  # letters; shorter words of phrases are too common to be corrected
 _KANA: Final = re.compile("[\u3041-\u3096\u30a1-\u30fa]")
 
 
@@ -73,9 +121,10 @@ class Term:
     factor: float = 1.0
     reach: int = 0
     asserts: bool = False
+    roles: tuple[Role, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Lexicon:
     """The vocabulary, compiled. Built once and shared: it never changes."""
 
@@ -83,6 +132,8 @@ class Lexicon:
     ascii_pattern: re.Pattern[str]
     full_pattern: re.Pattern[str]
     familiar: re.Pattern[str]
+    weighty: frozenset[str]  # the terms and single words that weigh something
+    _speller: Speller = field(repr=False)
     _fold: Mapping[int, int] = field(repr=False)
     _foldable: re.Pattern[str] = field(repr=False)
 
@@ -102,6 +153,10 @@ class Lexicon:
         pattern = self.ascii_pattern if text.isascii() else self.full_pattern
         return pattern.finditer(text)
 
+    def slips(self, text: str) -> dict[str, str]:
+        """The misspelt English words of a normalised text → the words that were meant."""
+        return self._speller.slips(text)
+
     def is_familiar(self, text: str) -> bool:
         """Whether a normalised text holds anything of a language that this lexicon knows."""
         return self.familiar.search(text) is not None
@@ -112,25 +167,33 @@ def is_japanese(text: str) -> bool:
     return len(_KANA.findall(text)) * 5 > len(text)
 
 
+@cache
 def load_lexicon() -> Lexicon:
     """Raises ConfigError when a packaged file is malformed or lists a term twice.
 
-    Takes some hundred milliseconds: call it once per process, before serving.
+    Takes seconds, once per process.
     """
-    documents = {language: _document(language) for language in _LANGUAGES}
+    documents = {language: _document(language) for language in _FILES}
     terms: dict[str, Term] = {}
     for language, document in documents.items():
         for term in _terms(language, document):
             if term.text in terms:
                 raise ConfigError(f"{language}.toml: {term.text!r} is listed twice; keep one")
             terms[term.text] = term
+    for language, document in documents.items():
+        _assign_roles(terms, language, document)
     for term in _overlaps(terms.values()):
         terms.setdefault(term.text, term)
     latin = (text for text in terms if text.isascii())
     fold = _fold_table()
     familiar = (rf"(?<![a-z]){re.escape(w)}(?![a-z])" for w in _split(documents["en"]["familiar"]))
+    weighty = frozenset(
+        term.text for term in terms.values() if term.kind in _WEIGHTY and " " not in term.text
+    )
     return Lexicon(
         terms=terms,
+        weighty=weighty,
+        _speller=_speller(terms.values(), weighty, documents["en"]),
         ascii_pattern=re.compile(f"{expression(latin)}|{_PUNCTUATION}"),
         full_pattern=re.compile(f"{expression(terms)}|{_PUNCTUATION}"),
         familiar=re.compile("|".join(["[\u4e00-\u9fff]", *familiar])),
@@ -139,8 +202,26 @@ def load_lexicon() -> Lexicon:
     )
 
 
+def _speller(
+    terms: Iterable[Term], weighty: Collection[str], english: Mapping[str, Any]
+) -> Speller:
+    known = set(_split(english["familiar"])) | set(_split(english["ordinary"]))
+    slipping = {word for word in weighty if word.isascii() and word.isalpha()}
+    for term in terms:
+        if term.language == "en":
+            words = _WORD.findall(term.text)
+            known.update(words)
+            if term.kind in _WEIGHTY and max(term.complaint, term.churn) > 0.4:
+                slipping.update(word for word in words if len(word) > _RISKY_WORD)
+    return Speller(slipping, known)
+
+
 def _document(language: Language) -> dict[str, Any]:
-    return tomllib.loads(_read(f"{language}.toml"))
+    document: dict[str, Any] = {}
+    for name in _FILES[language]:
+        for table, content in tomllib.loads(_read(name)).items():
+            document[table] = document[table] + content if table in document else content
+    return document
 
 
 def _read(name: str) -> str:
@@ -154,7 +235,7 @@ def _terms(language: Language, document: Mapping[str, Any]) -> Iterator[Term]:
         text for group in document.get("consequence", ()) for text in _expanded(group["terms"])
     )
     for kind, groups in document.items():
-        if kind == "familiar":
+        if kind in _OTHER_TABLES:
             continue
         if kind not in _KINDS:
             raise ConfigError(
@@ -169,6 +250,19 @@ def _terms(language: Language, document: Mapping[str, Any]) -> Iterator[Term]:
                 yield Term(text, cast("Kind", kind), language, asserts=asserts, **weights)
 
 
+def _assign_roles(terms: dict[str, Term], language: Language, document: Mapping[str, Any]) -> None:
+    """Gives terms that weigh something a role beside, and makes the others harmless terms."""
+    for group in document.get("role", ()):
+        role = group["role"]
+        if role not in _ROLES:
+            raise ConfigError(
+                f"{language}.toml: unknown role {role!r}; use one of {sorted(_ROLES)}"
+            )
+        for text in _expanded(group["terms"]):
+            term = terms.get(text) or Term(text, "plain", language)
+            terms[text] = replace(term, roles=(*term.roles, role))
+
+
 def _overlaps(terms: Collection[Term]) -> list[Term]:
     """Phrases in which a modifier runs into evidence, "i want to" into "want to cancel".
 
@@ -176,7 +270,8 @@ def _overlaps(terms: Collection[Term]) -> list[Term]:
     the beginning of such a phrase. A negator may only lend what is a negator itself: 完全没有
     runs into 没有用, but 不想取消 is 不想 before 取消 and not 不 before 想取消.
     """
-    evidence = [term for term in terms if term.kind in _WEIGHTY]
+    evidence = sorted((term for term in terms if term.kind in _WEIGHTY), key=attrgetter("text"))
+    texts = [term.text for term in evidence]
     negators = {term.text for term in terms if term.kind in _NEGATING}
     phrases = []
     for modifier in (term for term in terms if term.kind in _LEADING | _NEGATING):
@@ -189,8 +284,9 @@ def _overlaps(terms: Collection[Term]) -> list[Term]:
                     text=modifier.text + term.text[len(ending.rstrip()) :],
                     asserts=term.asserts or modifier.kind == "consequence",
                 )
-                for term in evidence
-                if term.text.startswith(ending) and term.text != ending
+                for term in evidence[
+                    bisect_right(texts, ending) : bisect_left(texts, ending + _LAST)
+                ]
             ]
     return phrases
 
@@ -215,11 +311,4 @@ def _expanded(terms: str) -> Iterator[str]:
 
 
 def _fold_table() -> dict[int, int]:
-    pairs = [
-        pair
-        for line in _read("traditional.txt").splitlines()
-        if not line.startswith("#")
-        for pair in line.split()
-    ]
-    simplified = {ord(pair[0]): ord(pair[1]) for pair in pairs}
-    return {**simplified, **_FULL_WIDTH, **_APOSTROPHES}
+    return {**simplification(), **_FULL_WIDTH, **_APOSTROPHES, **_BLANKS, **_HYPHENS}

@@ -15,10 +15,16 @@ import pytest
 
 from ai_services.enrichment.analysis import store
 from ai_services.enrichment.analysis.local import Analysis, Turn
-from ai_services.enrichment.analysis.pending import Discarded, analyse_batch, analyse_pending
+from ai_services.enrichment.analysis.pending import (
+    Discarded,
+    analyse_batch,
+    analyse_pending,
+    pooled_analyzer,
+    to_turns,
+)
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import StoreUnavailable
-from tests.ai_services.enrichment.records import record, write_jsonl
+from tests.ai_services.enrichment.records import TURNS, record, write_jsonl
 from tests.ai_services.enrichment.test_events import LISTENED, heard
 from tests.ai_services.enrichment.test_importing import bring_in, organisation
 from tests.contract.proxy import proxied
@@ -419,3 +425,13 @@ async def test_whatever_is_corrected_while_others_judge_ends_with_the_analysis_o
     said = {row["callid"]: row["turns"][-1]["text"] for row in rows}
     assert {callid: quoted for callid, (quoted, _) in (await saved(db, org_id)).items()} == said
     assert await claims(db) == 0
+
+
+async def test_an_analyzer_is_busy_while_it_is_asked() -> None:
+    """Or its processes would be ended under somebody's transcripts."""
+    async with pooled_analyzer(1) as analyzer:
+        asked = asyncio.create_task(analyzer.analyze([to_turns(TURNS)] * 40))
+        await asyncio.sleep(0)
+        assert analyzer.busy
+        assert len(await asked) == 40
+        assert not analyzer.busy

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_services.enrichment.reading.read_file import Batch, read_records
-from ai_services.enrichment.validation.record import FRAME_SCHEMA
+from ai_services.enrichment.validation.record import FIELDS, FRAME_SCHEMA
+from ai_services.enrichment.validation.written import ROUNDED
 from shared.calls import CALL_STATUSES
 from tests.ai_services.enrichment.calls_files import CALL, NOW, TURNS, call, rows
 
@@ -28,6 +29,17 @@ def refused(**changes: Any) -> tuple[str, str]:
     return reject.field, reject.problem
 
 
+def left_out(**changes: Any) -> tuple[str, str]:
+    """Field and problem of what a call with these changes came in without."""
+    batch = check(call(**changes))
+    assert batch.rejects == []
+    [note] = batch.notes
+    assert note.line == 1
+    assert note.fix
+    assert rows(batch)[0][note.field] in (None, 0, 61_000)  # empty, or what follows from the rest
+    return note.field, note.problem
+
+
 def taken(**changes: Any) -> dict[str, Any]:
     batch = check(call(**changes))
     assert batch.rejects == []
@@ -42,6 +54,7 @@ def test_a_good_call_keeps_every_value() -> None:
     assert row == {
         **CALL,
         "line": 1,
+        "phone": "+8613812348000",
         "started_at": datetime(2024, 3, 5, 6, 20, tzinfo=UTC),
     }
 
@@ -73,13 +86,7 @@ def test_defaults_follow_from_status_and_transcript() -> None:
     [
         ({"callid": "x" * 65}, "callid", "has 65 characters"),
         ({"callid": "a\u0000b"}, "callid", "contains a NUL character (U+0000)"),
-        ({"customer_id": "a\nb"}, "customer_id", "contains an invisible character (U+000A)"),
-        ({"task_id": "a\u200bb"}, "task_id", "contains an invisible character (U+200B)"),
         ({"user_id": "\ud800x"}, "user_id", "contains half of a surrogate pair (U+D800)"),
-        ({"phone": "12"}, "phone", "is not a phone number"),
-        ({"phone": "1" * 21}, "phone", "is not a phone number"),
-        ({"phone": "138-1234-x"}, "phone", "is not a phone number"),
-        ({"phone": "１３８１２３４８０００"}, "phone", "is not a phone number"),
         (
             {"started_at": "2024-02-30T10:00:00Z"},
             "started_at",
@@ -95,18 +102,96 @@ def test_defaults_follow_from_status_and_transcript() -> None:
         ({"duration_ms": "NaN"}, "duration_ms", "is not a whole number"),
         ({"duration_ms": True}, "duration_ms", "is true or false"),
         ({"duration_ms": [1]}, "duration_ms", "is a list"),
-        ({"bill_ms": "-5"}, "bill_ms", "is negative"),
-        ({"rounds": 10_001}, "rounds", "is more than 10,000"),
-        ({"level_name": "G"}, "level_name", "is not an intention level"),
         ({"call_status": "conected"}, "call_status", "is not a call status"),
-        ({"hangup_by": 0}, "hangup_by", "is neither 1 nor 2"),
-        ({"hangup_by": "robot"}, "hangup_by", "is neither 1 nor 2"),
     ],
 )
 def test_each_rule_names_field_and_problem(
     changes: dict[str, Any], field: str, problem: str
 ) -> None:
     assert refused(**changes) == (field, problem)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "problem"),
+    [
+        ({"customer_id": "a\nb"}, "customer_id", "contains an invisible character (U+000A)"),
+        ({"task_id": "a\u200bb"}, "task_id", "contains an invisible character (U+200B)"),
+        ({"phone": "12"}, "phone", "is not a phone number"),
+        ({"phone": "1" * 21}, "phone", "is not a phone number"),
+        ({"phone": "138-1234-x"}, "phone", "is not a phone number"),
+        ({"bill_ms": "-5"}, "bill_ms", "is negative"),
+        ({"rounds": 10_001}, "rounds", "is more than 10,000"),
+        ({"level_name": "G"}, "level_name", "is not an intention level"),
+        ({"hangup_by": 0}, "hangup_by", "is neither 1 nor 2"),
+        ({"hangup_by": "robot"}, "hangup_by", "is neither 1 nor 2"),
+        ({"customer_id": "a/b"}, "customer_id", "contains '/', which no path of the API can carry"),
+        ({"task_id": "x" * 65}, "task_id", "has 65 characters"),
+        ({"customer_id": "1.23457E+17"}, "customer_id", ROUNDED[0]),
+        ({"phone": "1.38E+10"}, "phone", ROUNDED[0]),
+        ({"phone": ["13812348000"]}, "phone", "is a list"),
+        ({"level_name": True}, "level_name", "is true or false"),
+        ({"rounds": "many"}, "rounds", "is not a whole number"),
+        ({"rounds": -1}, "rounds", "is negative"),
+        ({"bill_ms": 10**30}, "bill_ms", "is far too large"),
+    ],
+)
+def test_what_a_call_may_lack_is_left_empty_with_a_note(
+    changes: dict[str, Any], field: str, problem: str
+) -> None:
+    assert left_out(**changes) == (field, problem)
+
+
+def test_notes_are_told_of_calls_that_come_in_and_counted_by_field() -> None:
+    batch = check(
+        call(phone="anonymous", level_name="无", hangup_by=0),
+        call(callid="c-2", phone="anonymous", duration_ms=-1),
+        call(callid="c-3", phone="Anonymous"),
+    )
+    assert [(note.line, note.field, note.value) for note in batch.notes] == [
+        (1, "level_name", "无"), (1, "hangup_by", "0"), (1, "phone", "anonymous"),
+        (3, "phone", "Anonymous"),
+    ]  # fmt: skip
+    assert batch.noted == {"phone": 2, "level_name": 1, "hangup_by": 1}
+    assert [reject.line for reject in batch.rejects] == [2]
+
+
+def test_a_duration_that_is_no_duration_is_only_needed_by_connected_calls() -> None:
+    quiet = {"rounds": 0, "level_name": None, "hangup_by": None, "call_status": "busy"}
+    assert left_out(**quiet, duration_ms="-") == ("duration_ms", "is not a whole number")
+    assert refused(duration_ms="-") == ("duration_ms", "is not a whole number")
+
+
+def test_numbers_in_notes_are_masked() -> None:
+    batch = check(
+        call(phone="13812348000/13987654321"), call(callid="c-2", phone="13812348000 ext 5"),
+        call(callid="c-3", customer_id="a/13812348000"), call(callid="c-4", turns="13812348000"),
+        call(callid="c-5", phone="138****8000"), call(callid="c-6", phone="1.381234E+10"),
+    )  # fmt: skip
+    assert len(batch.notes) == 6
+    for note in batch.notes:
+        assert "13812348000" not in f"{note.value} {note.problem} {note.fix}"
+    assert batch.notes[4].value == "138****8000"
+
+
+@pytest.mark.parametrize("field", ["callid", "user_id"])
+@pytest.mark.parametrize("value", ["1.23457E+17", "1.2E+5", "1,23457E+17", "9E+15"])
+def test_an_id_that_a_spreadsheet_has_rounded_refuses_its_row(field: str, value: str) -> None:
+    assert refused(**{field: value}) == (field, ROUNDED[0])
+
+
+def test_an_id_in_hexadecimal_digits_is_an_id() -> None:
+    assert taken(callid="1e5")["callid"] == "1e5"
+    assert taken(callid=100000000000000000000)["callid"] == "100000000000000000000"
+
+
+@pytest.mark.parametrize("field", [name for name in FIELDS if name not in ("callid", "phone")])
+def test_a_whole_number_beyond_64_bits_is_told_or_kept_as_text(field: str) -> None:
+    for number in (2**63, 2**64, -(2**63) - 1, 10**30):
+        batch = check({**call(), field: number}, call(callid="c-2"))
+        assert batch.frame["callid"].to_list()[-1] == "c-2"
+        assert len(batch.rejects) + len(batch.notes) == (
+            field not in ("user_id", "task_id", "customer_id")
+        )
 
 
 @pytest.mark.parametrize(
@@ -179,8 +264,9 @@ def test_a_hangup_of_an_unconnected_call_is_dropped_with_one_warning() -> None:
 
 
 def test_a_misspelt_status_is_met_with_the_nearest() -> None:
-    [reject] = check(call(call_status="no answer")).rejects
-    assert "did you mean no_answer?" in reject.fix
+    for slip in ("no_anser", "noanswr"):
+        [reject] = check(call(call_status=slip)).rejects
+        assert "did you mean no_answer?" in reject.fix
 
 
 def test_a_row_is_rejected_once_and_names_all_its_wrong_fields() -> None:
@@ -200,7 +286,7 @@ def test_phone_numbers_never_show_in_rejects() -> None:
     batch = check(
         call(duration_ms=-1),
         call(phone="1381234800012345678901"),
-        call(phone=["13812348000"]),
+        call(phone=["13812348000"], duration_ms=-1),
         {"phone": "13812348000"},
     )
     broken = read_records([b'{"phone": "13812348000", '], now=NOW)
@@ -226,10 +312,11 @@ def test_what_is_kept_of_a_reject_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("turns", "problem"),
     [
-        ("hello", "is not JSON (Expecting value: line 1 column 1 (char 0))"),
+        ("hello", "doesn't say who speaks, and is not JSON"),
+        ("[1, ", "is not JSON (Expecting value: line 1 column 5 (char 4))"),
         ({"role": "agent"}, "is an object"),
         (["hi"], "turns[0] is text"),
-        ([{"role": "robot", "text": "x"}], "turns[0].role is 'robot'"),
+        ([{"role": "speaker 1", "text": "x"}], "turns[0].role is 'speaker 1'"),
         ([{"text": "x"}], "turns[0].role is missing"),
         ([{"role": "agent"}], "turns[0].text is missing"),
         ([{"role": "agent", "text": 5}], "turns[0].text is a number"),
@@ -237,6 +324,20 @@ def test_what_is_kept_of_a_reject_is_bounded() -> None:
         ([{"role": "agent", "text": "x", "at_ms": "5"}], "turns[0].at_ms is '5'"),
         ([{"role": "agent", "text": "x", "at_ms": 1.5}], "turns[0].at_ms is 1.5"),
         ([{"role": "agent", "text": "x", "at_ms": True}], "turns[0].at_ms is True"),
+        ([TURNS[0]] * 5_001, "has 5,001 turns"),
+        ([{"role": "agent", "text": "字" * 1_000_001}], "has 1,000,001 characters of text"),
+    ],
+)
+def test_what_is_wrong_in_a_transcript_is_located(turns: Any, problem: str) -> None:
+    batch = check(call(turns=turns))
+    [note] = batch.notes
+    assert (note.field, note.problem) == ("turns", problem)
+    assert [row["turns"] for row in rows(batch)] == [None]
+
+
+@pytest.mark.parametrize(
+    ("turns", "problem"),
+    [
         (
             [TURNS[0], {"role": "agent", "text": "a\0"}],
             "turns[1].text contains a NUL character (U+0000)",
@@ -245,12 +346,25 @@ def test_what_is_kept_of_a_reject_is_bounded() -> None:
             [{"role": "agent", "text": "\udfff"}],
             "turns[0].text contains half of a surrogate pair (U+DFFF)",
         ),
-        ([TURNS[0]] * 5_001, "has 5,001 turns"),
-        ([{"role": "agent", "text": "字" * 1_000_001}], "has 1,000,001 characters of text"),
     ],
 )
-def test_what_is_wrong_in_a_transcript_is_located(turns: Any, problem: str) -> None:
+def test_a_damaged_transcript_refuses_its_row(turns: Any, problem: str) -> None:
     assert refused(turns=turns) == ("turns", problem)
+
+
+def test_turns_of_neither_side_are_left_out() -> None:
+    said = [
+        {"role": "IVR", "text": "press 1"},
+        {"role": "客服", "text": "您好"},
+        {"role": "User", "text": "hi"},
+    ]
+    batch = check(call(turns=said, rounds=None))
+    [note] = batch.notes
+    assert note.field == "turns"
+    assert "1 turns of neither side" in note.problem
+    [row] = rows(batch)
+    assert [turn["role"] for turn in json.loads(row["turns"])] == ["agent", "customer"]
+    assert row["rounds"] == 1
 
 
 def test_transcripts_at_the_limits_are_taken() -> None:

@@ -1,0 +1,1 @@
+"""Asking a model about calls: what shares a request, its marks, its pace, and what of an answer holds."""

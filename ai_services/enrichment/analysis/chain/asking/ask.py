@@ -1,0 +1,172 @@
+"""Asking a model about several transcripts, and believing of its answer only what can be checked.
+
+An answer has to fit its schema, is repaired once, and names each transcript by its id. What is
+missing is asked again alone. A request that the model can't answer is halved until the transcript is
+found that is the reason: that one is a dead letter, the others have their verdicts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+from uuid import UUID
+
+from ai_services.enrichment.analysis.chain.asking.fence import Fenced, fenced
+from ai_services.enrichment.analysis.chain.asking.pace import Pace
+from ai_services.enrichment.analysis.chain.asking.packing import Pack
+from ai_services.enrichment.analysis.chain.asking.together import together
+from ai_services.enrichment.analysis.chain.asking.verdict import Verdict, Verdicts
+from ai_services.enrichment.analysis.chain.metrics import ChainMetrics, Outcome
+from ai_services.enrichment.analysis.chain.rules import Requests
+from shared import errors
+from shared.llm.client import LanguageModels
+from shared.llm.prompts import Prompt
+from shared.llm.structured import Structured, structured
+from shared.security import Principal
+
+PURPOSE: Final = "analysis"
+DeadReason = Literal["invalid", "missing", "refused", "too_long"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """No answer fits this transcript."""
+
+    reason: DeadReason
+    detail: str
+
+
+class ModelsAway(errors.LoomaError):
+    """No model can be asked now: no money, no model, an outage, a limit. It may be later."""
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        super().__init__(message)
+        self.outcome: Final = outcome
+
+
+Found = dict[bytes, Verdict | Dead]  # by the digests of items
+
+
+class Asking:
+    """`ask` a pack; `analyzer` is who has judged."""
+
+    def __init__(
+        self,
+        models: LanguageModels,
+        model: str,
+        analyzer: str,
+        prompt: Prompt,
+        fence_key: bytes,
+        requests: Requests,
+        pace: Pace,
+        metrics: ChainMetrics,
+    ) -> None:
+        self._models = models
+        self._model = model
+        self._prompt = prompt
+        self._key = fence_key
+        self._requests = requests
+        self._pace = pace
+        self._metrics = metrics
+        self.analyzer: Final = analyzer
+
+    async def ask(self, org_id: UUID, pack: Pack, topics: Sequence[str]) -> Found:
+        """A verdict, or why there is none, for each item; ModelsAway."""
+        marked = fenced(self._key, org_id, pack.items)
+        try:
+            answer = await self._tried(org_id, marked, topics)
+        except errors.AnswerInvalid as error:
+            return await self._halved(org_id, pack, topics, Dead("invalid", error.message))
+        except errors.ContextTooLong as error:
+            return await self._halved(org_id, pack, topics, Dead("too_long", error.message))
+        except errors.ContentRefused as error:
+            return await self._halved(org_id, pack, topics, Dead("refused", error.message))
+        found = self._checked(marked, pack, answer)
+        missing = [item for item in pack.items if item.digest not in found]
+        if len(pack.items) == 1 and missing:
+            return {pack.items[0].digest: Dead("missing", "The answer has no such id.")}
+        for one in await together(self.ask(org_id, Pack((item,)), topics) for item in missing):
+            found |= one
+        return found
+
+    async def _halved(self, org_id: UUID, pack: Pack, topics: Sequence[str], why: Dead) -> Found:
+        if len(pack.items) == 1:
+            return {pack.items[0].digest: why}
+        one, other = await together(self.ask(org_id, half, topics) for half in pack.halves())
+        return one | other
+
+    def _checked(self, marked: Fenced, pack: Pack, answer: Verdicts) -> Found:
+        """Verdicts by the ids that were asked for; one that is there twice is none."""
+        times = Counter(one.id for one in answer.calls)
+        asked: Mapping[str, bytes] = dict(zip(marked.ids, pack.digests, strict=True))
+        self._metrics.wrong_id("unknown", sum(times[one] for one in times if one not in asked))
+        self._metrics.wrong_id("twice", sum(times[one] > 1 for one in asked))
+        self._metrics.wrong_id("missing", sum(one not in times for one in asked))
+        return {
+            asked[one.id]: one for one in answer.calls if one.id in asked and times[one.id] == 1
+        }
+
+    async def _tried(self, org_id: UUID, marked: Fenced, topics: Sequence[str]) -> Verdicts:
+        """What a try brings; what others may bring better is tried again after a pause."""
+        pause = self._requests.first_pause_s
+        for left in reversed(range(self._requests.tries)):
+            try:
+                answer = await self._once(org_id, marked, topics)
+            except (errors.AnswerInvalid, errors.ContextTooLong, errors.ContentRefused) as error:
+                self._metrics.request(_outcome(error))
+                raise
+            except errors.LoomaError as error:
+                outcome = _outcome(error)
+                self._metrics.request(outcome)
+                if not left or outcome in ("budget", "no_model"):
+                    raise ModelsAway(outcome, error.message) from error
+                await asyncio.sleep(max(pause, min(error.retry_after or 0, 30.0)))
+                pause *= 2
+            else:
+                self._metrics.request("repaired" if answer.is_repaired else "ok")
+                return answer.value
+        raise AssertionError("the last try returns or raises")
+
+    async def _once(
+        self, org_id: UUID, marked: Fenced, topics: Sequence[str]
+    ) -> Structured[Verdicts]:
+        rendered = self._prompt.render(
+            topics="; ".join(topics) or "none", fence=marked.word, transcripts=marked.text
+        )
+        principal = Principal(org_id, "service:enrichment", "service", "service")
+        client = self._models.asked_by(principal, PURPOSE, prompt_version=rendered.version)
+        async with self._pace.turn():
+            self._metrics.transcripts.observe(len(marked.ids))
+            return await structured(
+                client,
+                Verdicts,
+                model=self._model,
+                messages=rendered.messages,
+                temperature=0,
+                max_tokens=self._requests.answer_tokens,
+                timeout=self._requests.timeout_s,
+                extra_headers={"X-Cache-Seconds": str(self._requests.kept_s)},
+            )
+
+
+def _outcome(error: errors.LoomaError) -> Outcome:
+    match error:
+        case errors.AnswerInvalid():
+            return "invalid"
+        case errors.ContextTooLong():
+            return "too_long"
+        case errors.ContentRefused():
+            return "refused"
+        case errors.BudgetExceeded():
+            return "budget"
+        case errors.NoModel() | errors.ModelNotFound() | errors.NoPrice() | errors.InvalidInput():
+            return "no_model"
+        case errors.TooManyRequests():
+            return "limited"
+        case errors.UpstreamTimeout():
+            return "timeout"
+        case _:
+            return "unavailable"

@@ -1,0 +1,105 @@
+"""The queries about legs of calls.
+
+Whoever joins legs holds the organisation's lock until it commits: of two that bring in legs of one call
+at once, the second would otherwise not see those of the first, and the call would be made of its own only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from ai_services.enrichment.legs.leg import Leg
+from shared.data_access.ports import Row, Transaction
+
+STAGED_COLUMNS: Final = ("callid", *Leg._fields)
+_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('call_leg ' || $1::text, 0))"
+_CREATE_STAGING: Final = """
+CREATE TEMPORARY TABLE leg_staging (
+    callid text COLLATE "C", leg_id text COLLATE "C", task_id text, user_id text, customer_id text,
+    started_at timestamptz, duration_ms integer, bill_ms integer, rounds integer, level_name text,
+    hangup_by smallint, call_status text, phone_cipher bytea, phone_masked text, turns jsonb
+) ON COMMIT DROP
+"""
+_ALL_OF_CALLS: Final = """
+SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
+       level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
+FROM leg_staging WHERE callid = ANY($2::text[])
+UNION ALL
+SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
+       level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
+FROM call_leg k
+WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
+  AND NOT EXISTS (SELECT FROM leg_staging s WHERE s.callid = k.callid AND s.leg_id = k.leg_id)
+"""
+_MERGE: Final = """
+INSERT INTO call_leg AS k (
+    org_id, callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
+    level_name, hangup_by, call_status, phone_cipher, phone_masked, turns)
+SELECT $1, callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
+       level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
+FROM leg_staging s
+WHERE EXISTS (SELECT FROM call_record_enriched c WHERE c.org_id = $1 AND c.callid = s.callid)
+ORDER BY callid, leg_id
+ON CONFLICT (org_id, callid, leg_id) DO UPDATE SET
+    task_id = EXCLUDED.task_id, user_id = EXCLUDED.user_id, customer_id = EXCLUDED.customer_id,
+    started_at = EXCLUDED.started_at, duration_ms = EXCLUDED.duration_ms,
+    bill_ms = EXCLUDED.bill_ms, rounds = EXCLUDED.rounds, level_name = EXCLUDED.level_name,
+    hangup_by = EXCLUDED.hangup_by, call_status = EXCLUDED.call_status,
+    phone_cipher = EXCLUDED.phone_cipher, phone_masked = EXCLUDED.phone_masked,
+    turns = EXCLUDED.turns, updated_at = now()
+WHERE (k.task_id, k.user_id, k.customer_id, k.started_at, k.duration_ms, k.bill_ms, k.rounds,
+       k.level_name, k.hangup_by, k.call_status, k.phone_cipher, k.turns)
+    IS DISTINCT FROM
+      (EXCLUDED.task_id, EXCLUDED.user_id, EXCLUDED.customer_id, EXCLUDED.started_at,
+       EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds, EXCLUDED.level_name,
+       EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher, EXCLUDED.turns)
+"""
+_LEGS: Final = """
+SELECT leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds, level_name,
+       hangup_by, call_status, phone_masked
+FROM call_leg WHERE org_id = (SELECT $1::uuid) AND callid = $2
+ORDER BY started_at, duration_ms, user_id, leg_id LIMIT $3
+"""
+
+
+async def stage(tx: Transaction, org_id: UUID, rows_csv: bytes) -> None:
+    """`rows_csv` holds STAGED_COLUMNS, each leg once. Locks the organisation's legs until the end."""
+    await tx.execute(_LOCK, str(org_id))
+    await tx.execute(_CREATE_STAGING)
+    await tx.copy_csv("leg_staging", STAGED_COLUMNS, rows_csv)
+
+
+async def staged_calls(tx: Transaction) -> list[str]:
+    """Whose legs are staged, in order."""
+    rows = await tx.fetch("SELECT DISTINCT callid FROM leg_staging ORDER BY callid")
+    return [row["callid"] for row in rows]
+
+
+async def legs_of(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> list[Row]:
+    """STAGED_COLUMNS of all their legs: those staged, and those kept that these don't replace."""
+    return await tx.fetch(_ALL_OF_CALLS, org_id, list(callids))
+
+
+async def merge_staged(tx: Transaction, org_id: UUID) -> None:
+    """Keep what is staged, of calls that are there: what was erased isn't."""
+    await tx.execute(_MERGE, org_id)
+    await tx.execute("DROP TABLE leg_staging")
+
+
+async def drop_beyond(
+    tx: Transaction, org_id: UUID, callids: Sequence[str], leg_ids: Sequence[str]
+) -> None:
+    """Legs that a call has too many of, by the pairs."""
+    await tx.execute(
+        """DELETE FROM call_leg k USING unnest($2::text[], $3::text[]) AS gone (callid, leg_id)
+           WHERE k.org_id = (SELECT $1::uuid) AND k.callid = gone.callid
+             AND k.leg_id = gone.leg_id""",
+        org_id, list(callids), list(leg_ids),
+    )  # fmt: skip
+
+
+async def legs(tx: Transaction, org_id: UUID, callid: str, limit: int) -> list[Row]:
+    """Of a call, by their start; none for one that came as a single row."""
+    return await tx.fetch(_LEGS, org_id, callid, limit)

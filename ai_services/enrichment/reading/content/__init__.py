@@ -1,0 +1,1 @@
+"""A file's bytes as text: unpacked, decoded, in blocks of lines."""

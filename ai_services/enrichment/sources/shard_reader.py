@@ -1,0 +1,196 @@
+"""Reads one table of a source, page by page, from a place on; comes back when the source does."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import structlog
+
+from ai_services.enrichment.sources.databases.database import Connection, Database, Rows, Table
+from ai_services.enrichment.sources.databases.statement import Order, Position, Window
+from ai_services.enrichment.sources.routing import Shard
+from ai_services.enrichment.sources.rows import Columns, columns_of
+from ai_services.enrichment.sources.settings import SourceSettings
+from ai_services.enrichment.sources.transcripts.lookup import Transcripts
+from ai_services.enrichment.validation.parse_time import parse_times
+from ai_services.enrichment.validation.read_time import UNIX_UNITS
+from shared.errors import InvalidInput, UpstreamUnavailable
+
+_TRIES: Final = 6  # in a row; then the job waits longer than a reader should
+_FIRST_PAUSE_S: Final = 0.5
+_DATES: Final = frozenset({"date", "datetime", "timestamp", "timestamptz"})
+_log = structlog.get_logger("looma.sources")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From when (None: the beginning) until when; `changed`: by the last change of rows rather than
+    by the start of calls, where the source keeps that.
+    """
+
+    first: datetime | None
+    end: datetime
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RawPage:
+    """Rows as they were read, and what was said in their calls. `position` is where the next page
+    begins, `through` up to when everything was read, where that can be told; `last`: there is no more.
+    """
+
+    shard: Shard
+    columns: Columns
+    rows: Rows
+    turns: dict[str, str]
+    position: Position | None
+    through: datetime | None
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one table is read: what of it, in which order, which rows."""
+
+    columns: Columns
+    order: Order
+    window: Window
+    by_time: bool
+
+
+class ShardReader:
+    """Reads shards of one source by connections of its own, one for each reader."""
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        database: Database,
+        transcripts: Transcripts,
+        zone: ZoneInfo,
+        pause_s: float = _FIRST_PAUSE_S,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._transcripts = transcripts
+        self.zone = ZoneInfo(settings.timezone) if settings.timezone else zone
+        self._pause_s = pause_s
+
+    async def shards(self) -> list[Shard]:
+        """All tables of calls that there are now, the oldest first."""
+        async with self._database.connect() as connection:
+            return self._settings.layout.shards(await connection.tables())
+
+    async def count(self, shard: Shard, span: Span) -> int:
+        async with self._database.connect() as connection:
+            plan = await self._plan(connection, shard, span)
+            return 0 if plan is None else await connection.count(shard.table, plan.window)
+
+    async def pages(
+        self, shard: Shard, span: Span, after: Position | None = None
+    ) -> AsyncGenerator[RawPage, None]:
+        """There is always a last one. A page that was interrupted is read anew.
+
+        InvalidInput for a table that isn't as the sources file says; UpstreamUnavailable once the
+        source has been away for some tries.
+        """
+        failures = 0
+        while True:
+            try:
+                async with self._database.connect() as connection:
+                    async for page in self._connected(connection, shard, span, after):
+                        failures, after = 0, page.position
+                        yield page
+                return
+            except UpstreamUnavailable as error:
+                failures += 1
+                if failures >= _TRIES:
+                    raise
+                pause = self._pause_s * 2.0 ** (failures - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
+                _log.warning("source_away", source=self._settings.name, reason=error.message)
+                await asyncio.sleep(pause)
+
+    async def _connected(
+        self, connection: Connection, shard: Shard, span: Span, after: Position | None
+    ) -> AsyncGenerator[RawPage, None]:
+        plan = await self._plan(connection, shard, span)
+        if plan is None:  # dropped since it was listed
+            yield RawPage(shard, Columns((), {}), (), {}, None, None, last=True)
+            return
+        size = self._settings.page_rows
+        while True:
+            rows = await connection.page(
+                shard.table, plan.columns.names, plan.order, plan.window, after, size
+            )
+            last = len(rows) < size
+            if rows:
+                places = [plan.columns.names.index(name) for name in plan.order.columns]
+                after = tuple(str(rows[-1][place]) for place in places)
+            turns = await self._turns(connection, shard, plan.columns, rows)
+            through = span.end if last else self._instant(after, plan)
+            yield RawPage(shard, plan.columns, rows, turns, after, through, last)
+            if last:
+                return
+
+    async def _turns(
+        self, connection: Connection, shard: Shard, columns: Columns, rows: Rows
+    ) -> dict[str, str]:
+        place = columns.fields.get("callid")
+        if place is None:
+            return {}
+        callids = [row[place] for row in rows]
+        wanted = [one for one in callids if one]
+        return dict(await self._transcripts.of(connection, shard, wanted))
+
+    async def _plan(self, connection: Connection, shard: Shard, span: Span) -> Plan | None:
+        table = await connection.table(shard.table)
+        if table is None:
+            return None
+        settings = self._settings
+        key = settings.key or next(iter(table.unique), None)
+        if key is None:
+            raise InvalidInput.of(
+                f"{table.name}", "has no column that is unique, by which it could be read in pages",
+                "name one as key in the sources file",
+            )  # fmt: skip
+        by = settings.changed if span.changed and settings.changed else settings.time
+        columns = columns_of(table, settings.preset, order=(by, key), deleted=settings.deleted)
+        # Without an index of its times, each page by time would be a walk over the whole table.
+        by_time = by in table.indexed
+        names = (by, key) if by_time and by != key else (key,)
+        order = Order(names, tuple(table.columns[name] for name in names))
+        window = Window(
+            by,
+            table.columns[by],
+            self._bound(span.first, table, by),
+            self._bound(span.end, table, by),
+        )
+        return Plan(columns, order, window, by_time and by != key)
+
+    def _bound(self, at: datetime | None, table: Table, column: str) -> str | None:
+        """An instant as this column has it."""
+        if at is None:
+            return None
+        kind, form = table.columns[column], self._settings.preset.time_formats[0]
+        if kind in _DATES or form not in UNIX_UNITS:
+            local = at.astimezone(self.zone)
+            return (
+                local.isoformat(" ")
+                if kind == "timestamptz"
+                else local.strftime("%Y-%m-%d %H:%M:%S.%f")
+            )
+        return str(round(at.timestamp() * (1 if form == "unix_s" else 1000)))
+
+    def _instant(self, position: Position | None, plan: Plan) -> datetime | None:
+        if not plan.by_time or position is None:
+            return None
+        formats = self._settings.preset.time_formats
+        times = parse_times(pl.Series([position[0]]), formats, str(self.zone))
+        [at] = times.moments.to_list()
+        return at.astimezone(UTC) if isinstance(at, datetime) else None

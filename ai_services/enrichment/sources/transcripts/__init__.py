@@ -1,0 +1,1 @@
+"""What was said in the calls of a source: in tables beside them, or in MongoDB."""

@@ -1,0 +1,1 @@
+"""Tests of legs and the calls that they make."""
