@@ -12,7 +12,7 @@ from gateway.workers.worker import worker_place  # noqa: E402
 from shared.config import Config  # noqa: E402
 from shared.errors import ConfigError  # noqa: E402
 from shared.serving.process import EXIT_CONFIG, main  # noqa: E402
-from shared.telemetry import configure_logging  # noqa: E402
+from shared.telemetry.logs import configure_logging  # noqa: E402
 
 
 def start() -> None:

@@ -11,7 +11,6 @@ from typing import Final
 
 import structlog
 from opentelemetry import trace
-from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
 from gateway.api_docs.pages import Descriptions
@@ -31,7 +30,7 @@ from gateway.own_api.admin import Admin
 from gateway.own_api.batch_items import BATCH_LIMIT, BATCH_PATH
 from gateway.own_api.batch_schemas import BatchIn, BatchOut
 from gateway.own_api.health import Health
-from gateway.own_api.page import OwnPage, Page, PageMaker
+from gateway.own_api.page import OwnPage, Page
 from gateway.own_api.routes import OwnRoute
 from gateway.own_api.scrapers import Scrapers
 from gateway.own_api.targets import Targets
@@ -45,7 +44,7 @@ from gateway.routing.reload import Reload
 from gateway.routing.route import DEFAULT_BODY_LIMIT, MAX_TIMEOUT_S
 from gateway.routing.route_file import RouteFile, read_route_file
 from gateway.routing.table import RouteTable
-from gateway.telemetry.exposition import families_of, rendered
+from gateway.telemetry.exposition import content_type, families_of, rendered
 from gateway.telemetry.metrics import Meters, PoolCollector
 from gateway.telemetry.tracing import Traces
 from gateway.timeouts import Timeouts
@@ -55,6 +54,7 @@ from gateway.upstream.policy import ServicePolicy
 from gateway.upstream.pool import Pools
 from gateway.upstream.service_calls import ServiceCalls
 from gateway.websocket.relay import WebSocketRelay
+from gateway.workers.log_file import keep_to
 from gateway.workers.peers import Peers
 from gateway.workers.supervisor import stop_with_parent
 from gateway.workers.worker import WorkerPlace
@@ -65,6 +65,7 @@ from shared.gateway_reload import last_reload
 from shared.secrets import internal_token_secret
 from shared.security import SELF, InternalTokens
 from shared.services import SERVICE_NAMES
+from shared.serving.access_log import AccessLog
 from shared.serving.background import running_beside
 from shared.serving.registry import announce
 from shared.serving.server import handed_over, listen, serving
@@ -102,7 +103,7 @@ class Gateway:
         self.worker = worker
         self.timeouts = timeouts
         self.policy = policy
-        self.meters = Meters()
+        self.meters = Meters(config.metrics_organisations)
         self.draining = False
         self.issuers = read_issuers(config.gateway_issuers, config.token_issuer)
         self.read()
@@ -183,7 +184,11 @@ class Gateway:
         proxy = self._proxy(stack, internal, cache)
         sockets = WebSocketRelay(proxy, gates.identity, gates.cors, meters, self.timeouts)
         scrapers = Scrapers(config.metrics_networks, gates.addresses, gates.identity)
-        edge = Edge(plans, gates, proxy, sockets, meters, scrapers, self.timeouts.stall)
+        traces = Traces(trace.get_tracer("looma.gateway") if config.otlp_endpoint else None)
+        edge = Edge(
+            plans, gates, proxy, sockets, meters, scrapers, traces, self.timeouts.stall,
+            AccessLog(config.log_level),
+        )  # fmt: skip
         admin = Admin(plans, pools, limiter, None if peers is None else peers.others)
         own = (*admin.routes(), _batch_route(edge))
         descriptions = Descriptions(lambda: plans.current.table.routes, own, calls)
@@ -196,9 +201,13 @@ class Gateway:
             lambda: self.draining,
         )
         stack.callback(health.close)
-        pages = _pages(
-            health, descriptions, Targets(discovery), partial(self._metrics_page, metrics, peers)
+        scraped = OwnPage(
+            partial(self._metrics_page, metrics, peers, openmetrics=False),
+            limited=False,
+            guarded=True,
+            openmetrics=partial(self._metrics_page, metrics, peers, openmetrics=True),
         )
+        pages = _pages(health, descriptions, Targets(discovery), scraped)
         edge.answer_itself(pages, own)
 
         work = self._work(stack, cache, discovery, Reload(cache, plans.reload, asked), plans)
@@ -206,7 +215,7 @@ class Gateway:
         work |= {"health checks": checks.run_forever, **authentication.work}
         if peers is not None:
             await peers.learn()
-            work |= peers.work
+            work |= {**peers.work, "log file": partial(keep_to, config.home / "logs/gateway.log")}
         await stack.enter_async_context(running_beside(work))
         return edge, plans
 
@@ -222,13 +231,11 @@ class Gateway:
         return peers
 
     def _proxy(self, stack: AsyncExitStack, internal: InternalTokens, cache: Cache) -> Proxy:
-        config, meters = self.config, self.meters
+        meters = self.meters
         idempotency = Idempotency(cache, meters.registry)
         stack.push_async_callback(idempotency.close)
-        exported = config.otlp_endpoint is not None
-        traces = Traces(trace.get_tracer("looma.gateway") if exported else None)
         kept = Kept(ResponseCache(meters.registry), idempotency)
-        return Proxy(internal, traces, meters, self.timeouts, kept)
+        return Proxy(internal, meters, self.timeouts, kept)
 
     def _work(
         self,
@@ -244,6 +251,7 @@ class Gateway:
         count = Replicas(config.gateway_replicas * config.gateway_workers)
         return {
             "discovery": discovery.refresh_forever,
+            "who comes and goes": discovery.hear_forever,
             "announcement": partial(self._announce, cache),
             "other gateways": partial(
                 count.follow_forever, lambda: discovery.gateways, plans.reckon_with
@@ -259,9 +267,14 @@ class Gateway:
         identity = f"{gethostname()}:{config.gateway_port}:{number}"
         await announce(cache, GATEWAYS, url, config.service_version, identity)
 
-    async def _metrics_page(self, own: Callable[[], Iterable[Metric]], peers: Peers | None) -> Page:
-        page = rendered(families_of(own())) if peers is None else await peers.metrics.page()
-        return Page(page, content_type=CONTENT_TYPE_LATEST)
+    async def _metrics_page(
+        self, own: Callable[[], Iterable[Metric]], peers: Peers | None, *, openmetrics: bool
+    ) -> Page:
+        if peers is None:
+            page = rendered(families_of(own()), openmetrics=openmetrics)
+        else:
+            page = await peers.metrics.page(openmetrics=openmetrics)
+        return Page(page, content_type(openmetrics=openmetrics))
 
     def _metrics(self, pools: Pools, authentication: Authentication) -> Iterable[Metric]:
         meters = self.meters
@@ -278,13 +291,13 @@ class Gateway:
 
 
 def _pages(
-    health: Health, descriptions: Descriptions, targets: Targets, metrics: PageMaker
+    health: Health, descriptions: Descriptions, targets: Targets, metrics: OwnPage
 ) -> dict[str, OwnPage]:
     """What the gateway answers itself, by its path; guarded pages are for those who scrape."""
     return {
         "/health": OwnPage(health.health, limited=False),
         "/ready": OwnPage(health.ready, limited=False),
-        "/metrics": OwnPage(metrics, limited=False, guarded=True),
+        "/metrics": metrics,
         "/internal/targets": OwnPage(targets.page, limited=False, guarded=True),
         "/openapi.json": OwnPage(descriptions.openapi),
         **viewer_pages(),

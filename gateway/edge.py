@@ -27,12 +27,17 @@ from gateway.own_api.scrapers import Scrapers
 from gateway.proxy.admission import Admission, Gates
 from gateway.proxy.proxy import Admitted, Proxy
 from gateway.routing.plan import Plans, RoutePlan
+from gateway.routing.route import OPENAI
 from gateway.routing.table import allowed, not_allowed
+from gateway.telemetry.exposition import asks_for_openmetrics
 from gateway.telemetry.metrics import CLIENT_GONE, Meters, RouteMeter
+from gateway.telemetry.tracing import Trace, Traces
 from gateway.websocket.handshake import Handshake
 from gateway.websocket.relay import WebSocketRelay
-from shared.errors import LoomaError, MalformedRequest, render
+from shared.errors import LoomaError, MalformedRequest, render, render_openai
 from shared.media_type import require_json
+from shared.serving.access_log import SLOW_S, AccessLog
+from shared.telemetry.logs import current_request
 
 log = structlog.get_logger()
 
@@ -48,7 +53,9 @@ class Edge:
         sockets: WebSocketRelay,
         meters: Meters,
         scrapers: Scrapers,
+        traces: Traces,
         stall: float,
+        access: AccessLog,
     ) -> None:
         self._plans = plans
         self._pages: dict[str, tuple[OwnPage, RouteMeter]] = {}
@@ -58,8 +65,11 @@ class Edge:
         self._proxy = proxy
         self._sockets = sockets
         self._scrapers = scrapers
+        self._traces = traces
         self._stall = stall
         self._meters = meters
+        self._access = access
+        self._tells_all = access.tells_all
 
     def answer_itself(self, pages: Mapping[str, OwnPage], own: Sequence[OwnRoute]) -> None:
         """Set what the gateway answers itself: pages, by path, and own routes."""
@@ -70,9 +80,13 @@ class Edge:
     async def handle(self, request: GatewayRequest) -> None:
         """Answer a request; raises only to have a begun answer cut off."""
         started = time.perf_counter()
+        current_request.set(request)
         meter = self._meters.unmatched(request.method)
         status = CLIENT_GONE
         failure: Exception | None = None
+        openai = False
+        trace: Trace | None = None
+        route_path = ""  # the template: paths hold ids, and log lines nobody's
         try:
             raw, query = split_target(request.target)
             path = normalise(raw)
@@ -80,31 +94,64 @@ class Edge:
                 status = await self._options(request, path)
             elif path in self._pages:
                 page, meter = self._pages[path]
+                route_path = path
                 status = await self._page(request, page)
             elif path in self._own:
                 route, meter = self._own[path]
-                status = await self._answer_own(request, route)
+                route_path = path
+                trace = self._traces.begin(request.headers, route.method, route.path)
+                request.trace_lines = trace.lines
+                status = await self._answer_own(request, route, trace)
             else:
                 one = self._find(request.method, path)
                 if one is None:
                     await self._lost(request, path)
                 else:
-                    meter = one.meter
-                    status = await self._forward(request, one, path + query, started)
+                    meter, route_path = one.meter, one.route.path
+                    openai = one.route.failures == OPENAI
+                    trace = self._traces.begin(request.headers, one.route.method, one.route.path)
+                    request.trace_lines = trace.lines
+                    status = await self._forward(request, one, path + query, started, trace)
         # The edge: rendered below, as decision 0012 allows no await here, or raised to cut it off.
         except Exception as error:  # noqa: BLE001
             status = error.status if isinstance(error, LoomaError) else 500
             failure = error
         except BaseException:
-            meter.answered(status, time.perf_counter() - started)
+            self._over(request, meter, trace, status, started, route_path, failure)
             raise
         try:
             if failure is not None:
                 if request.client is None or request.client.begun:
                     raise failure
-                await self.fail(request, failure)
+                await self.fail(request, failure, openai=openai)
         finally:
-            meter.answered(status, time.perf_counter() - started)
+            self._over(request, meter, trace, status, started, route_path, failure)
+
+    def _over(
+        self,
+        request: GatewayRequest,
+        meter: RouteMeter,
+        trace: Trace | None,
+        status: int,
+        started: float,
+        route: str,
+        failure: Exception | None,
+    ) -> None:
+        """Count a request, end its trace, and write its line if it is to have one."""
+        seconds = time.perf_counter() - started
+        if request.organisation is not None:
+            self._meters.organisation(request.organisation).answered(status, seconds)
+            request.organisation = None  # counted, also if it is refused for its lateness yet
+        if trace is None:
+            meter.answered(status, seconds)
+        else:
+            meter.answered(status, seconds, trace.id)
+            trace.end(status)
+        if status >= 400 or seconds >= SLOW_S or self._tells_all:
+            if failure is None and route in self._pages:
+                return  # asked every second by whoever waits until all is ready
+            more = {"instance": request.upstream} if request.upstream else {}
+            self._access.note(status, seconds, route, failure, method=request.method, **more)
 
     def _find(self, method: str, path: str) -> RoutePlan | None:
         plan = self._plans.current
@@ -112,17 +159,22 @@ class Edge:
         return None if index < 0 else plan.routes[index]
 
     async def _forward(
-        self, request: GatewayRequest, plan: RoutePlan, target: str, started: float
+        self,
+        request: GatewayRequest,
+        plan: RoutePlan,
+        target: str,
+        started: float,
+        trace: Trace,
     ) -> int:
         admission, route, limits = self._admission, plan.route, plan.limits
         address = admission.address(request)
         handshake: Handshake | None = None
         if route.websocket:
             handshake = await self._handshake(request, plan, address)
-        caller, more = await admission.admit(request.headers, route.scope, limits, address)
+        caller, more = await admission.admit(request, route.scope, limits, address)
         more += admission.origin_lines(request.headers)
         scheme = admission.scheme(request)
-        call = Admitted(request, plan, caller, address, scheme, target, started, more)
+        call = Admitted(request, plan, caller, address, scheme, target, started, more, trace.lines)
         if handshake is not None:
             return await self._sockets.open(call, handshake)
         return await self._proxy.relay(call)
@@ -135,17 +187,17 @@ class Edge:
         await self._admission.stranger(plan.limits, address)
         raise refusal
 
-    async def _answer_own(self, request: GatewayRequest, route: OwnRoute) -> int:
+    async def _answer_own(self, request: GatewayRequest, route: OwnRoute, trace: Trace) -> int:
         await self._check_method(request, (route.method,))
         admission, limits = self._admission, self._plans.current.own
         address = admission.address(request)
-        _, more = await admission.admit(request.headers, route.scope, limits, address)
+        _, more = await admission.admit(request, route.scope, limits, address)
         body = b""
         if route.body_limit:
             headers = request.headers
             require_json(headers.getall("content-type"), headers.getall("content-encoding"))
             body = await whole_body(request, route.body_limit, self._stall)
-        data = await route.handler(OwnCall(request, body))
+        data = await route.handler(OwnCall(request, body, trace.lines))
         more += admission.origin_lines(request.headers)
         return await send_page(request, enveloped(data, request.id, route.method), more)
 
@@ -157,7 +209,11 @@ class Edge:
             await admission.stranger(self._plans.current.own, admission.address(request))
         if refusal is not None:
             raise refusal
-        return await send_page(request, await page.make(), admission.origin_lines(request.headers))
+        make = page.make
+        if page.openmetrics is not None:
+            accepted = ", ".join(request.headers.getall("accept"))
+            make = page.openmetrics if asks_for_openmetrics(accepted) else make
+        return await send_page(request, await make(), admission.origin_lines(request.headers))
 
     async def _options(self, request: GatewayRequest, path: str) -> int:
         """Answer OPTIONS: a CORS preflight, or the methods that the path takes."""
@@ -200,21 +256,19 @@ class Edge:
         """POST /api/v1/batch: each item goes through `handle` as if it had come alone."""
 
         async def execute(sub: SubRequest) -> StoredAnswer:
-            request, client = inner_request(call.request, sub)
+            request, client = inner_request(call.request, sub, call.trace_lines)
             await self.handle(request)
             return client.kept()
 
         return await run_batch(call.body, execute)
 
-    async def fail(self, request: GatewayRequest, error: Exception) -> None:
-        """Answer with the failure envelope."""
+    async def fail(
+        self, request: GatewayRequest, error: Exception, *, openai: bool = False
+    ) -> None:
+        """Answer with the failure envelope, or as OpenAI's clients read it."""
         if not isinstance(error, LoomaError):
             log.error("unexpected error", exc_info=error, request_id=request.id)
-        elif error.status >= 500:
-            log.warning(
-                "request failed", error=error.name, reason=error.message, request_id=request.id
-            )
-        status, body, headers = render(error, request.id)
+        status, body, headers = (render_openai if openai else render)(error, request.id)
         page = Page(orjson.dumps(body), status=status, headers=tuple(headers.items()))
         client = request.client
         if client is None or client.is_gone:
@@ -227,6 +281,7 @@ class Edge:
     async def refuse(self, request: GatewayRequest, error: LoomaError) -> None:
         """Answer what never became a request, and count it."""
         started = time.perf_counter()
+        current_request.set(request)
         await self.fail(request, error)
         meter = self._meters.unmatched(request.method)
-        meter.answered(error.status, time.perf_counter() - started)
+        self._over(request, meter, None, error.status, started, "", error)

@@ -19,7 +19,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from ai_services.auth.audit import trail
 from ai_services.auth.emails import normalise_email
 from ai_services.auth.standing import require_standing
 from ai_services.auth.store import api_keys as store
@@ -27,6 +26,7 @@ from ai_services.auth.store import users
 from ai_services.auth.store.api_keys import ApiKey
 from ai_services.auth.tokens.revocations import Revocations
 from ai_services.auth.user import require_grantable, user_id_of
+from shared.audit import trail
 from shared.cursor import Listing, Page, dated
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, Forbidden, InvalidInput, NotFound

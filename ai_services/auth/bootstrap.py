@@ -18,11 +18,11 @@ from uuid import UUID
 import structlog
 
 from ai_services.auth import organisations
-from ai_services.auth.audit import trail
 from ai_services.auth.emails import require_email
 from ai_services.auth.sign_in.passwords import Passwords, random_password, require_password
 from ai_services.auth.store import organisations as store
 from ai_services.auth.store import users
+from shared.audit import trail
 from shared.config import Config
 from shared.data_access.ports import Relational
 from shared.errors import ConfigError, InvalidInput

@@ -11,6 +11,7 @@ from ai_services.auth.sign_in.limit import SignInLimit
 from ai_services.auth.store import expired
 from ai_services.auth.tokens.signing import TokenTerms
 from shared.data_access.ports import Relational, Transaction
+from shared.telemetry.spans import work
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Cleaning:
     async def run(self) -> None:
         """Clean now and then until cancelled."""
         while True:
-            await self.once()
+            with work("cleaning", {}):
+                await self.once()
             await asyncio.sleep(self.every_s)
 
     async def once(self) -> int:

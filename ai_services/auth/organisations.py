@@ -10,8 +10,8 @@ from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ai_services.auth.audit import trail
 from ai_services.auth.store import organisations as store
+from shared.audit import trail
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, InvalidInput, NotFound
 

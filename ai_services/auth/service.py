@@ -14,8 +14,6 @@ from typing import Final
 from uuid import UUID
 
 from ai_services.auth.api_keys import ApiKeys
-from ai_services.auth.audit import trail
-from ai_services.auth.audit.chain import Entry
 from ai_services.auth.bootstrap import BootstrapResult, FirstStart, bootstrap
 from ai_services.auth.cleaning import Cleaning
 from ai_services.auth.organisations import Organisations
@@ -27,6 +25,8 @@ from ai_services.auth.store.api_keys import ApiKey
 from ai_services.auth.tokens.revocations import Changes, Revocations
 from ai_services.auth.tokens.signing import TokenSigner, TokenTerms
 from ai_services.auth.users import Users
+from shared.audit import trail
+from shared.audit.chain import Entry
 from shared.config import Config
 from shared.cursor import Page
 from shared.data_access.ports import Cache, Relational

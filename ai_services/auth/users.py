@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from ai_services.auth.audit import trail
 from ai_services.auth.emails import require_email
 from ai_services.auth.sign_in.limit import Charge, SignInLimit
 from ai_services.auth.sign_in.passwords import Passwords, require_password
@@ -22,6 +21,7 @@ from ai_services.auth.store import users as store
 from ai_services.auth.store.revocations import Revocation
 from ai_services.auth.tokens.revocations import Revocations
 from ai_services.auth.user import User, require_grantable, user_id_of
+from shared.audit import trail
 from shared.cursor import Listing, Page, dated
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyRequests

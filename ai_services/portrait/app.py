@@ -6,18 +6,21 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
+from ai_services.portrait.computing.jobs import JOBS
+from ai_services.portrait.gauges import Gauges
 from ai_services.portrait.projections import PROJECTIONS
 from ai_services.portrait.routes import endpoints
 from shared.config import Config
-from shared.data_access.access import open_data_access
 from shared.data_access.outbox.relay import OutboxRelay
 from shared.data_access.ports import Relational
+from shared.jobs.rebuilding import rebuild_jobs
+from shared.jobs.worker import Worker
 from shared.services import service_named
-from shared.serving.registry import announce
 from shared.serving.service import BaseAIService
-from shared.store_urls import store_urls
+from shared.serving.stores import open_stores
 
 _SERVICE: Final = service_named("portrait")
+_PLACES: Final = 3  # each takes a connection of the pool, while it rebuilds two
 
 
 def create_service(config: Config) -> BaseAIService[Relational]:
@@ -33,24 +36,22 @@ def create_service(config: Config) -> BaseAIService[Relational]:
 async def _open(
     config: Config, service: BaseAIService[Relational], stack: AsyncExitStack
 ) -> Relational:
-    data = await stack.enter_async_context(
-        open_data_access(
-            store_urls(config, _SERVICE.stores),
-            ports=_SERVICE.stores,
-            pool_size=config.database_pool_size,
-            registry=service.metrics.registry,
-        )
-    )
+    data = await open_stores(_SERVICE, config, service, stack)
     relay = OutboxRelay(
         data.relational,
         [make(data) for make in PROJECTIONS.values()],
         registry=service.metrics.registry,
     )
-    service.check("postgres", data.relational.ping)
-    for name, condition in data.conditions.items():
-        service.notice(name, condition)
-    service.background("outbox", relay.run)
-    service.background(
-        "registry", lambda: announce(data.cache, service.name, service.url, config.service_version)
+    worker = Worker(
+        data.relational,
+        None,
+        (*JOBS, *rebuild_jobs(relay, _SERVICE.projections)),
+        service=_SERVICE.name,
+        registry=service.metrics.registry,
+        places=_PLACES,
     )
+    gauges = Gauges(data.relational, service.metrics, config.metrics_organisations)
+    service.background("outbox", relay.run)
+    service.background("jobs", worker.run)
+    service.background("gauges", gauges.run)
     return data.relational

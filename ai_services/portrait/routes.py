@@ -1,8 +1,12 @@
 """Endpoints of the portrait service: parse, call, respond."""
 
+from sanic.response import HTTPResponse
+
 from ai_services.portrait import schemas, service
-from ai_services.portrait.request import requested
+from ai_services.portrait.computing import jobs
+from ai_services.portrait.computing.request import requested
 from shared.data_access.ports import Relational
+from shared.jobs.answer import JobOut, answer_with_job
 from shared.serving.service import Call, Endpoint
 
 
@@ -36,14 +40,11 @@ async def get_portrait(call: Call[Relational]) -> schemas.PortraitOut:
     )
 
 
-async def compute(call: Call[Relational]) -> schemas.ComputeOut:
+async def compute(call: Call[Relational]) -> HTTPResponse:
     body: schemas.ComputeIn = call.body
     wanted = requested(body.period_type, body.period_key, body.from_, body.to)
-    return schemas.ComputeOut.of(
-        await service.compute(
-            call.state, call.org_id, wanted.period_types, wanted.first, wanted.last
-        )
-    )
+    job_id = await jobs.ask(call.state, call.org_id, wanted)
+    return await answer_with_job(call, call.state, job_id, schemas.ComputeOut.of_job)
 
 
 endpoints: list[Endpoint[Relational]] = [
@@ -69,7 +70,7 @@ endpoints: list[Endpoint[Relational]] = [
     ),
     Endpoint(
         "POST", "/api/v1/admin/compute", compute, "portrait:compute",
-        "Recompute portraits; answers when it is done",
-        body=schemas.ComputeIn, returns=schemas.ComputeOut,
+        "Recompute portraits, by a job; `Prefer: wait=N` answers what it did if that is done within 60 s",
+        body=schemas.ComputeIn, returns=JobOut, status=202, waited=schemas.ComputeOut,
     ),
 ]  # fmt: skip

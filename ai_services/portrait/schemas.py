@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from ai_services.portrait.computing.computation import Computed
+from ai_services.portrait.computing.jobs import computed_of
 from ai_services.portrait.figures import Figures, seconds
 from ai_services.portrait.metrics import METRICS
 from ai_services.portrait.period import Period, PeriodType, Status
-from ai_services.portrait.service import Computed, Point, Portrait, Summary
+from ai_services.portrait.service import Point, Portrait, Summary
 from shared.ids import one_spelling
 from shared.instant import Day
+from shared.jobs.store.jobs import Job
 
 PeriodKey = Annotated[
     str,
@@ -264,9 +267,9 @@ class ComputeOut(BaseModel):
             computed=[
                 ComputedOut(
                     period_type=item.period_type,
-                    periods=len(item.periods),
-                    first=item.periods[0].key if item.periods else None,
-                    last=item.periods[-1].key if item.periods else None,
+                    periods=item.periods,
+                    first=item.first,
+                    last=item.last,
                     snapshots=item.snapshots,
                     changed=item.changed,
                     removed=item.removed,
@@ -276,3 +279,8 @@ class ComputeOut(BaseModel):
             ],
             seconds=round(sum(item.seconds for item in computed), 3),
         )
+
+    @classmethod
+    def of_job(cls, job: Job) -> "ComputeOut":
+        """What a job did that succeeded."""
+        return cls.of(computed_of(job.result or {}))

@@ -1,137 +1,18 @@
-"""The queries of the portrait service, but for the recomputation (snapshot_store.py).
-
-Computations of one organisation and period type take turns by an advisory lock that lives as
-long as the transaction, so a killed process holds nothing.
-"""
+"""The queries of the portrait service, but for those of computations (computing/)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from ai_services.portrait.figures import COLUMNS, Figures
-from ai_services.portrait.period import Period, PeriodType
+from ai_services.portrait.period import PeriodType
 from shared.data_access.ports import Row, Transaction
 
 _FIGURES: Final = ", ".join(COLUMNS)
-
-
-# Computing: whose turn it is, which periods, what state they are in.
-
-
-async def try_turn(tx: Transaction, org_id: UUID, period_type: PeriodType) -> bool:
-    """Whether nobody computes these periods now; if so, they are ours for this transaction."""
-    return bool(
-        await tx.fetchval(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", _turn(org_id, period_type)
-        )
-    )
-
-
-async def await_turn(tx: Transaction, org_id: UUID, period_type: PeriodType) -> None:
-    """Wait until nobody computes these periods and make them ours for this transaction.
-
-    Someone else's turn lasts as long as a statement may.
-    """
-    await tx.execute("SET LOCAL lock_timeout = '55s'")
-    await tx.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", _turn(org_id, period_type)
-    )
-
-
-def _turn(org_id: UUID, period_type: PeriodType) -> str:
-    return f"portrait:{org_id}:{period_type}"
-
-
-async def local_today(tx: Transaction, org_id: UUID, now: datetime) -> date | None:
-    """The date in the organisation's time zone; None for an unknown organisation."""
-    today: date | None = await tx.fetchval(
-        "SELECT ($2::timestamptz AT TIME ZONE timezone)::date FROM organisation WHERE org_id = $1",
-        org_id,
-        now,
-    )
-    return today
-
-
-async def extent(
-    tx: Transaction, org_id: UUID, period_type: PeriodType
-) -> tuple[date, date] | None:
-    """First and last day with calls or with a registered period; None where there is neither."""
-    row = await tx.fetchrow(
-        """
-        SELECT min(first) AS first, max(last) AS last FROM (
-            SELECT min(call_date) AS first, max(call_date) AS last
-            FROM call_record_enriched WHERE org_id = $1
-            UNION ALL
-            SELECT min(period_start), max(period_end)
-            FROM period_registry WHERE org_id = $1 AND period_type = $2
-        ) AS extents
-        """,
-        org_id,
-        period_type,
-    )
-    assert row is not None, "an aggregate without GROUP BY returns a row"
-    return None if row["first"] is None else (row["first"], row["last"])
-
-
-async def begin(
-    tx: Transaction, org_id: UUID, period_type: PeriodType, periods: Sequence[Period]
-) -> list[str]:
-    """Mark `periods` as computing; returns the keys of all that are now.
-
-    More than were asked for, if a computation died: whoever has the turn takes over its periods.
-    """
-    await tx.execute(
-        """
-        INSERT INTO period_registry AS r (org_id, period_type, period_key, period_start, period_end,
-                                          status)
-        SELECT $1, $2, key, first, last, 'computing'
-        FROM unnest($3::text[], $4::date[], $5::date[]) AS wanted (key, first, last)
-        ON CONFLICT (org_id, period_type, period_key) DO UPDATE SET status = 'computing'
-        """,
-        org_id,
-        period_type,
-        [period.key for period in periods],
-        [period.start for period in periods],
-        [period.end for period in periods],
-    )
-    rows = await tx.fetch(
-        """
-        SELECT period_key FROM period_registry
-        WHERE org_id = $1 AND period_type = $2 AND status = 'computing' ORDER BY period_key
-        """,
-        org_id,
-        period_type,
-    )
-    return [row["period_key"] for row in rows]
-
-
-async def finish(
-    tx: Transaction,
-    org_id: UUID,
-    period_type: PeriodType,
-    keys: Sequence[str],
-    *,
-    today: date,
-    now: datetime,
-) -> None:
-    """Mark periods as computed: completed if they were over by then, else still pending."""
-    await tx.execute(
-        """
-        UPDATE period_registry
-        SET computed_at = $5,
-            status = CASE WHEN period_end < $4 THEN 'completed' ELSE 'pending' END
-        WHERE org_id = $1 AND period_type = $2 AND period_key = ANY($3::text[])
-        """,
-        org_id,
-        period_type,
-        keys,
-        today,
-        now,
-    )
 
 
 # Reading.
@@ -337,3 +218,12 @@ async def busiest_user(tx: Transaction, org_id: UUID) -> str | None:
         org_id,
     )
     return user
+
+
+async def portraits_kept(tx: Transaction) -> list[tuple[UUID, int]]:
+    """Organisations with the number of their portraits, most first; needs a system transaction."""
+    rows = await tx.fetch(
+        """SELECT org_id, sum(users)::bigint AS portraits FROM period_summary
+           GROUP BY org_id ORDER BY portraits DESC, org_id"""
+    )
+    return [(row["org_id"], row["portraits"]) for row in rows]

@@ -75,12 +75,12 @@ class Descriptions:
         try:
             status, document = await self._calls.ask(service, "GET", "/openapi.json")
         except UpstreamError as error:
-            log.info("no description of a service", service=service, reason=error.message)
+            log.info("no description of a service", upstream=service, reason=error.message)
             return
         if status == 200 and is_description(document):
             self._documents[service] = document
         else:
-            log.warning("a service's description is not readable", service=service)
+            log.warning("a service's description is not readable", upstream=service)
 
 
 def packed_page(body: bytes, content_type: str, *headers: tuple[str, str]) -> Page:

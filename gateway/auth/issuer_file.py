@@ -16,9 +16,9 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from gateway.auth.jwks import ASYMMETRIC
-from gateway.toml_file import Table, checked, one_of, read_toml
 from shared.errors import ConfigError
 from shared.security import NO_ORG, USER_ROLES, Role
+from shared.serving.toml_file import Table, checked, one_of, read_toml
 
 _MAX_ISSUERS: Final = 100
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Final
+from uuid import UUID
 
 from gateway.http.answer import Answer
 from gateway.http.headers import Headers
 from shared.wire import REQUEST_ID_HEADER, canonical_request_id
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")  # that routes may have
+_TRACE_ID: Final = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-")  # in a traceparent
 _VERSION_4: Final = 0x4 << 76
 _VARIANT: Final = 0x2 << 62
 _RANDOM: Final = ~((0xF << 76) | (0x3 << 62)) & ((1 << 128) - 1)
@@ -81,6 +84,9 @@ class GatewayRequest:
         self.version = version
         self.headers = headers
         self.client: Client | None = client
+        self.organisation: UUID | None = None  # of the caller, once it is known
+        self.trace_lines = ""  # the trace context that the service was sent, as header lines
+        self.upstream = ""  # the instance whose answer is the client's
         self._id = ""
 
     @property
@@ -91,6 +97,12 @@ class GatewayRequest:
             named = canonical_request_id(given) if given else None
             self._id = _new_id() if named is None else named
         return self._id
+
+    @property
+    def trace_id(self) -> str:
+        """That of the trace which it is part of; '' if it is of none yet."""
+        found = _TRACE_ID.search(self.trace_lines or self.headers.get("traceparent") or "")
+        return "" if found is None else str(found[1])
 
 
 def _new_id() -> str:

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from gateway.auth.caller import Caller
 from gateway.expiring_cache import push_out
@@ -28,6 +28,7 @@ from gateway.limits.redis_batch import LimitedRequest, RedisBatch
 from shared.data_access.ports import Cache
 from shared.errors import StoreUnavailable, TooManyRequests
 from shared.security import Principal
+from shared.telemetry.metrics import Counter
 
 BUDGET_S: Final = 0.05
 _SIZE: Final = 200_000  # keys; 300 bytes each

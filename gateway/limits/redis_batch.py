@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
 from gateway.limits.gcra import Bucket
-from gateway.limits.redis_gcra import Key, RedisGcra
 from shared.data_access.ports import Cache
 from shared.errors import StoreError
+from shared.limits.counts import Key
+from shared.limits.redis_gcra import RedisGcra
 from shared.serving.background import end
+from shared.telemetry.metrics import Counter, Gauge
 
 _BATCH: Final = 128  # requests per script call: a fraction of a millisecond of Redis's time
 _FIRST_PROBE_S: Final = 0.1
@@ -79,6 +82,8 @@ class RedisBatch:
         self._counts = RedisGcra(cache)
         self._budget = budget
         self._clock = clock
+        # Its tasks speak for all requests: their log lines name none, not the one that began them.
+        self._nobody = copy_context()
         self._waiting: list[LimitedRequest] = []
         self._asking: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
@@ -100,7 +105,7 @@ class RedisBatch:
         request.told = loop.create_future()
         self._waiting.append(request)
         if self._asking is None or self._asking.done():
-            self._asking = loop.create_task(self._ask_all())
+            self._asking = loop.create_task(self._ask_all(), context=self._nobody)
         return await request.told
 
     async def close(self) -> None:
@@ -158,7 +163,7 @@ class RedisBatch:
         log.warning("rate limits are counted by each gateway alone", reason=reason)
         self.away = True
         self._degraded.set(1)
-        self._probing = asyncio.get_running_loop().create_task(self._probe())
+        self._probing = asyncio.get_running_loop().create_task(self._probe(), context=self._nobody)
 
     async def _probe(self) -> None:
         """Find out when Redis is back, by one small question at a time."""

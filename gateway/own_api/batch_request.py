@@ -17,8 +17,8 @@ from shared.wire import DEADLINE_HEADER, REQUEST_ID_HEADER
 
 # Of the outer request: who calls and from where. What a batch item may set itself is its own.
 _INHERITED: Final = (
-    "host", "authorization", "x-api-key", "x-forwarded-for", "x-forwarded-proto", "traceparent",
-    "tracestate", DEADLINE_HEADER, "user-agent",
+    "host", "authorization", "x-api-key", "x-forwarded-for", "x-forwarded-proto", DEADLINE_HEADER,
+    "user-agent",
 )  # fmt: skip
 
 
@@ -83,8 +83,13 @@ class InnerClient(Client):
         return StoredAnswer(answer.status, tuple(answer.headers()), b"".join(self._parts))
 
 
-def inner_request(outer: GatewayRequest, sub: SubRequest) -> tuple[GatewayRequest, InnerClient]:
-    """The request for item `sub` of the batch `outer`, and the client that collects its answer."""
+def inner_request(
+    outer: GatewayRequest, sub: SubRequest, trace_lines: str
+) -> tuple[GatewayRequest, InnerClient]:
+    """The request for item `sub` of the batch `outer`, and the client that collects its answer.
+
+    `trace_lines` are the header lines that make it part of the batch's trace.
+    """
     assert outer.client is not None
     client = InnerClient(sub.body or b"", outer.client)
     own = {**dict(sub.headers), REQUEST_ID_HEADER: sub.request_id}
@@ -96,6 +101,8 @@ def inner_request(outer: GatewayRequest, sub: SubRequest) -> tuple[GatewayReques
         for name, value in outer.headers.items()
         if name in _INHERITED and name not in own
     ]
+    traced = [line.partition(": ") for line in trace_lines.split("\r\n") if line]
+    inherited += [(name, value) for name, _, value in traced]
     headers = Headers.of([*inherited, *own.items()])
     request = GatewayRequest(sub.method, sub.target.encode("ascii"), "1.1", headers, client)
     return request, client

@@ -2,7 +2,8 @@
 
 `/health` is always 200 while the gateway can answer: its `status` says how the rest is. A load
 balancer that took the gateway out because services are down would turn a partial outage into a
-whole one. `/ready` is 503 while nothing could be served: draining, or no key to verify a token.
+whole one. Nor does it wait for one that hangs: probes of whether the gateway lives ask this page.
+`/ready` is 503 while nothing could be served: draining, or no key to verify a token.
 
 /health   ok        every instance of every routed service is up
           degraded  some are not
@@ -25,6 +26,7 @@ from shared.errors import UpstreamError
 from shared.serving.single_flight import SingleFlight
 
 _KEPT_S: Final = 1.0  # anybody may ask; the services are not asked for each
+_ANSWER_S: Final = 1.0  # of a service; the images' health check waits for this page for 2 s
 
 
 class Health:
@@ -93,9 +95,13 @@ class Health:
         # Addresses stay inside: anybody may read this page.
         started = time.perf_counter()
         try:
-            status, _ = await self._calls.ask_instance(instance, service, "/health")
+            async with asyncio.timeout(_ANSWER_S):
+                status, _ = await self._calls.ask_instance(instance, service, "/health")
         except UpstreamError as error:
             return {"id": instance.name, "status": "down", "reason": error.message}
+        except TimeoutError:
+            reason = f"no answer within {_ANSWER_S:g} s"
+            return {"id": instance.name, "status": "down", "reason": reason}
         latency = round((time.perf_counter() - started) * 1000, 1)
         if status != 200:
             return {"id": instance.name, "status": "down", "reason": f"answers {status}"}

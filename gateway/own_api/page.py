@@ -36,6 +36,7 @@ class OwnPage:
     make: PageMaker
     limited: bool = True  # by the public limits; probes are not
     guarded: bool = False  # for scrapers only
+    openmetrics: PageMaker | None = None  # in place of `make`, for those who ask for that format
 
 
 def json_page(data: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Page:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from gateway.http.request import GatewayRequest
 from gateway.own_api.page import Page
 from shared.serving.entity_tag import weak_tag
-from shared.serving.openapi import operation, schemas
+from shared.serving.openapi import FailureSchema, operation, schemas
 from shared.wire import success_envelope
 
 
@@ -22,6 +22,7 @@ class OwnCall:
 
     request: GatewayRequest
     body: bytes = b""
+    trace_lines: str = ""  # header lines for whoever is asked on its behalf
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,20 @@ class OwnRoute:
         return None
 
     @property
+    def takes(self) -> Sequence[str]:
+        return ()
+
+    @property
     def status(self) -> int:
         return 200
+
+    @property
+    def waited(self) -> type[BaseModel] | None:
+        return None
+
+    @property
+    def failure_schema(self) -> FailureSchema:
+        return "Error"
 
     @property
     def enveloped(self) -> bool:

@@ -59,10 +59,11 @@ class Admission:
         return "https" if client.secure else "http"
 
     async def admit(
-        self, headers: Headers, scope: str, limits: RoleLimits, address: str
+        self, request: GatewayRequest, scope: str, limits: RoleLimits, address: str
     ) -> tuple[Caller, bytes]:
         """The caller, counted and with the scope; and the header lines of what is left to them.
 
+        Whose the request is stands in it from then on, also if it is refused.
         Unauthenticated for a credential that is not good, or none where one is needed; RateLimited,
         or StoreUnavailable for a limit that can't be counted now; Forbidden without the scope.
         """
@@ -70,7 +71,7 @@ class Admission:
         caller = self._identity.anonymous
         if scope != PUBLIC:
             try:
-                caller = await self._identity.caller(headers)
+                caller = await self._identity.caller(request.headers)
                 if caller.anonymous:
                     caller.require(scope)
             except Unauthenticated as error:
@@ -78,6 +79,8 @@ class Admission:
         if refusal is not None:  # guessing credentials costs as much as any public route
             await self.stranger(limits, address)
             raise refusal
+        if not caller.anonymous:
+            request.organisation = caller.principal.org_id
         more = b""
         limited = limits.public if caller.anonymous else limits.by_role.get(caller.role)
         if limited is not None:

@@ -28,7 +28,7 @@ from uuid import UUID, uuid4
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from gateway.http.stored_answer import KEPT_BODY_LIMIT, StoredAnswer
 from shared.data_access.ports import Cache
@@ -41,6 +41,7 @@ from shared.errors import (
     UpstreamTimeout,
 )
 from shared.serving.background import end
+from shared.telemetry.metrics import Counter
 
 REPLAYED: Final = (b"idempotent-replayed", b"true")
 LIFE_S: Final = 86_400.0

@@ -31,7 +31,6 @@ from gateway.resilience.shedding import Slot
 from gateway.routing.plan import RoutePlan
 from gateway.routing.route import KEYED_METHODS, REQUIRED
 from gateway.telemetry.metrics import Meters
-from gateway.telemetry.tracing import Trace, Traces
 from gateway.timeouts import Timeouts
 from gateway.upstream.attempts import Answered, Patience, ask
 from gateway.upstream.connection import BodySource
@@ -60,6 +59,7 @@ class Admitted:
         target: str,
         started: float,
         more: bytes,
+        trace_lines: str,
     ) -> None:
         self.request = request
         self.plan = plan
@@ -71,6 +71,7 @@ class Admitted:
         self.started = started  # perf_counter
         self.reading = 0.0  # seconds in which the request's body was waited for
         self.more = more  # header lines that the answer gets besides
+        self.trace_lines = trace_lines  # header lines for the service
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,11 @@ class Proxy:
     def __init__(
         self,
         tokens: InternalTokens,
-        traces: Traces,
         meters: Meters,
         timeouts: Timeouts,
         kept: Kept,
     ) -> None:
         self._tokens = tokens
-        self._traces = traces
         self._meters = meters
         self._timeouts = timeouts
         self._kept = kept
@@ -217,16 +216,13 @@ class Proxy:
 
         return await self._kept.idempotency.once(operation, execute)
 
-    def _outgoing(
-        self, call: Admitted, body: BodySource | None, upgrade: str
-    ) -> tuple[Exchange, Trace]:
+    def _outgoing(self, call: Admitted, body: BodySource | None, upgrade: str) -> Exchange:
         request, route = call.request, call.plan.route
         headers = request.headers
-        trace = self._traces.begin(headers, route.method, route.path)
         own = own_lines(
             call.caller.token(self._tokens, route.service, time.time()),
             request.id,
-            trace.lines,
+            call.trace_lines,
             call.address,
             call.scheme,
             headers.get("host"),
@@ -247,7 +243,7 @@ class Proxy:
             call.principal.org_id,
         )
         exchange.upgrade = bool(upgrade)
-        return exchange, trace
+        return exchange
 
     async def _ask(self, call: Admitted, exchange: Exchange) -> Answered:
         plan, headers = call.plan, call.request.headers
@@ -268,15 +264,12 @@ class Proxy:
     async def _exchange(
         self, call: Admitted, body: BodySource | None, delivery: Delivery, upgrade: str
     ) -> int:
-        exchange, trace = self._outgoing(call, body, upgrade)
+        exchange = self._outgoing(call, body, upgrade)
         sent = time.perf_counter()
-        try:
-            answered = await self._ask(call, exchange)
-        except BaseException:
-            trace.end(0)
-            raise
+        answered = await self._ask(call, exchange)
         heard = time.perf_counter()
         delivery.outcome = answered.outcome
+        call.request.upstream = answered.member.url
         connection, status = answered.connection, 0
         failure: BaseException | None = None
         try:
@@ -292,7 +285,6 @@ class Proxy:
             failure = error
             if isinstance(error, UpstreamError) and connection.closed:
                 self._broken_off(call, answered, error)
-        trace.end(status)
         if delivery.taken:
             return status
         if connection.sending:
@@ -310,7 +302,7 @@ class Proxy:
             self._meters.cut.labels(plan.route.service).inc()
             log.warning(
                 "answer cut",
-                service=plan.route.service,
+                upstream=plan.route.service,
                 instance=answered.member.name,
                 reason=error.message,
                 request_id=call.request.id,

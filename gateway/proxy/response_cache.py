@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
 from gateway.http.stored_answer import KEPT_BODY_LIMIT, Lines, StoredAnswer
 from shared.security import Principal
 from shared.serving.entity_tag import is_tag, matches, weak_tag
+from shared.telemetry.metrics import Counter, Gauge
 
 SIZE: Final = 64 << 20
 _CHANGES: Final = 10_000

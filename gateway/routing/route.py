@@ -13,6 +13,8 @@ DEFAULT_BODY_LIMIT: Final = 1 << 20
 MAX_TIMEOUT_S: Final = 3600.0
 KEYED_METHODS: Final = frozenset({"POST", "PATCH"})  # the others can be sent again without a key
 REQUIRED: Final = "required"
+ENVELOPE: Final = "envelope"
+OPENAI: Final = "openai"  # as OpenAI's clients read them
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Route:
     cache: float = 0.0  # seconds for which an answer is kept for its caller; 0: not at all
     # Honour Idempotency-Key; REQUIRED: insist on one. False: it goes to the service, as for streams.
     idempotent: bool | str = True
+    failures: str = ENVELOPE  # how its failures are shown: ENVELOPE or OPENAI
     websocket: bool = False  # opened by a WebSocket handshake (GET); a stream, too
 
     @property

@@ -22,15 +22,17 @@ from gateway.limits.limit import EXAMPLE, Limit, check_shared, parse_limits
 from gateway.routing.route import (
     DEFAULT_BODY_LIMIT,
     DEFAULT_TIMEOUT_S,
+    ENVELOPE,
     KEYED_METHODS,
     MAX_TIMEOUT_S,
+    OPENAI,
     REQUIRED,
     Route,
 )
-from gateway.toml_file import Table, checked, one_of, read_toml
 from gateway.upstream.policy import ServicePolicy, parse_policy
 from shared.errors import ConfigError
 from shared.security import ALL_SCOPES, PUBLIC, USER_ROLES
+from shared.serving.toml_file import Table, checked, one_of, read_toml
 
 PRIORITIES: Final = ("interactive", "batch")
 _MAX_BODY: Final = 1 << 30
@@ -183,6 +185,7 @@ class _Entry(Table):
     idempotent: Annotated[bool | str, PlainValidator(_idempotent)] = Field(
         True, description=f'true, false or "{REQUIRED}"'
     )
+    failures: str = one_of((ENVELOPE, OPENAI), ENVELOPE)
     websocket: bool = _flag(False)
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
-"""The text format of Prometheus: a page as families of samples, pages added up, written.
+"""The text formats of Prometheus: a page as families of samples, pages added up, written.
 
 A sample is kept by its series as it is written, `name{label="value"}`: pages of thousands of lines
-are then read, added and written in a few milliseconds.
+are then read, added and written in a few milliseconds. Its exemplar is kept likewise, as it stands
+behind it in OpenMetrics, the one format that has them.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Sample
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_LATEST
+from prometheus_client.samples import Exemplar, Sample
 
 _COUNTS: Final = frozenset({"counter", "histogram", "summary"})
 _CREATED: Final = "_created"
+_OPENMETRICS: Final = "application/openmetrics-text"
 _KINDS: Final = {"unknown": "untyped", "info": "gauge", "stateset": "gauge"}
 
 Rule = Callable[[Iterable[float]], float]
@@ -42,17 +46,26 @@ GAUGES: Final[Mapping[str, Rule]] = {
 
 
 class Family:
-    """The samples of one metric, by series, in the order in which they were met."""
+    """The samples of one metric, by series, in the order in which they were met.
 
-    __slots__ = ("documentation", "kind", "name", "samples")
+    `exemplars`: series → when it was observed, and how it is written.
+    """
+
+    __slots__ = ("documentation", "exemplars", "kind", "name", "samples")
 
     def __init__(
-        self, name: str, documentation: str, kind: str, samples: dict[str, float] | None = None
+        self,
+        name: str,
+        documentation: str,
+        kind: str,
+        samples: dict[str, float] | None = None,
+        exemplars: dict[str, tuple[float, str]] | None = None,
     ) -> None:
         self.name = name
         self.documentation = documentation
         self.kind = kind  # 'counter', 'gauge', 'histogram' …
         self.samples = {} if samples is None else samples
+        self.exemplars = {} if exemplars is None else exemplars
 
 
 def families_of(metrics: Iterable[Metric]) -> list[Family]:
@@ -65,7 +78,10 @@ def families_of(metrics: Iterable[Metric]) -> list[Family]:
         began = Family(metric.name + _CREATED, metric.documentation, "gauge")
         for sample in metric.samples:
             into = began if kind in _COUNTS and sample.name.endswith(_CREATED) else family
-            into.samples[_series(sample)] = float(sample.value)
+            series = _series(sample)
+            into.samples[series] = float(sample.value)
+            if sample.exemplar is not None:
+                into.exemplars[series] = _exemplar(sample.exemplar)
         families += [family, began] if began.samples else [family]
     return families
 
@@ -76,12 +92,16 @@ def lasting(families: Iterable[Family]) -> list[Family]:
 
 
 def added(pages: Iterable[Iterable[Family]]) -> list[Family]:
-    """The pages of several workers as one."""
+    """The pages of several workers as one; of several exemplars the latest."""
     found: dict[str, Family] = {}
     values: dict[str, dict[str, list[float]]] = {}
     for page in pages:
         for family in page:
-            found.setdefault(family.name, Family(family.name, family.documentation, family.kind))
+            total = found.setdefault(
+                family.name, Family(family.name, family.documentation, family.kind)
+            )
+            for series, exemplar in family.exemplars.items():
+                total.exemplars[series] = max(exemplar, total.exemplars.get(series, exemplar))
             into = values.setdefault(family.name, {})
             for series, value in family.samples.items():
                 into.setdefault(series, []).append(value)
@@ -91,13 +111,49 @@ def added(pages: Iterable[Iterable[Family]]) -> list[Family]:
     return list(found.values())
 
 
-def rendered(families: Iterable[Family]) -> bytes:
+def asks_for_openmetrics(accept: str) -> bool:
+    """Whether a scraper's Accept header names it."""
+    return any(one.partition(";")[0].strip() == _OPENMETRICS for one in accept.split(","))
+
+
+def content_type(*, openmetrics: bool) -> str:
+    return OPENMETRICS_LATEST if openmetrics else CONTENT_TYPE_LATEST
+
+
+def rendered(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
+    return _openmetrics(families) if openmetrics else _plain(families)
+
+
+def _plain(families: Iterable[Family]) -> bytes:
     lines: list[str] = []
     for family in families:
         text = family.documentation.replace("\\", "\\\\").replace("\n", "\\n")
         lines.append(f"# HELP {family.name} {text}\n# TYPE {family.name} {family.kind}\n")
         lines += [f"{series} {_number(value)}\n" for series, value in family.samples.items()]
     return "".join(lines).encode()
+
+
+def _openmetrics(families: Iterable[Family]) -> bytes:
+    """With exemplars; without when counts began, which may not be metrics of their own here."""
+    lines: list[str] = []
+    for family in families:
+        if family.name.endswith(_CREATED):
+            continue
+        kind = "unknown" if family.kind == "untyped" else family.kind
+        name = family.name.removesuffix("_total") if kind == "counter" else family.name
+        lines.append(f"# HELP {name} {_quoted(family.documentation)}\n# TYPE {name} {kind}\n")
+        exemplars = family.exemplars
+        for series, value in family.samples.items():
+            behind = f" # {exemplars[series][1]}" if series in exemplars else ""
+            lines.append(f"{series} {_number(value)}{behind}\n")
+    lines.append("# EOF\n")
+    return "".join(lines).encode()
+
+
+def _exemplar(exemplar: Exemplar) -> tuple[float, str]:
+    labels = ",".join(f'{name}="{_quoted(value)}"' for name, value in exemplar.labels.items())
+    at = float(exemplar.timestamp or 0.0)
+    return at, f"{{{labels}}} {_number(exemplar.value)} {at:.3f}"
 
 
 def _series(sample: Sample) -> str:

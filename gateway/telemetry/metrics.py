@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -14,9 +16,11 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from gateway.http.request import METHODS
-from shared.telemetry import LATENCY_BUCKETS, process_registry
+from shared.telemetry.metrics import LATENCY_BUCKETS, Counter, Gauge, process_registry
+from shared.telemetry.organisations import OrganisationLabels
 
 # Seconds. mypyc takes a tuple of so many floats for one that was never set.
 _OVERHEAD_BUCKETS: Final[Sequence[float]] = [
@@ -29,26 +33,35 @@ CLIENT_GONE: Final = 499  # counted, never sent
 class LocalHistogram:
     """Counts of values by upper bound, as Prometheus has them. One event loop owns it.
 
-    An observation costs one search in a short list, without locks or labels.
+    An observation costs one search in a short list, without locks or labels. Of each bucket the
+    last value whose trace is exported is kept, as its exemplar.
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = list(bounds)
         self._counts = [0] * (len(self._bounds) + 1)
+        self._exemplars: dict[int, Exemplar] = {}
         self.sum = 0.0
 
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
+    def observe(self, value: float, trace_id: str = "") -> None:
+        bucket = bisect_left(self._bounds, value)
+        self._counts[bucket] += 1
         self.sum += value
+        if trace_id:
+            self._exemplars[bucket] = Exemplar({"trace_id": trace_id}, value, time.time())
 
-    def buckets(self) -> list[tuple[str, float]]:
-        """(upper bound, how many values were not above it), the last for all of them."""
-        found, total = list[tuple[str, float]](), 0
-        for bound, number in zip(
-            (*map(str, map(float, self._bounds)), "+Inf"), self._counts, strict=True
-        ):
+    def buckets(self) -> Sequence[tuple[str, float] | tuple[str, float, Exemplar]]:
+        """(upper bound, how many values were not above it, exemplar), the last for all of them."""
+        found = list[tuple[str, float] | tuple[str, float, Exemplar]]()
+        bounds = [*map(str, map(float, self._bounds)), "+Inf"]
+        total = 0
+        for bucket, number in enumerate(self._counts):
             total += number
-            found.append((bound, float(total)))
+            exemplar = self._exemplars.get(bucket)
+            if exemplar is None:
+                found.append((bounds[bucket], float(total)))
+            else:
+                found.append((bounds[bucket], float(total), exemplar))
         return found
 
 
@@ -66,9 +79,10 @@ class RouteMeter:
         self.overhead = LocalHistogram(_OVERHEAD_BUCKETS)
         self.upstream = LocalHistogram(LATENCY_BUCKETS)
 
-    def answered(self, status: int, seconds: float) -> None:
+    def answered(self, status: int, seconds: float, trace_id: str = "") -> None:
+        """`trace_id` of the request, if its trace is exported."""
         self.by_status[status] = self.by_status.get(status, 0) + 1
-        self.duration.observe(seconds)
+        self.duration.observe(seconds, trace_id)
 
     def relayed(self, overhead: float, upstream: float) -> None:
         """Seconds of our own until the answer's head was passed on, and those of the service, all
@@ -76,6 +90,45 @@ class RouteMeter:
         """
         self.overhead.observe(overhead)
         self.upstream.observe(upstream)
+
+
+class OrganisationMeter:
+    """The counters of one organisation, or of all that share a label."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.by_status: dict[int, int] = {}
+        self.duration = LocalHistogram(LATENCY_BUCKETS)
+
+    def answered(self, status: int, seconds: float) -> None:
+        self.by_status[status] = self.by_status.get(status, 0) + 1
+        self.duration.observe(seconds)
+
+
+class OrganisationCollector(Collector):
+    """What the meters of organisations hold, when the page is asked for."""
+
+    def __init__(self, registry: CollectorRegistry, meters: Iterable[OrganisationMeter]) -> None:
+        self._meters = meters
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "organisation_requests",
+            "Requests answered, by the caller's organisation; the less busy ones together as other",
+            labels=["organisation", "status"],
+        )
+        duration = HistogramMetricFamily(
+            "organisation_request_duration_seconds",
+            "From the request's head read to the answer written, by the caller's organisation",
+            labels=["organisation"],
+        )
+        for meter in self._meters:
+            own = [meter.label]
+            for status, number in meter.by_status.items():
+                requests.add_metric([*own, str(status)], number)
+            duration.add_metric(own, meter.duration.buckets(), meter.duration.sum)
+        return (requests, duration)
 
 
 class RouteCollector(Collector):
@@ -155,8 +208,13 @@ class PoolCollector(Collector):
 
 
 class Meters:
-    def __init__(self) -> None:
+    """Of one process. So many `organisations` at most have series of their own."""
+
+    def __init__(self, organisations: int) -> None:
         registry = self.registry = process_registry()
+        self._labels = OrganisationLabels(organisations)
+        self._organisations: dict[str, OrganisationMeter] = {}
+        OrganisationCollector(registry, self._organisations.values())
         self._meters: dict[tuple[str, str, str], RouteMeter] = {}
         RouteCollector(registry, self._meters.values())
         self.cut = Counter(
@@ -190,6 +248,13 @@ class Meters:
         self._unmatched = {
             method: self.route(method, UNMATCHED, "none") for method in (*METHODS, "OTHER")
         }
+
+    def organisation(self, org_id: UUID) -> OrganisationMeter:
+        """The meter that counts an organisation at the moment."""
+        label = self._labels.of(org_id)
+        if label not in self._organisations:
+            self._organisations[label] = OrganisationMeter(label)
+        return self._organisations[label]
 
     def page(self, path: str) -> RouteMeter:
         """The meter of one of the gateway's own pages."""

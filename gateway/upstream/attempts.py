@@ -102,11 +102,12 @@ async def ask(
             failure = answered.connection.status
             if failure < 500:
                 return answered
-        except UpstreamUnavailable:
+        except UpstreamUnavailable as error:
             connects += 1
             tried.append(member)
             if connects >= _CONNECTS or patience.left() <= 0 or _nobody_else(pool, tried, key):
                 raise
+            pool.tell_again(member, error)
             continue
         except UpstreamError as error:
             failure = error
@@ -119,6 +120,7 @@ async def ask(
             assert isinstance(failure, UpstreamError)
             raise failure
         pool.retried += 1
+        pool.tell_again(member, failure)
         if answered is not None:
             await _discard(answered)
         await asyncio.sleep(wait)

@@ -1,14 +1,15 @@
 """Service discovery: the registry's instances and those named in GATEWAY_UPSTREAMS.
 
-The registry is read every 2 s. When it can't be, or knows nobody for a service that was there a
-moment ago (a Redis that restarted is empty until the next heartbeats), the last known instances
-stay; a dead one among them only costs a refused connection.
+The registry is read every 2 s, and when somebody comes or goes. When it can't be, or knows nobody
+for a service that was there a moment ago (a Redis that restarted is empty until the next
+heartbeats), the last known instances stay; a dead one among them only costs a refused connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,11 +19,12 @@ from gateway.timeouts import Timeouts
 from gateway.upstream.instance import Instance
 from shared.data_access.ports import Cache
 from shared.errors import StoreError
+from shared.serving.registry import CHANGED, instances
 from shared.serving.registry import Instance as Registered
-from shared.serving.registry import instances
 
 GATEWAYS: Final = "gateway"  # the name under which gateways stand in the registry themselves
 _LAST_KNOWN_S: Final = 30.0
+_LEAST_S: Final = 0.1  # between two readings: of many that come at once not each is read alone
 log = structlog.get_logger()
 
 
@@ -46,6 +48,7 @@ class Discovery:
         self._all: dict[str, tuple[Instance, ...]] = dict(self._static)
         self.fellows: tuple[Registered, ...] = ()  # gateways in the registry, as it was read last
         self.registry = "not read yet"  # 'up', or what is wrong with it
+        self._changed = asyncio.Event()
 
     def of(self, service: str) -> tuple[Instance, ...]:
         return self._all.get(service, ())
@@ -60,9 +63,21 @@ class Discovery:
         return len(self.fellows)
 
     async def refresh_forever(self) -> None:
+        interval = self._timeouts.registry
+        least = min(_LEAST_S, interval)
         while True:
+            self._changed.clear()
             await self.refresh()
-            await asyncio.sleep(self._timeouts.registry)
+            await asyncio.sleep(least)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval - least):
+                    await self._changed.wait()
+
+    async def hear_forever(self) -> None:
+        """Have the registry read when somebody comes or goes; StoreUnavailable without Redis."""
+        async with self._cache.subscribe(CHANGED) as messages:
+            async for _ in messages:
+                self._changed.set()
 
     async def refresh(self) -> None:
         """Read the registry once; what is known stays if that fails."""

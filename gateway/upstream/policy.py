@@ -22,8 +22,8 @@ from gateway.resilience.outliers import OutlierPolicy
 from gateway.resilience.retries import BudgetPolicy, RetryPolicy
 from gateway.resilience.shedding import SheddingPolicy
 from gateway.resilience.slow_start import SlowStartPolicy
-from gateway.toml_file import Table, checked, one_of
 from gateway.upstream.balancer import BALANCERS
+from shared.serving.toml_file import Table, checked, one_of
 
 _MAY_BE_OFF: Final = frozenset({"errors", "gateway_errors", "most"})  # None, written as false
 

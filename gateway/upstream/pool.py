@@ -30,7 +30,8 @@ from gateway.upstream.discovery import Discovery
 from gateway.upstream.instance import Instance
 from gateway.upstream.member import Member
 from gateway.upstream.policy import ServicePolicy
-from shared.errors import UpstreamUnavailable
+from shared.errors import UpstreamError, UpstreamUnavailable
+from shared.serving.access_log import LineBudget
 
 _SUCCESS: Final = Outcome.SUCCESS  # once: see docs/decisions/0012-compiled-hot-path.md
 log = structlog.get_logger()
@@ -73,6 +74,7 @@ class Pool:
         self.retried = 0
         self.hedged = 0
         self.ejections = 0
+        self._lines = LineBudget(clock=clock)
 
     def members(self) -> tuple[Member, ...]:
         """All known instances, those that get no requests now included."""
@@ -140,7 +142,7 @@ class Pool:
 
     def mark(self, member: Member, healthy: bool) -> None:
         """The verdict of active checks."""
-        log.info("instance health", service=self.service, instance=member.name, healthy=healthy)
+        log.info("instance health", upstream=self.service, instance=member.name, healthy=healthy)
         self._outliers.mark(member, healthy=healthy)
         if healthy:
             member.slow_start.begin()
@@ -164,8 +166,15 @@ class Pool:
         if member in self._returned:
             self._returned.discard(member)
             if self._outliers.pardon(member):
-                log.info("instance is back", service=self.service, instance=member.name)
+                log.info("instance is back", upstream=self.service, instance=member.name)
                 self._tell(self, member)
+
+    def tell_again(self, member: Member, failure: UpstreamError | int) -> None:
+        """Log that a request is sent to another instance: what its answer doesn't show."""
+        more = self._lines.take()
+        if more is not None:
+            why = f"status {failure}" if isinstance(failure, int) else failure.message
+            log.info("asked again", upstream=self.service, instance=member.url, reason=why, **more)
 
     def ejection(self, member: Member) -> tuple[float, int]:
         """Until when it is or was ejected (0.0: never), and how often in a row."""
@@ -238,7 +247,7 @@ class Pool:
     def _ejected(self, member: Member) -> None:
         self.ejections += 1
         self._returned.discard(member)
-        log.warning("instance ejected", service=self.service, instance=member.name)
+        log.warning("instance ejected", upstream=self.service, instance=member.name)
         self._tell(self, member)
 
     def _breaker(self, member: Member) -> Breaker:

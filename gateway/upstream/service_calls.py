@@ -14,7 +14,9 @@ from gateway.upstream.discovery import Discovery
 from gateway.upstream.instance import Exchange, Instance
 from shared.errors import UpstreamError, UpstreamUnavailable
 from shared.security import NO_ORG, InternalTokens, Principal
-from shared.wire import INTERNAL_TOKEN_HEADER
+from shared.telemetry.logs import current_request
+from shared.telemetry.spans import outgoing, unsampled
+from shared.wire import INTERNAL_TOKEN_HEADER, REQUEST_ID_HEADER
 
 GATEWAY: Final = Principal(NO_ORG, "service:gateway", "service", "service")
 _TIMEOUT_S: Final = 3.0
@@ -36,7 +38,11 @@ class WholeBody:
 
 
 class ServiceCalls:
-    """Small JSON requests as the principal `service:gateway`."""
+    """Small JSON requests as the principal `service:gateway`.
+
+    They name the request on whose behalf they are and are part of its trace. Those of nobody, such
+    as checks and polls, are in none.
+    """
 
     def __init__(self, discovery: Discovery, tokens: InternalTokens) -> None:
         self._discovery = discovery
@@ -70,10 +76,21 @@ class ServiceCalls:
     def _exchange(self, service: str, method: str, target: str, body: Any) -> Exchange:
         token = self._tokens.mint(GATEWAY, service)
         headers = f"{INTERNAL_TOKEN_HEADER}: {token}\r\naccept: application/json\r\n"
+        headers += _on_behalf()
         if body is None:
             return Exchange(method, target, headers, timeout=_TIMEOUT_S)
         headers += "content-type: application/json\r\n"
         return Exchange(method, target, headers, WholeBody(orjson.dumps(body)), _TIMEOUT_S)
+
+
+def _on_behalf() -> str:
+    """Header lines of the request that is worked on, if there is one, and of its trace."""
+    request = current_request.get()
+    named = "" if request is None else f"{REQUEST_ID_HEADER}: {request.id}\r\n"
+    trace = outgoing()
+    if not trace and request is not None and request.trace_lines:
+        return named + request.trace_lines
+    return named + "".join(f"{name}: {value}\r\n" for name, value in (trace or unsampled()).items())
 
 
 class _LeastBusy:

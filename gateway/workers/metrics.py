@@ -61,13 +61,13 @@ class WorkerMetrics:
             log.warning("metrics can't be written", file=self._path.name, reason=error.strerror)
         self._written_at = time.monotonic()
 
-    async def page(self) -> bytes:
+    async def page(self, *, openmetrics: bool = False) -> bytes:
         """All workers' metrics; a worker that doesn't answer as it last wrote them."""
         async with self._asking:  # one page at a time, whoever asks how often
             self._asked()
             await self._others.ask(_QUESTION)
             # Read anew each time: a page that was kept would be behind one of another worker.
-            return await asyncio.to_thread(_summed_page, self._folder)
+            return await asyncio.to_thread(_summed_page, self._folder, openmetrics=openmetrics)
 
     def _asked(self) -> bytes:
         if time.monotonic() - self._written_at >= _FRESH_S:
@@ -93,8 +93,10 @@ def read_families(path: Path) -> list[Family]:
     """What stands there; nothing if that is not to be read, as before the first time."""
     try:
         return [
-            Family(str(name), str(documentation), str(kind), _numbers(samples))
-            for name, documentation, kind, samples in orjson.loads(path.read_bytes())
+            Family(
+                str(name), str(documentation), str(kind), _numbers(samples), _exemplars(exemplars)
+            )
+            for name, documentation, kind, samples, exemplars in orjson.loads(path.read_bytes())
         ]
     except FileNotFoundError:
         return []
@@ -105,7 +107,9 @@ def read_families(path: Path) -> list[Family]:
 
 def write_families(path: Path, families: Iterable[Family]) -> None:
     """As a whole or not at all; readable by the owner only."""
-    written = [[one.name, one.documentation, one.kind, one.samples] for one in families]
+    written = [
+        [one.name, one.documentation, one.kind, one.samples, one.exemplars] for one in families
+    ]
     new = path.with_suffix(".new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -117,5 +121,10 @@ def _numbers(samples: Mapping[str, object]) -> dict[str, float]:
     return {series: value for series, value in samples.items() if isinstance(value, float)}
 
 
-def _summed_page(folder: Path) -> bytes:
-    return rendered(added(read_families(path) for path in sorted(folder.glob("worker-*.json"))))
+def _exemplars(written: Mapping[str, tuple[float, str]]) -> dict[str, tuple[float, str]]:
+    return {series: (float(at), str(text)) for series, (at, text) in written.items()}
+
+
+def _summed_page(folder: Path, *, openmetrics: bool) -> bytes:
+    pages = [read_families(path) for path in sorted(folder.glob("worker-*.json"))]
+    return rendered(added(pages), openmetrics=openmetrics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from gateway.resilience.retries import RetryPolicy
 from gateway.timeouts import Timeouts
 from gateway.upstream.policy import ServicePolicy
 from shared.config import Config
+from shared.services import SERVICE_NAMES
 from tests.conftest import redis_database
 from tests.gateway.issuer import FakeAuth
 from tests.gateway.wire import Behaviour, Wire, echo, until
@@ -55,6 +56,7 @@ class Platform:
     auth: FakeAuth
     enrichment: Wire
     portrait: Wire
+    wires: Mapping[str, Wire]  # of all services, by name
     config: Config
 
     def behave(self, behaviour: Behaviour, *, stream: bool = False) -> Wire:
@@ -76,10 +78,11 @@ async def platform_in(
     policy: ServicePolicy = LENIENT,
     **settings: str,
 ) -> AsyncIterator[Platform]:
-    auth, enrichment, portrait = FakeAuth(), Wire(echo), Wire(echo)
-    for wire in (auth.wire, enrichment, portrait):
+    auth = FakeAuth()
+    upstreams = {name: auth.wire if name == "auth" else Wire(echo) for name in SERVICE_NAMES}
+    enrichment, portrait = upstreams["enrichment"], upstreams["portrait"]
+    for wire in upstreams.values():
         await wire.start()
-    upstreams = {"auth": auth.wire, "enrichment": enrichment, "portrait": portrait}
     written = ",".join(f"{name}={wire.url}" for name, wire in upstreams.items())
     config = gateway_config(home, **{"GATEWAY_UPSTREAMS": written, **settings})
     gateway = create_gateway(config, timeouts, policy)
@@ -88,7 +91,7 @@ async def platform_in(
             gateway.running(port=0) as url,
             httpx.AsyncClient(base_url=url, timeout=10) as client,
         ):
-            yield Platform(url, client, auth, enrichment, portrait, config)
+            yield Platform(url, client, auth, enrichment, portrait, upstreams, config)
     finally:
         for wire in upstreams.values():
             await wire.stop()

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from ai_services.auth.audit import trail
 from ai_services.auth.emails import normalise_email
 from ai_services.auth.sign_in.limit import Charge, SignInLimit
 from ai_services.auth.sign_in.passwords import Passwords, normalise_password
@@ -26,6 +25,7 @@ from ai_services.auth.store.sessions import RefreshToken
 from ai_services.auth.tokens.revocations import Revocations
 from ai_services.auth.tokens.signing import TokenSigner, TokenTerms
 from ai_services.auth.user import User, require_grantable, user_id_of
+from shared.audit import trail
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, TooManyRequests, Unauthenticated
 from shared.security import Principal, Role

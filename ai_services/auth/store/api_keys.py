@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -177,3 +177,15 @@ async def by_secret(tx: Transaction, secret_hash: bytes) -> ApiKey | None:
         secret_hash,
     )
     return None if row is None else ApiKey.of(row)
+
+
+async def expiring(tx: Transaction, now: datetime, within: timedelta, made_for: timedelta) -> int:
+    """How many living keys end by then, of those that were made to live longer than `made_for`."""
+    count: int = await tx.fetchval(
+        """SELECT count(*) FROM api_key WHERE revoked_at IS NULL
+              AND expires_at > $1 AND expires_at <= $2 AND expires_at - created_at > $3""",
+        now,
+        now + within,
+        made_for,
+    )
+    return count

@@ -32,6 +32,13 @@ async def listing(tx: Transaction) -> list[Row]:
     return await tx.fetch("SELECT org_id, slug, name, timezone FROM organisation ORDER BY slug")
 
 
+async def oldest(tx: Transaction, limit: int) -> list[Row]:
+    """The ids and slugs of so many; needs a system transaction."""
+    return await tx.fetch(
+        "SELECT org_id, slug FROM organisation ORDER BY created_at, org_id LIMIT $1", limit
+    )
+
+
 async def id_of(tx: Transaction, slug: str) -> UUID | None:
     org_id: UUID | None = await tx.fetchval("SELECT org_id FROM organisation WHERE slug = $1", slug)
     return org_id

@@ -34,6 +34,14 @@ async def current(tx: Transaction) -> SealedKey | None:
     return SealedKey(row["kid"], row["private_pem"], row["public_jwk"])
 
 
+async def signs_since(tx: Transaction) -> datetime | None:
+    """When the current key was made; None while there is none."""
+    at: datetime | None = await tx.fetchval(
+        "SELECT created_at FROM signing_key WHERE retired_at IS NULL"
+    )
+    return at
+
+
 async def insert(tx: Transaction, key: SealedKey, at: datetime) -> None:
     await tx.execute(
         """INSERT INTO signing_key (kid, private_pem, public_jwk, created_at)

@@ -10,17 +10,19 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from ai_services.auth.audit import trail
+from shared.audit import trail
 from shared.data_access.relational.migrate import migrate, owners, read_migrations
 from shared.data_access.relational.postgres import Postgres
 
 
-async def test_keys_from_before_get_their_makers_as_owners(database_url: str, tmp_path) -> None:
+async def test_keys_from_before_get_their_makers_as_owners(
+    empty_database_url: str, tmp_path
+) -> None:
     before = [replace(o, folder=tmp_path) if o.name == "auth" else o for o in owners()]
     [identity, *_] = [one for one in read_migrations() if one.owner == "auth"]
     (tmp_path / "0001_identity.sql").write_text(identity.sql)
-    connection = await asyncpg.connect(database_url)
-    db = Postgres(database_url)
+    connection = await asyncpg.connect(empty_database_url)
+    db = Postgres(empty_database_url)
     try:
         await migrate(connection, of=before)
         org, quiet = [

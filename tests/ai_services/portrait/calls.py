@@ -94,10 +94,11 @@ class Organisation:
         return {row["period_key"]: row["status"] for row in rows}
 
     async def events(self) -> list[tuple[str, Any]]:
-        """(key, payload) of the portrait events that wait, oldest first."""
+        """(key, payload) of the portrait events that wait for the vectors, oldest first."""
         async with self.db.tenant(self.org_id) as tx:
             rows = await tx.fetch(
-                "SELECT key, payload FROM outbox WHERE topic = 'portraits' ORDER BY id"
+                "SELECT key, payload FROM outbox "
+                "WHERE topic = 'portraits' AND projection = 'vectors' ORDER BY id"
             )
         return [(row["key"], row["payload"]) for row in rows]
 

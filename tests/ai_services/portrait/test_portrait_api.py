@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,15 +12,17 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from ai_services.portrait.computing.jobs import JOBS
 from ai_services.portrait.metrics import METRICS
 from ai_services.portrait.routes import endpoints
 from shared.config import Config
 from shared.data_access.ports import Relational
 from shared.data_access.relational.postgres import Postgres
+from shared.jobs.worker import Worker
 from shared.security import InternalTokens, Principal
 from shared.serving.service import BaseAIService
 from tests.ai_services.portrait.calls import Call, Organisation, at, new_organisation, opened
-from tests.ai_services.portrait.test_compute import waiting_writer, writes_held
+from tests.shared.jobs.workplace import QUICK
 
 SECRET = "s" * 64
 
@@ -34,13 +35,12 @@ class Api:
     organisation: Organisation
 
     async def request(
-        self, method: str, path: str, *, role: Any = "analyst", **kwargs: Any
+        self, method: str, path: str, *, role: Any = "analyst", prefer: str = "", **kwargs: Any
     ) -> httpx.Response:
         principal = Principal(self.organisation.org_id, "user:1", role, "user")
         token = InternalTokens(SECRET.encode()).mint(principal, "portrait")
-        return await self.client.request(
-            method, path, headers={"X-Internal-Token": token}, **kwargs
-        )
+        headers = {"X-Internal-Token": token, **({"Prefer": prefer} if prefer else {})}
+        return await self.client.request(method, path, headers=headers, **kwargs)
 
     async def get(self, path: str, **params: Any) -> httpx.Response:
         return await self.request("GET", f"/api/v1/{path}", params=params)
@@ -50,14 +50,16 @@ class Api:
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 
-    async def compute(self, body: Any) -> httpx.Response:
-        return await self.request("POST", "/api/v1/admin/compute", json=body)
+    async def compute(self, body: Any, prefer: str = "wait=20") -> httpx.Response:
+        return await self.request("POST", "/api/v1/admin/compute", json=body, prefer=prefer)
 
 
 @asynccontextmanager
 async def served(db: Postgres, home: Path) -> AsyncIterator[httpx.AsyncClient]:
     async def open_state(service: BaseAIService[Relational], _stack: AsyncExitStack) -> Relational:
         service.check("postgres", db.ping)
+        worker = Worker(db, None, JOBS, service="portrait", places=2, pace=QUICK)
+        service.background("jobs", worker.run)
         return db
 
     config = Config.from_env({"LOOMA_HOME": str(home), "INTERNAL_TOKEN_SECRET": SECRET})
@@ -346,18 +348,14 @@ async def test_bad_computations_name_field_problem_and_fix(api: Api, body: Any, 
     assert detail["fix"]
 
 
-async def test_a_second_computation_at_the_same_time_is_a_conflict(
-    api: Api, portrait_database_url: str
-) -> None:
-    await api.organisation.write(replace(CALLS[0], call_status="failed"))
-    async with writes_held(portrait_database_url) as admin:
-        first = asyncio.create_task(api.compute({"period_type": "week"}))
-        await waiting_writer(admin)
-        second = await api.compute({"period_type": "week"})
-        assert (second.status_code, second.json()["error"]) == (409, "conflict")
-        statuses = {item["status"] for item in (await api.data("periods"))["periods"]}
-        assert statuses == {"computing"}
-    assert (await first).status_code == 200
+async def test_a_computation_is_a_job_for_who_does_not_wait(empty: Api) -> None:
+    await empty.organisation.write(*CALLS)
+    answer = await empty.compute({"period_key": "2024-W49"}, prefer="")
+    assert answer.status_code == 202
+    job = answer.json()["data"]
+    assert (job["name"], job["result"]) == ("compute_portraits", None)
+    assert job["args"] == {"period_types": ["week"], "first": "2024-12-02", "last": "2024-12-08"}
+    assert answer.headers["location"] == f"/api/v1/jobs/{job['id']}"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from ai_services.portrait.computing.computation import compute
 from ai_services.portrait.figures import Figures
 from ai_services.portrait.projections import COLLECTION, PortraitVectors, vector_id
-from ai_services.portrait.service import compute
 from ai_services.portrait.vector import MODEL_VERSION, vector
 from shared.data_access.outbox.relay import OutboxRelay
 from shared.data_access.ports import VectorItem, Vectors

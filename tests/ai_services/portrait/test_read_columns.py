@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from ai_services.portrait.service import compute
+from ai_services.portrait.computing.computation import compute
 from shared.calls import ENRICHED_COLUMNS
 from tests.ai_services.portrait.calls import Call, at, new_organisation, opened
 

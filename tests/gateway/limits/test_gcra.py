@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.limits.gcra import NEVER, Bucket, Rule
 from gateway.limits.limit import Limit
-from tests.gateway.token_bucket import TokenBucket
+from tests.token_bucket import TokenBucket
 
 limits = st.builds(
     lambda rate, per, burst: Limit("principal", "principal", rate, per, burst),

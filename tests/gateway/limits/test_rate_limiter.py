@@ -30,8 +30,8 @@ from shared.errors import StoreUnavailable, render
 from shared.security import ANONYMOUS, Principal
 from tests.contract.proxy import proxied
 from tests.gateway.limit_worker import limited
-from tests.gateway.token_bucket import TokenBucket
 from tests.gateway.wire import until
+from tests.token_bucket import TokenBucket
 
 ORG, OTHER = UUID(int=7), UUID(int=8)
 ALICE = Principal(ORG, "user:a", "analyst", "user")

@@ -26,7 +26,7 @@ DOCUMENT = {
 
 async def test_a_limit_that_route_and_role_both_name_is_counted_once() -> None:
     file = parse_route_file(DOCUMENT, ["portrait"], source="routes.toml")
-    cache, meters = RedisCache("redis://127.0.0.1:9/0"), Meters()
+    cache, meters = RedisCache("redis://127.0.0.1:9/0"), Meters(2)
     limiter = RateLimiter(cache, meters.registry)
     pools = Pools(Discovery(cache, {}, Timeouts()), ServicePolicy())
     (plan,) = compile_plan(file, RouteTable(file.routes), meters, pools, limiter).routes

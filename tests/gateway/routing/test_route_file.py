@@ -29,14 +29,14 @@ def test_the_packaged_table_is_valid() -> None:
     assert {route.service for route in routes} == set(SERVICE_NAMES)
     by_name = {(route.method, route.path): route for route in routes}
     assert by_name["POST", "/api/v1/calls"].body_limit == 32 << 20
-    assert by_name["POST", "/api/v1/admin/compute"].timeout == 600
+    assert by_name["POST", "/api/v1/admin/compute"].timeout == 75
     assert by_name["GET", "/api/v1/periods"].timeout == 15
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"scope": "calls:raed"}, "scope must be one of audit:read, calls:read"),
+        ({"scope": "calls:raed"}, "scope must be one of analysis:read, analysis:write, audit:read"),
         ({"method": "get"}, "method must be one of"),
         ({"method": "HEAD"}, "method must be one of"),
         ({"path": "api/v1"}, "must start with '/'"),

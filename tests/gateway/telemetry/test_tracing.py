@@ -24,7 +24,11 @@ def test_a_span_continues_the_clients_trace_and_is_the_services_parent() -> None
     (span,) = exporter.get_finished_spans()
     assert span.name == "GET /api/v1/calls/{callid}"
     assert span.kind is SpanKind.SERVER
-    assert span.attributes == {"http.response.status_code": 200}
+    assert span.attributes == {
+        "http.request.method": "GET",
+        "http.route": "/api/v1/calls/{callid}",
+        "http.response.status_code": 200,
+    }
     assert span.context is not None
     assert span.parent is not None
     assert f"{span.context.trace_id:032x}" == TRACE

@@ -75,6 +75,31 @@ async def test_instances_come_and_go(cache: RedisCache) -> None:
         assert urls(discovery, "portrait") == ["http://127.0.0.1:1"]
 
 
+async def test_who_comes_or_goes_is_known_long_before_the_registry_is_read_again(
+    cache: RedisCache,
+) -> None:
+    discovery = Discovery(cache, {}, Timeouts(registry=3600.0))
+
+    async def known(*wanted: str) -> None:
+        async def are() -> bool:
+            return urls(discovery, "portrait") == list(wanted)
+
+        await until(are, 5)
+
+    loops = (discovery.refresh_forever(), discovery.hear_forever())
+    following = [asyncio.create_task(loop) for loop in loops]
+    try:
+        async with announced(cache, "portrait", "http://127.0.0.1:1"):
+            await known("http://127.0.0.1:1")
+            async with announced(cache, "portrait", "http://127.0.0.1:2"):
+                await known("http://127.0.0.1:1", "http://127.0.0.1:2")
+            await known("http://127.0.0.1:1")
+    finally:
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
+
+
 async def test_static_instances_stand_beside_registered_ones_once(cache: RedisCache) -> None:
     discovery = Discovery(cache, {"portrait": ["http://127.0.0.1:1"]}, Timeouts())
     assert urls(discovery, "portrait") == ["http://127.0.0.1:1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -88,6 +89,21 @@ async def ask(gateway: GatewayProcess, path: str) -> tuple[int, bytes]:
     return (int(raw.split(b" ", 2)[1]), raw) if raw else (0, b"")
 
 
+async def scrape_on(gateway: GatewayProcess) -> int:
+    """Scrape until that is refused; how many pages there were, each of them whole."""
+    pages = 0
+    while True:
+        status, answer = await asyncio.wait_for(ask(gateway, "/metrics"), 5)
+        if status == 0:
+            return pages
+        head, _, page = answer.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head.lower())
+        assert status == 200
+        assert length is not None
+        assert len(page) == int(length[1])
+        pages += 1
+
+
 async def reached(wire: Wire, path: str, times: int) -> None:
     async def has() -> bool:
         return sum(one.path == path for one in wire.requests) >= times
@@ -132,9 +148,11 @@ async def test_a_stop_takes_nothing_new_and_ends_nothing_that_runs(
                 return (await ask(gateway, "/quick"))[0] == 0
 
             await until(draining, 5)
+            scraping = asyncio.create_task(scrape_on(gateway))
             assert (await ask(gateway, "/ready"))[0] == 503
             assert (await ask(gateway, "/quick"))[0] == 200  # while balancers look elsewhere
             await until(refused, 10)
+            assert await asyncio.wait_for(scraping, 10) > 0
             await asyncio.wait_for(idle_reader.read(), 5)  # up to the end of an idle connection
             idle_writer.close()
 

@@ -17,17 +17,27 @@ from ai_services.portrait import app as portrait
 from gateway.app import create_gateway
 from gateway.routing.packaged import packaged_routes
 from gateway.routing.route import Route
+from shared.security import PUBLIC
 from tests.ai_services.enrichment.records import record
 from tests.gateway.conftest import gateway_config
 from tests.gateway.whole.test_external_issuers import BETA, Provider
 from tests.gateway.wire import until
 
 PASSWORD = "correct horse battery staple"
-PARAMETRIC = [route for route in packaged_routes() if route.parameters]
+SERVICES = (auth, enrichment, portrait)
+NAMES = [app.__name__.split(".")[1] for app in SERVICES]
+# What is public belongs to nobody who signs in: a signature of its own opens it.
+PARAMETRIC = [
+    one
+    for one in packaged_routes()
+    if one.parameters and one.service in NAMES and one.scope != PUBLIC
+]
 # Whoever owns the thing would be answered with success.
 BODIES: dict[str, Any] = {
     "PATCH /api/v1/users/{user_id}": {"name": "Mallory"},
     "POST /api/v1/users/{user_id}/password": {"password": "an entirely new pass phrase"},
+    "POST /api/v1/keys/{key_id}/transfer": {"role": "agent"},
+    "POST /api/v1/customers/{customer_id}/merge": {"into": "somebody-else"},
 }
 LISTS = (
     "/api/v1/users", "/api/v1/keys", "/api/v1/audit", "/api/v1/imports",
@@ -45,6 +55,8 @@ class Tenants:
 
     async def ask(self, route: Route, who: dict[str, str]) -> httpx.Response:
         body = BODIES.get(f"{route.method} {route.path}")
+        if route.path.endswith("/split"):
+            body = {"merge_id": self.ids["merge_id"]}
         path, query = route.path.format(**self.ids), {}
         if route.service == "portrait":  # its users are the accounts of calls
             path, query = route.path.format(user_id="account-1"), {"period_type": "week"}
@@ -67,9 +79,8 @@ async def tenants(
         issuers = tmp_path / "issuers.toml"
         issuers.write_text(beta.entry())
         urls = [
-            f"{app.__name__.split('.')[1]}={await stack.enter_async_context(one.running(port=0))}"
-            for app in (auth, enrichment, portrait)
-            for one in [app.create_service(config)]
+            f"{name}={await stack.enter_async_context(app.create_service(config).running(port=0))}"
+            for name, app in zip(NAMES, SERVICES, strict=True)
         ]
         gateway = create_gateway(
             gateway_config(
@@ -98,10 +109,10 @@ async def signed_in(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 async def made(client: httpx.AsyncClient, owner: dict[str, str]) -> dict[str, str]:
-    """A user, a key, a call with a reject beside it, a portrait."""
+    """A user, a key, a call with a reject beside it, a merge, an erasure, a portrait."""
 
     async def post(path: str, body: Any) -> Any:
-        got = await client.post(path, json=body, headers=owner)
+        got = await client.post(path, json=body, headers={**owner, "Prefer": "wait=15"})
         assert got.status_code in (200, 201), f"{path}: {got.text}"
         return got.json()["data"]
 
@@ -109,6 +120,11 @@ async def made(client: httpx.AsyncClient, owner: dict[str, str]) -> dict[str, st
     user = await post("/api/v1/users", someone)
     key = await post("/api/v1/keys", {"name": "machine", "role": "agent"})
     imported = await post("/api/v1/calls", {"records": [record("secret-call"), {"callid": "b"}]})
+    await post("/api/v1/calls", {"records": [record("call-b", customer_id="customer-b")]})
+    merge = await post("/api/v1/customers/customer-b/merge", {"into": "customer-1"})
+    await post("/api/v1/calls", {"records": [record("call-c")]})
+    erased = await client.delete("/api/v1/calls/call-c", headers=owner)
+    assert erased.status_code == 200, erased.text
     await post(
         "/api/v1/admin/compute",
         {"period_type": "week", "from": "2024-12-01", "to": "2024-12-31"},
@@ -118,6 +134,9 @@ async def made(client: httpx.AsyncClient, owner: dict[str, str]) -> dict[str, st
         "key_id": key["key_id"],
         "callid": "secret-call",
         "import_id": imported["import_id"],
+        "customer_id": "customer-1",
+        "merge_id": merge["merge_id"],
+        "erasure_id": erased.json()["data"]["erasure_id"],
     }
 
 

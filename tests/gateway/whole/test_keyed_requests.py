@@ -207,4 +207,4 @@ async def test_every_span_that_begins_ends(tmp_path: Path, redis_at: str, routes
         for body, status in ((b"a", 200), (b"a", 200), (b"b", 409)):
             got = await own.client.post("/things", content=body, headers=headers)
             assert got.status_code == status
-    assert spans.counted == {"begun": 1, "ended": 1}
+    assert spans.counted["begun"] == spans.counted["ended"] > 3  # those of Redis with them

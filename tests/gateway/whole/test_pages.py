@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from gateway.own_api.health import overall
+from shared.services import SERVICE_NAMES
 from tests.gateway.conftest import Platform, platform_in
-from tests.gateway.wire import always, answer, served
+from tests.gateway.wire import Received, always, answer, served
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ async def test_health_tells_of_every_instance_without_its_address(platform: Plat
     got = await platform.client.get("/health")
     body = got.json()
     assert (got.status_code, body["status"], body["service"]) == (200, "ok", "gateway")
-    assert set(body["services"]) == {"auth", "enrichment", "portrait"}
+    assert set(body["services"]) == set(SERVICE_NAMES)
     (instance,) = body["services"]["portrait"]["instances"]
     assert instance["status"] == "up"
     assert 0 <= instance["latency_ms"] < 3000
@@ -57,11 +58,29 @@ async def test_health_stays_200_while_services_are_down(tmp_path: Path, redis_at
         assert body["services"]["portrait"]["status"] == "down"
         assert body["services"]["portrait"]["instances"][0]["reason"]
         own.enrichment.behaviour = broken.behaviour
-        await own.auth.wire.stop()
+        for name in set(SERVICE_NAMES) - {"portrait", "enrichment"}:
+            await own.wires[name].stop()
         await asyncio.sleep(1.1)
         got = await own.client.get("/health")
         assert (got.status_code, got.json()["status"]) == (200, "down")
         assert got.json()["services"]["enrichment"]["instances"][0]["reason"] == "answers 500"
+
+
+async def hang(_received: Received, _writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(30)
+
+
+async def test_health_does_not_wait_for_a_service_that_hangs(platform: Platform) -> None:
+    """Whether the gateway lives is asked with 2 s to answer (docker/Dockerfile)."""
+    platform.portrait.behaviour, before = hang, platform.portrait.behaviour
+    try:
+        await asyncio.sleep(1.1)
+        got = await asyncio.wait_for(platform.client.get("/health"), 2)
+    finally:
+        platform.portrait.behaviour = before
+    assert (got.status_code, got.json()["status"]) == (200, "degraded")
+    (instance,) = got.json()["services"]["portrait"]["instances"]
+    assert instance["reason"] == "no answer within 1 s"
 
 
 async def test_ready_says_what_it_needs(platform: Platform) -> None:
@@ -98,7 +117,8 @@ async def test_requests_are_counted_by_template_and_never_by_path(platform: Plat
         value(page, f'upstream_request_duration_seconds_count{{{labels},service="enrichment"}}')
         >= 3
     )
-    assert value(page, 'http_requests_total{method="OTHER",route="(unmatched)"') >= 1
+    other = 'http_requests_total{method="OTHER",route="(unmatched)",service="gateway",status="404"}'
+    assert value(page, other) >= 1
     assert value(page, 'gateway_upstream_instances{service="portrait"}') == 1
     assert value(page, "gateway_revocations_age_seconds") >= -1
     assert "call-1" not in page

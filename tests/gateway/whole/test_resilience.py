@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -31,6 +30,7 @@ from tests.gateway.wire import (
     served,
     until,
 )
+from tests.ports import free_port
 
 ROUTES = """
 [enrichment]
@@ -334,6 +334,7 @@ async def test_active_checks_take_an_ill_instance_out_and_back(
         await until(back, 8)
 
 
+@pytest.mark.slow
 async def test_twenty_rolling_restarts_fail_no_request(tmp_path: Path, redis_at: str) -> None:
     """Two real services behind the gateway are stopped and started again in turns, under load."""
     times = 20
@@ -381,7 +382,8 @@ async def test_twenty_rolling_restarts_fail_no_request(tmp_path: Path, redis_at:
             await until(both_up, 10)  # who restarts in turns waits for the one before
             await asyncio.sleep(0.3)  # so long its check may take to tell the pool
             stops[turn % 2].set()
-            await stopped[turn % 2].wait()
+            async with asyncio.timeout(20):
+                await stopped[turn % 2].wait()
         done.set()
         await asyncio.gather(*clients)
     for task in serving:
@@ -389,12 +391,6 @@ async def test_twenty_rolling_restarts_fail_no_request(tmp_path: Path, redis_at:
     await asyncio.gather(*serving, return_exceptions=True)
     assert set(statuses) == {200}, statuses
     assert statuses[200] > 50 * times
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def nothing(_service: BaseAIService[None], _stack: AsyncExitStack) -> None:

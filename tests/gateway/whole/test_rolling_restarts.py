@@ -25,8 +25,9 @@ from tests.conftest import redis_database
 from tests.gateway.conftest import SECRET, gateway_config
 from tests.gateway.issuer import FakeAuth
 from tests.gateway.replica import EVENTS, create_replica
-from tests.gateway.whole.test_resilience import free_port, metric
+from tests.gateway.whole.test_resilience import metric
 from tests.gateway.wire import until
+from tests.ports import free_port
 
 ROUTES = """
 [enrichment]

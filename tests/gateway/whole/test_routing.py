@@ -33,11 +33,7 @@ async def test_a_routed_request_reaches_its_service(platform: Platform) -> None:
 async def test_each_route_opens_to_the_roles_that_have_its_scope(
     platform: Platform, route: Route
 ) -> None:
-    wire = {
-        "auth": platform.auth.wire,
-        "enrichment": platform.enrichment,
-        "portrait": platform.portrait,
-    }[route.service]
+    wire = platform.wires[route.service]
     for role in USER_ROLES:
         wire.requests.clear()
         got = await platform.client.request(

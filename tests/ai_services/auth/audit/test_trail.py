@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from ai_services.auth.audit import trail
-from ai_services.auth.audit.chain import GENESIS, Anchor, Chain, Entry, Link
+from shared.audit import trail
+from shared.audit.chain import GENESIS, Anchor, Chain, Entry, Link
 from shared.errors import StoreError
 
 NOW = datetime(2024, 12, 4, 9, 30, tzinfo=UTC)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal, Self
 
 from ai_services.portrait.period import PERIOD_TYPES, PeriodType, of_date, parse, parse_any
 from shared.errors import InvalidInput
@@ -18,6 +18,24 @@ class Requested:
     period_types: Sequence[PeriodType]
     first: date | None
     last: date | None
+
+    def to_args(self) -> dict[str, Any]:
+        """As the arguments of a job."""
+        return {
+            "period_types": list(self.period_types),
+            "first": self.first and self.first.isoformat(),
+            "last": self.last and self.last.isoformat(),
+        }
+
+    @classmethod
+    def of_args(cls, args: Mapping[str, Any]) -> Self:
+        """What `to_args` wrote."""
+        first, last = args["first"], args["last"]
+        return cls(
+            tuple(args["period_types"]),
+            first and date.fromisoformat(first),
+            last and date.fromisoformat(last),
+        )
 
 
 def requested(

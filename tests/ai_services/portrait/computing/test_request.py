@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ai_services.portrait.request import Requested, requested
+from ai_services.portrait.computing.request import Requested, requested
 from shared.errors import InvalidInput
 
 ALL = ("week", "month", "quarter")

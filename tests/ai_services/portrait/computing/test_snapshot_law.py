@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ai_services.portrait.service import compute
+from ai_services.portrait.computing.computation import compute
 from shared.data_access.relational.postgres import Postgres
 from tests.ai_services.portrait.calls import (
     Call,

@@ -1,4 +1,4 @@
-"""The statement that brings all snapshots of a set of periods up to date (part of the store).
+"""The statement that brings all snapshots of a set of periods up to date.
 
 One pass over the calls of the range, grouped by user and period; what differs from the stored
 snapshots is written, snapshots whose calls are gone are deleted, and the sums over all users

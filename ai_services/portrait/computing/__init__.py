@@ -1,0 +1,1 @@
+"""Computing portraits: which periods, by which statement, as which jobs."""

@@ -1,0 +1,165 @@
+"""The queries around a computation: whose turn it is, which periods, what state they are in.
+
+Computations of one organisation and period type take turns by an advisory lock that lives as
+long as the transaction, so a killed process holds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from ai_services.portrait.period import Period, PeriodType, Status
+from shared.data_access.ports import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The calls of a day: how many, and when the last of them came in or changed."""
+
+    calls: int
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A period as it is kept; `calls` are those that its snapshots count."""
+
+    status: Status
+    computed_at: datetime | None
+    calls: int
+
+
+async def await_turn(tx: Transaction, org_id: UUID, period_type: PeriodType) -> None:
+    """Wait until nobody computes these periods and make them ours for this transaction.
+
+    Someone else's turn lasts as long as a statement may; StoreUnavailable after 55 s.
+    """
+    await tx.execute("SET LOCAL lock_timeout = '55s'")
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
+        f"portrait:{org_id}:{period_type}",
+    )
+
+
+async def local_today(tx: Transaction, org_id: UUID, now: datetime) -> date | None:
+    """The date in the organisation's time zone; None for an unknown organisation."""
+    today: date | None = await tx.fetchval(
+        "SELECT ($2::timestamptz AT TIME ZONE timezone)::date FROM organisation WHERE org_id = $1",
+        org_id,
+        now,
+    )
+    return today
+
+
+async def extent(
+    tx: Transaction, org_id: UUID, period_type: PeriodType
+) -> tuple[date, date] | None:
+    """First and last day with calls or with a registered period; None where there is neither."""
+    row = await tx.fetchrow(
+        """
+        SELECT min(first) AS first, max(last) AS last FROM (
+            SELECT min(call_date) AS first, max(call_date) AS last
+            FROM call_record_enriched WHERE org_id = $1
+            UNION ALL
+            SELECT min(period_start), max(period_end)
+            FROM period_registry WHERE org_id = $1 AND period_type = $2
+        ) AS extents
+        """,
+        org_id,
+        period_type,
+    )
+    assert row is not None, "an aggregate without GROUP BY returns a row"
+    return None if row["first"] is None else (row["first"], row["last"])
+
+
+async def begin(
+    tx: Transaction, org_id: UUID, period_type: PeriodType, periods: Sequence[Period]
+) -> None:
+    """Mark `periods` as computing."""
+    await tx.execute(
+        """
+        INSERT INTO period_registry AS r (org_id, period_type, period_key, period_start, period_end,
+                                          status)
+        SELECT $1, $2, key, first, last, 'computing'
+        FROM unnest($3::text[], $4::date[], $5::date[]) AS wanted (key, first, last)
+        ON CONFLICT (org_id, period_type, period_key) DO UPDATE SET status = 'computing'
+        """,
+        org_id,
+        period_type,
+        [period.key for period in periods],
+        [period.start for period in periods],
+        [period.end for period in periods],
+    )
+
+
+async def begun(tx: Transaction, org_id: UUID, period_type: PeriodType) -> list[str]:
+    """The keys of all periods that are marked as computing, oldest first."""
+    rows = await tx.fetch(
+        """
+        SELECT period_key FROM period_registry
+        WHERE org_id = $1 AND period_type = $2 AND status = 'computing' ORDER BY period_key
+        """,
+        org_id,
+        period_type,
+    )
+    return [row["period_key"] for row in rows]
+
+
+async def finish(
+    tx: Transaction,
+    org_id: UUID,
+    period_type: PeriodType,
+    keys: Sequence[str],
+    *,
+    today: date,
+    now: datetime,
+) -> None:
+    """Mark periods as computed: completed if they were over by then, else still pending."""
+    await tx.execute(
+        """
+        UPDATE period_registry
+        SET computed_at = $5,
+            status = CASE WHEN period_end < $4 THEN 'completed' ELSE 'pending' END
+        WHERE org_id = $1 AND period_type = $2 AND period_key = ANY($3::text[])
+        """,
+        org_id,
+        period_type,
+        keys,
+        today,
+        now,
+    )
+
+
+async def days(tx: Transaction, org_id: UUID, before: date) -> Mapping[date, Day]:
+    """Every day before `before` that has calls."""
+    rows = await tx.fetch(
+        """
+        SELECT call_date, count(*) AS calls, max(updated_at) AS changed_at
+        FROM call_record_enriched WHERE org_id = $1 AND call_date < $2 GROUP BY call_date
+        """,
+        org_id,
+        before,
+    )
+    return {row["call_date"]: Day(row["calls"], row["changed_at"]) for row in rows}
+
+
+async def registered(
+    tx: Transaction, org_id: UUID, period_type: PeriodType
+) -> Mapping[str, Registered]:
+    """Every period that was ever computed or begun, by its key."""
+    rows = await tx.fetch(
+        """
+        SELECT period_key, status, r.computed_at, coalesce(total_calls, 0) AS calls
+        FROM period_registry r LEFT JOIN period_summary s USING (org_id, period_type, period_key)
+        WHERE org_id = $1 AND period_type = $2
+        """,
+        org_id,
+        period_type,
+    )
+    return {
+        row["period_key"]: Registered(row["status"], row["computed_at"], row["calls"])
+        for row in rows
+    }
