@@ -1,4 +1,4 @@
-"""What `looma` ends with; `looma --help` and docs/cli.md list them."""
+"""Exit codes of `looma`; `looma --help` and docs/cli.md list them."""
 
 OK = 0
 FAILED = 1  # refused, or a store or service did not answer

@@ -13,15 +13,26 @@ from looma_cli.commands import (
     access,
     audit,
     compute,
-    demo,
     down,
     gateway,
-    import_file,
+    jobs,
+    llm,
+    logs,
     portrait,
     projections,
+    schedules,
+    spend,
     status,
     tenants,
     up,
+)
+from looma_cli.commands.calls import (
+    analysis,
+    customers,
+    demo,
+    import_file,
+    imports,
+    sync,
 )
 from shared.errors import ConfigError, LoomaError
 
@@ -35,17 +46,29 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog=f"Exit codes: {_CODES}\n\nSettings come from the environment; env.example lists them.",
 )
-_LIFE, _DATA, _ACCESS, _UPKEEP = "Life", "Data", "Access", "Upkeep"
+_LIFE, _DATA, _MODELS, _JOBS = "Life", "Data", "Models", "Jobs"
+_ACCESS, _UPKEEP = "Access", "Upkeep"
 app.command(rich_help_panel=_LIFE)(up.up)
 app.command(hidden=True)(up.serve)
 app.command(rich_help_panel=_LIFE)(status.status)
+app.command(rich_help_panel=_LIFE)(logs.logs)
 app.command(rich_help_panel=_LIFE)(down.down)
 app.command(rich_help_panel=_LIFE)(down.reset)
 app.command("import", rich_help_panel=_DATA)(import_file.import_file)
+app.add_typer(customers.customers, name="customers", rich_help_panel=_DATA)
+app.add_typer(customers.calls, name="calls", rich_help_panel=_DATA)
+app.add_typer(analysis.analysis, name="analysis", rich_help_panel=_DATA)
+app.add_typer(sync.sync, name="sync", rich_help_panel=_DATA)
+app.add_typer(imports.imports, name="imports", rich_help_panel=_DATA)
 app.command(rich_help_panel=_DATA)(compute.compute)
 app.command(rich_help_panel=_DATA)(portrait.portrait)
 app.command(rich_help_panel=_DATA)(portrait.trend)
 app.command(rich_help_panel=_DATA)(demo.demo)
+app.add_typer(llm.llm, name="llm", rich_help_panel=_MODELS)
+app.command(rich_help_panel=_MODELS)(spend.costs)
+app.add_typer(spend.budgets, name="budgets", rich_help_panel=_MODELS)
+app.add_typer(jobs.jobs, name="jobs", rich_help_panel=_JOBS)
+app.add_typer(schedules.schedules, name="schedules", rich_help_panel=_JOBS)
 app.command(rich_help_panel=_ACCESS)(access.token)
 app.add_typer(access.keys, name="keys", rich_help_panel=_ACCESS)
 app.add_typer(tenants.orgs, name="orgs", rich_help_panel=_ACCESS)
@@ -92,7 +115,8 @@ def main() -> None:
     except LoomaError as error:
         _tell(error.message, debug)
         for detail in error.details:
-            if detail.problem not in error.message:
+            told = detail.problem in error.message or repr(detail.field) in error.message
+            if not told:
                 sys.stderr.write(f"  {detail.field}: {detail.problem}; {detail.fix}\n")
         sys.exit(_code(error))
     except Exception as error:

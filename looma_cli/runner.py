@@ -24,7 +24,7 @@ def run(work: Callable[[Config], Coroutine[Any, Any, T]]) -> T:
 def settings() -> Config:
     """The settings, with logs set up: what goes wrong in a command is told by its last line."""
     # Imported here: it brings the tracing library, which a command without stores never uses.
-    from shared.telemetry import configure_logging
+    from shared.telemetry.logs import configure_logging
 
     config = Config.from_env()
     level = "debug" if config.log_level == "debug" else "error"

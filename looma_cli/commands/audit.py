@@ -10,8 +10,8 @@ from looma_cli import exit_codes
 from looma_cli.options import AsJson, Org
 
 if TYPE_CHECKING:
-    from ai_services.auth.audit.chain import Anchor, Entry
-    from ai_services.auth.audit.trail import Verification
+    from shared.audit.chain import Anchor, Entry
+    from shared.audit.trail import Verification
     from shared.config import Config
 
 audit = typer.Typer(no_args_is_help=True, help="The audit log: who changed what; is it whole?")
@@ -68,7 +68,7 @@ def verify(
 
 
 def _anchor(text: str | None) -> Anchor | None:
-    from ai_services.auth.audit.chain import Anchor
+    from shared.audit.chain import Anchor
 
     if text is None:
         return None
@@ -80,9 +80,9 @@ def _anchor(text: str | None) -> Anchor | None:
 
 
 async def _entries(config: Config, org: str | None, limit: int) -> list[Entry]:
-    from ai_services.auth.audit import trail as log
     from looma_cli.stores.open_stores import opened
     from looma_cli.stores.organisation import resolve
+    from shared.audit import trail as log
 
     async with opened(config, {"relational"}) as data:
         organisation = await resolve(data.relational, org, config.organisation)
@@ -93,9 +93,9 @@ async def _entries(config: Config, org: str | None, limit: int) -> list[Entry]:
 
 
 async def _verify(config: Config, org: str | None, anchor: Anchor | None) -> Verification:
-    from ai_services.auth.audit import trail as log
     from looma_cli.stores.open_stores import opened
     from looma_cli.stores.organisation import resolve
+    from shared.audit import trail as log
 
     async with opened(config, {"relational"}) as data:
         organisation = await resolve(data.relational, org, config.organisation)

@@ -10,8 +10,8 @@ import typer
 from looma_cli.options import AsJson, Org
 
 if TYPE_CHECKING:
-    from ai_services.portrait.request import Requested
-    from ai_services.portrait.service import Computed
+    from ai_services.portrait.computing.computation import Computed
+    from ai_services.portrait.computing.request import Requested
     from shared.config import Config
 
 
@@ -32,7 +32,7 @@ def compute(
     as_json: AsJson = False,
 ) -> None:
     """Analyse what waits, then compute portraits: of everything, a period or a range of days."""
-    from ai_services.portrait.request import requested
+    from ai_services.portrait.computing.request import requested
     from ai_services.portrait.schemas import ComputeOut
     from looma_cli.runner import run
     from looma_cli.terminal.console import results, write_json
@@ -44,8 +44,7 @@ def compute(
         write_json(ComputeOut.of(computed).model_dump(mode="json"))
         return
     rows = [
-        (c.period_type, len(c.periods), c.periods[0].key if c.periods else None,
-         c.periods[-1].key if c.periods else None, c.snapshots, c.changed, c.removed, c.seconds)
+        (c.period_type, c.periods, c.first, c.last, c.snapshots, c.changed, c.removed, c.seconds)
         for c in computed
     ]  # fmt: skip
     columns = (

@@ -1,4 +1,4 @@
-"""`looma down` and `looma reset`: stop, and forget."""
+"""`looma down` stops everything of a home; `looma reset` deletes its data, too."""
 
 from __future__ import annotations
 

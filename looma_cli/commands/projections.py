@@ -1,4 +1,4 @@
-"""`looma rebuild` and `looma dead-letters`: what is kept beside PostgreSQL, and what did not fit."""
+"""`looma rebuild` fills a projection anew; `looma dead-letters` shows and replays failed events."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ dead_letters = typer.Typer(
     invoke_without_command=True, help="Events that no projection would take: list, replay."
 )
 _OWNERS = {one.name: service for service in SERVICES for one in service.projections}
+_REBUILT = [one.name for service in SERVICES for one in service.projections if one.rebuilt]
 _STORES = {one.name: one.store for service in SERVICES for one in service.projections}
 
 
 def _known(name: str) -> str:
-    if name not in _OWNERS:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(_OWNERS)}")
+    if name not in _REBUILT:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(_REBUILT)}")
     return name
 
 
 def rebuild(
-    projection: Annotated[str, typer.Argument(parser=_known, metavar="|".join(_OWNERS))],
+    projection: Annotated[str, typer.Argument(parser=_known, metavar="|".join(_REBUILT))],
     org: Org = None,
 ) -> None:
     """Drop a projection of one organisation and fill it again from PostgreSQL."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
 
 from ai_services.auth.organisations import Organisation, listing
 from ai_services.auth.service import open_auth
+from looma_cli.stores.open_stores import opened
 from shared.config import Config
 from shared.data_access.access import UnifiedDataAccess
 from shared.data_access.ports import Relational
@@ -37,6 +40,14 @@ def choose(known: Sequence[Organisation], slug: str | None, preferred: str) -> O
     if preferred in by_slug:
         return by_slug[preferred]
     raise InvalidInput(f"Which organisation? Add --org, one of: {listed}.")
+
+
+@asynccontextmanager
+async def opened_for(config: Config, slug: str | None) -> AsyncIterator[tuple[Relational, UUID]]:
+    """PostgreSQL, and the organisation that a command is about."""
+    async with opened(config, {"relational"}) as data:
+        organisation = await resolve(data.relational, slug, config.organisation)
+        yield data.relational, organisation.org_id
 
 
 async def resolve_or_first(

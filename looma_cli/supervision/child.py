@@ -26,6 +26,7 @@ class Program:
     """What to run: a module with `__main__`, the settings of its own and where it will serve.
 
     `address` is where the supervisor opens its socket; None for a process that opens its own.
+    `service` is whose replica it is, and what it calls itself, where that is not its `name`.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Program:
     url: str
     settings: Mapping[str, str] = field(default_factory=dict)
     address: Address | None = None
+    service: str = ""
 
 
 class Child:

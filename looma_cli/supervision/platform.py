@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+
+import psutil
 
 from looma_cli.supervision.child import Program
 from looma_cli.supervision.ports import Address, claim
@@ -20,7 +21,7 @@ from looma_cli.supervision.store_keeper import StoreKeeper
 from looma_cli.supervision.supervisor import Phase, Status, Supervisor
 from shared.config import Config
 from shared.embedded.stores import EmbeddedStores
-from shared.services import GATEWAY, SERVICES
+from shared.services import GATEWAY, SERVICES, Service
 from shared.store_urls import embedded_servers
 
 _STOP_MARGIN_S = 5.0  # beyond the time that work in flight has
@@ -40,33 +41,53 @@ class Platform:
     which: frozenset[str]
 
 
-def programs(config: Config, settings: dict[str, str]) -> list[list[Program]]:
-    """The gateway, which stops first, and the services; ConfigError if GATEWAY_PORT is taken."""
+def programs(
+    config: Config, settings: Mapping[str, str], replicas: Mapping[str, int]
+) -> list[list[Program]]:
+    """The gateway, which stops first, and the services; ConfigError if GATEWAY_PORT is taken.
+
+    A service runs as often as `replicas` says, once without: the first on its own port as NAME, the
+    others on free ones as NAME-2, NAME-3 ….
+    """
     own = {**settings, "LOOMA_HOME": str(config.home)}
 
-    def program(name: str, module: str, setting: str = "") -> Program:
-        address = Address(config.bind_host, config.port_of(name), setting)
-        return Program(name, module, address.url, own, address)
+    def program(service: Service, name: str, port: int, setting: str = "") -> Program:
+        address = Address(config.bind_host, port, setting)
+        return Program(name, service.module, address.url, own, address, service.name)
 
-    gateway = program(GATEWAY.name, GATEWAY.module, GATEWAY.port_setting)
+    gateway = program(GATEWAY, GATEWAY.name, config.gateway_port, GATEWAY.port_setting)
     claim(Address(config.bind_host, config.gateway_port, GATEWAY.port_setting)).close()
     if config.gateway_workers > 1:  # each opens the port for itself, and the kernel spreads
         gateway = replace(gateway, address=None)
-    return [[gateway], [program(one.name, one.module) for one in SERVICES]]
+    services = [program(one, one.name, config.port_of(one.name)) for one in SERVICES]
+    services += [
+        program(one, f"{one.name}-{number}", 0)
+        for one in SERVICES
+        for number in range(2, replicas.get(one.name, 1) + 1)
+    ]
+    return [[gateway], services]
 
 
 @asynccontextmanager
 async def up(
-    config: Config, files: RunFiles, *, settings: dict[str, str], step: Step, say: Say
+    config: Config,
+    files: RunFiles,
+    *,
+    settings: Mapping[str, str],
+    replicas: Mapping[str, int],
+    step: Step,
+    say: Say,
 ) -> AsyncIterator[Platform]:
     """Start everything; the block begins when the stores are up and the services may not yet serve.
 
-    `files` are those of this home, held by the caller; `settings` are given to every process;
+    `files` are those of this home, held by the caller; `settings` are given to every process,
+    `replicas` are how often a service runs that shall not run once;
     `step` hears what each part is doing, `say` what went wrong later.
     """
-    groups = programs(config, settings)
+    groups = programs(config, settings, replicas)
     gateway_url = groups[0][0].url
-    started = time.time()
+    # Not now: to load the code takes seconds, and `looma down` tells us by this from another program.
+    started = psutil.Process().create_time()
 
     def listen(status: Status, line: str) -> None:
         step(status.program.name, status.phase.value)

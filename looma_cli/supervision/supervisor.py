@@ -18,6 +18,7 @@ from looma_cli import exit_codes
 from looma_cli.supervision import ports
 from looma_cli.supervision.child import Child, Program
 from shared.errors import ConfigError, LoomaError
+from shared.serving.peers import ask_ready
 from shared.serving.restarts import FIRST_PAUSE_S, crashes_in_a_row, restart_pause
 
 _SHOW_LOG_AT = 3  # crashes in a row
@@ -231,15 +232,8 @@ def _claim(status: Status) -> socket.socket | None:
 
 async def probe(client: httpx.AsyncClient, url: str) -> str:
     """Ask `/ready`: the empty string if it is, else what it waits for."""
-    try:
-        answer = await client.get(f"{url}/ready")
-        if answer.status_code == 200:
-            return ""
-        checks = answer.json().get("checks", {})
-        waiting = [f"{name}: {state}" for name, state in checks.items() if state != "up"]
-        return "; ".join(waiting) or str(answer.json().get("status", answer.status_code))
-    except (httpx.HTTPError, ValueError, AttributeError):
-        return "does not answer"
+    found = await ask_ready(client, url)
+    return "" if found.ready else "; ".join(found.wrong)
 
 
 def _how(code: int) -> str:
@@ -248,6 +242,6 @@ def _how(code: int) -> str:
 
 def _config_line(status: Status) -> str:
     """The one line that a process with a wrong setting ends with."""
-    prefix = f"looma {status.program.name}: "
+    prefix = f"looma {status.program.service or status.program.name}: "
     lines = [line for line in status.last_words if line.startswith(prefix)]
     return lines[-1].removeprefix(prefix) if lines else ""

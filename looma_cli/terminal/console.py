@@ -66,6 +66,7 @@ class Bar:
         self._progress = progress
         self._id = progress.add_task(title, total=total, unit=unit, count=0)
         self._said = time.monotonic()
+        self.given_up = False
 
     @property
     def _task(self) -> Task:
@@ -82,6 +83,10 @@ class Bar:
         self._progress.update(self._id, completed=done, count=shown)
         if not self._progress.console.is_terminal and time.monotonic() - self._said > _SAY_EVERY_S:
             self._say()
+
+    def give_up(self) -> None:
+        """What was to be done isn't: the bar ends where it stands."""
+        self.given_up = True
 
     def finish(self) -> None:
         """What was done is all there was."""
@@ -114,4 +119,5 @@ def bar(title: str, total: float | None, unit: str) -> Iterator[Bar]:
     with progress:
         drawn = Bar(progress, title, total, unit)
         yield drawn
-        drawn.finish()
+        if not drawn.given_up:
+            drawn.finish()

@@ -8,10 +8,10 @@ from ai_services.auth.organisations import Organisation, listing
 from ai_services.auth.service import Auth, operator
 from ai_services.auth.sign_in.passwords import random_password
 from ai_services.auth.store import users
-from ai_services.enrichment import import_store
+from ai_services.enrichment.imports import store as import_store
 from ai_services.portrait import service
 from ai_services.portrait import store as portrait_store
-from ai_services.portrait.request import requested
+from ai_services.portrait.computing.request import requested
 from looma_cli.stores.holdings import portraits_outdated
 from looma_cli.terminal.console import results, say
 from looma_cli.terminal.portrait_view import show_portrait

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -17,9 +18,13 @@ _MARKS = {"waiting to restart": "[red]✗", "stopped": "[dim]■"}
 
 
 class StartView:
-    """Between entering and leaving it shows each step; afterwards it only keeps quiet."""
+    """Between entering and leaving it shows each step; afterwards it only keeps quiet.
 
-    def __init__(self) -> None:
+    `say` is how lines for people are written.
+    """
+
+    def __init__(self, say: Callable[[str], None] = say) -> None:
+        self.say = say
         self._console = messages()
         self._began = time.monotonic()
         self._parts: dict[str, tuple[str, float]] = {}
@@ -52,7 +57,7 @@ class StartView:
         elapsed = time.monotonic() - self._began
         self._parts[who] = (what, elapsed)
         if not self._console.is_terminal and self._is_news(what):
-            say(f"{elapsed:5.1f} s  {who}: {what}")
+            self.say(f"{elapsed:5.1f} s  {who}: {what}")
 
     def _is_news(self, what: str) -> bool:
         return what.startswith(_DONE) or what in _MARKS

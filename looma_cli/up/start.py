@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from looma_cli.stores.external import external, require_external
 from looma_cli.supervision import platform
 from looma_cli.supervision.platform import Platform
 from looma_cli.supervision.run_state import RunFiles
-from looma_cli.terminal.console import messages, say
+from looma_cli.terminal.console import messages
 from looma_cli.up.progress import StartView
 from looma_cli.up.welcome import SignIn, show_addresses, show_holdings, survey
 from shared.config import Config
@@ -45,7 +45,7 @@ def with_demo(config: Config, demo: FillDemo | None) -> Config:
     return config if demo is None else replace(config, organisation=DEMO)
 
 
-async def start(config: Config, demo: FillDemo | None) -> None:
+async def start(config: Config, demo: FillDemo | None, replicas: Mapping[str, int]) -> None:
     """Start, show what there is, and serve until SIGINT or SIGTERM."""
     config = with_demo(config, demo)
     began = time.monotonic()
@@ -56,35 +56,40 @@ async def start(config: Config, demo: FillDemo | None) -> None:
             await welcome(config, demo, opened, up.gateway_url, time.monotonic() - began)
             messages().print("[dim]Ctrl-C stops it.")
 
-        await serve(config, view, greet)
+        await serve(config, view, greet, replicas)
 
 
 async def serve(
-    config: Config, view: StartView, on_ready: OnReady, lock: int | None = None
+    config: Config,
+    view: StartView,
+    on_ready: OnReady,
+    replicas: Mapping[str, int],
+    lock: int | None = None,
 ) -> None:
     """Run the platform until a signal ends it; a second one cuts the stop short.
 
+    `replicas` are how often a service runs that shall not run once.
     `lock` is that of the home, if this process was given it. AlreadyUp if the home is up.
     """
     running: list[Platform] = []
     files = RunFiles(config.home)
     with files.held(lock):  # before anything else: of two that start at once one does nothing
-        work = asyncio.create_task(_work(config, files, view, on_ready, running))
-        await _until_ended(work, running)
+        work = asyncio.create_task(_work(config, files, view, on_ready, replicas, running))
+        await _until_ended(work, view, running)
 
 
-async def _until_ended(work: asyncio.Task[None], running: list[Platform]) -> None:
+async def _until_ended(work: asyncio.Task[None], view: StartView, running: list[Platform]) -> None:
     for number in ending_signals():
-        asyncio.get_running_loop().add_signal_handler(number, _stop, work, running)
+        asyncio.get_running_loop().add_signal_handler(number, _stop, work, view, running)
     try:
         await work
     except asyncio.CancelledError:
-        say("Stopped.")
+        view.say("Stopped.")
 
 
-def _stop(work: asyncio.Task[None], running: list[Platform]) -> None:
+def _stop(work: asyncio.Task[None], view: StartView, running: list[Platform]) -> None:
     if not work.cancelling():
-        say("Stopping: the gateway, the services, the stores.")
+        view.say("Stopping: the gateway, the services, the stores.")
         work.cancel()
         return
     for one in running:
@@ -96,11 +101,14 @@ async def _work(
     files: RunFiles,
     view: StartView,
     on_ready: OnReady,
+    replicas: Mapping[str, int],
     running: list[Platform],
 ) -> None:
     settings = {"ORGANISATION": config.organisation}
     await _check_external(config)
-    async with platform.up(config, files, settings=settings, step=view.step, say=say) as up:
+    async with platform.up(
+        config, files, settings=settings, replicas=replicas, step=view.step, say=view.say
+    ) as up:
         running.append(up)
         async with open_for_cli(config) as opened:
             # Before the services serve, so that the first admin's password is shown here.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ai_services.portrait import service
-from ai_services.portrait.request import Requested
-from ai_services.portrait.service import Computed
+from ai_services.portrait.computing.computation import Computed, compute
+from ai_services.portrait.computing.request import Requested
 from looma_cli.terminal.console import bar
 from shared.data_access.ports import Relational
 
@@ -16,7 +15,7 @@ async def compute_all(relational: Relational, org_id: UUID, wanted: Requested) -
     computed: list[Computed] = []
     for period_type in wanted.period_types:
         with bar(f"Computing {period_type}s", None, f"{period_type}s") as progress:
-            computed += await service.compute(
+            computed += await compute(
                 relational,
                 org_id,
                 [period_type],

@@ -28,7 +28,7 @@ _CODE = (
     "shared.data_access.cache.redis",
     "shared.data_access.outbox.relay",
     "shared.data_access.search.postgres",
-    "shared.telemetry",
+    "shared.telemetry.logs",
 )
 _PATIENCE_S = 120
 

@@ -172,11 +172,28 @@ def test_rejected_rows_are_explained_beside_the_file(looma: Looma) -> None:
     looma("import", "calls.jsonl", "--fail-on-rejects", code=exit_codes.PARTLY)
 
 
+def test_what_was_left_out_of_rows_is_told_beside_the_file(looma: Looma) -> None:
+    looma("orgs", "create", "acme")
+    head = "callid,user_id,started_at,call_status,duration_ms,phone,level_name\n"
+    (looma.cwd / "calls.csv").write_text(
+        f"{head}a,u,2024-03-05T14:20:00Z,connected,65000,anonymous,?\n"
+        "b,u,2024-03-05T14:20:00Z,ANSWERED,0:01:05,0086 138 1234 8000,B级\n"
+    )
+    found = looma.json("import", "calls.csv", "--no-analyze")
+    assert (found["inserted"], found["rejected"]) == (2, 0)
+    assert found["noted"] == {"phone": 1, "level_name": 1}
+    lines = (looma.cwd / "calls.csv.notes.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [(row["line"], row["field"]) for row in rows] == [(2, "level_name"), (2, "phone")]
+    told = looma.run("import", "calls.csv", "--no-analyze").stderr
+    assert "phone was left empty" in " ".join(told.split())
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("gbk.csv", "callid,user_id,started_at,call_status,duration_ms\na,张三,2024-03-05T14:20:00Z,busy,0\n".encode("gbk")),
-        ("pretty.json", b'{\n "callid": "a",\n "user_id": "b"\n}\n'),
+        ("table.csv", b"callid,user_id,started_at,call_status,duration_ms\na,b,never,busy,0\n"),
+        ("lines.jsonl", b'{"callid": "a", "user_id": "b", "started_at": "never", "call_status": "busy"}\n'),
     ],
 )  # fmt: skip
 def test_a_file_of_which_every_row_is_rejected_fails(looma: Looma, name: str, data: bytes) -> None:

@@ -33,10 +33,10 @@ def documented() -> Iterator[str]:
         name, _, rest = command.partition(" ")
         if name in _GROUPS:
             inner = rest.strip("[]").split(" ")[0]
-            yield from (f"{name} {one}" for one in inner.split("\\|"))
+            yield from (f"{name} {one}" for one in inner.split("\\|") if one[0] != "-")
         else:
             yield name
 
 
 def test_every_command_is_documented_and_nothing_else() -> None:
-    assert sorted(documented()) == sorted(offered())
+    assert sorted(set(documented())) == sorted(offered())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ai_services.portrait.service import compute
+from ai_services.portrait.computing.computation import compute
 from looma_cli.stores.holdings import Holdings, holdings, portraits_outdated
 from tests.ai_services.portrait.calls import Call, Organisation, at, new_organisation, opened
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from looma_cli.commands.import_file import import_file
+from looma_cli.commands.calls.import_file import import_file
 from looma_cli.options import Org
 
 

@@ -1,0 +1,1 @@
+"""Commands about calls: bringing them in, taking them back, judging them."""

@@ -1,0 +1,1 @@
+"""What the processes of a home have logged: files read, lines understood, chosen, shown."""
