@@ -15,6 +15,9 @@ from grafana_foundation_sdk.models import dashboard as models
 Unit = Literal["reqps", "ops", "percentunit", "s", "bytes", "short"]
 
 DATA_SOURCE: Final = "looma-prometheus"  # its uid in provisioning/datasources
+# Grafana serves what lies in its folder `public`; compose mounts docs/runbooks there.
+RUNBOOKS: Final = "/public/runbooks"
+_WITH_EXEMPLARS: Final = "http_request_duration_seconds_bucket"
 _WIDTH: Final = 12  # of the 24 columns of a row
 _HEIGHT: Final = 8
 
@@ -63,16 +66,15 @@ class Panel:
     def _described(self, panel: stat.Panel | timeseries.Panel) -> stat.Panel | timeseries.Panel:
         panel.title(self.title).description(self.text).unit(self.unit)
         panel.datasource(_source()).span(_WIDTH).height(_HEIGHT)
+        panel.links([_runbook(name) for name in self.alerts])
         panel.thresholds(
             dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(self._steps())
         )
         for number, query in enumerate(self.queries):
-            panel.with_target(
-                prometheus.Dataquery()
-                .expr(query.expression)
-                .legend_format(query.legend)
-                .ref_id(chr(ord("A") + number))
-            )
+            asked = prometheus.Dataquery().expr(query.expression).legend_format(query.legend)
+            if _WITH_EXEMPLARS in query.expression:
+                asked.exemplar(True)
+            panel.with_target(asked.ref_id(chr(ord("A") + number)))
         return panel
 
     def _steps(self) -> list[models.Threshold]:
@@ -83,7 +85,23 @@ class Panel:
         return steps
 
 
-def board(name: str, title: str, description: str, rows: Mapping[str, Sequence[Panel]]) -> str:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A variable of a dashboard: its values are those that the query finds, and `regex` takes out."""
+
+    name: str
+    label: str
+    query: str
+    regex: str
+
+
+def board(
+    name: str,
+    title: str,
+    description: str,
+    rows: Mapping[str, Sequence[Panel]],
+    choice: Choice | None = None,
+) -> str:
     """The JSON of the dashboard `looma-NAME`: rows of panels by their titles."""
     built = (
         dashboard.Dashboard(title)
@@ -102,14 +120,38 @@ def board(name: str, title: str, description: str, rows: Mapping[str, Sequence[P
             .as_dropdown(True)
             .keep_time(True)
         )
+        .link(_runbook("README", "Runbooks"))
         .annotation(_alerts())
     )
+    if choice is not None:
+        built.with_variable(_variable(choice))
     number = count(1)
     for row, panels in rows.items():
         built.with_row(dashboard.Row(row).id(next(number)))
         for one in panels:
             built.with_panel(one.built().id(next(number)))
     return JSONEncoder(sort_keys=True, indent=1).encode(built.build()) + "\n"
+
+
+def _runbook(name: str, title: str = "") -> dashboard.DashboardLink:
+    return (
+        dashboard.DashboardLink(title or f"Runbook: {name}")
+        .type(models.DashboardLinkType.LINK)
+        .url(f"{RUNBOOKS}/{name}.md")
+        .target_blank(True)
+    )
+
+
+def _variable(choice: Choice) -> dashboard.QueryVariable:
+    return (
+        dashboard.QueryVariable(choice.name)
+        .label(choice.label)
+        .datasource(_source())
+        .query(choice.query)
+        .regex(choice.regex)
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+    )
 
 
 def _alerts() -> dashboard.AnnotationQuery:
