@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
+# A test process per core, each with stores of its own; ARGS="-n 0" is one process, for a debugger.
+TESTS := -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 SOURCES := setup.py gateway ai_services shared looma_cli monitoring benchmarks tests
 
 .DEFAULT_GOAL := help
@@ -49,10 +51,10 @@ reset: setup ## delete all data of this home (asks first)
 	@$(BIN)/looma reset
 
 test: setup ## the fast tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python $(TESTS) $(ARGS)
 
 test-all: setup ## all tests, the slow ones too
-	@$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+	@$(BIN)/python $(TESTS) -m "slow or not slow" $(ARGS)
 
 # Named by the parameters of the contract tests, and by the tests that need nothing else; not those
 # of the stand-ins (protocol, Refusals), which `make test` runs.

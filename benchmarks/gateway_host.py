@@ -63,9 +63,13 @@ class Child:
 
 
 class Host:
-    """Inside the block this process runs on the load's core; at its end every child is gone."""
+    """Inside the block this process runs on the load's core; at its end every child is gone.
 
-    def __init__(self) -> None:
+    Not `pinned`, all run on any core: what is measured has more processes than there are cores.
+    """
+
+    def __init__(self, *, pinned: bool = True) -> None:
+        self._pinned = pinned
         self.folder = Path()
         self.load_core: int | None = None
         self.proxy_core: int | None = None
@@ -76,7 +80,7 @@ class Host:
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="looma-gateway-"))
         self._on_sigterm = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        if hasattr(os, "sched_setaffinity"):
+        if self._pinned and hasattr(os, "sched_setaffinity"):
             self._allowed = os.sched_getaffinity(0)
             cores = sorted(self._allowed)
             self.proxy_core, self.load_core = cores[0], cores[min(1, len(cores) - 1)]

@@ -35,6 +35,11 @@ wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = '{"text": "' .. string.rep("x", 1012) .. '"}'
 """
+_BODY: Final = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = io.open("%s", "rb"):read("*a")
+"""
 _VARIED: Final = """
 local number = 0
 function request()
@@ -93,6 +98,12 @@ class Wrk:
 
     def post_1kb(self, url: str, seconds: int, connections: int = 32) -> Load:
         return self._measure(url, seconds, connections, self._script("post", _POST))
+
+    def post(self, url: str, body: bytes, seconds: int, connections: int) -> Load:
+        """The same JSON body over and over."""
+        path = self._folder / "body.json"
+        path.write_bytes(body)
+        return self._measure(url, seconds, connections, self._script("post-body", _BODY % path))
 
     def get_mixed(
         self, url: str, lines: Sequence[tuple[str, str]], seconds: int, connections: int = 32

@@ -14,10 +14,7 @@ import datetime as dt
 import gzip
 import os
 import shutil
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,15 +24,17 @@ from uuid import UUID, uuid4
 
 import httpx
 import msgspec
-import psutil
 
 from ai_services.enrichment.analysis.local import LocalAnalyzer
-from ai_services.enrichment.analysis.pending import to_turns
-from ai_services.enrichment.importing import import_batches, stage
+from ai_services.enrichment.analysis.rows import to_turns
+from ai_services.enrichment.importing import import_batches
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.read_file import read_calls
+from ai_services.enrichment.staging import stage
 from ai_services.enrichment.store import STAGING_COLUMNS
+from benchmarks.gateway_host import free_port
+from benchmarks.platform import Platform
 from looma_cli.work.demo.generate import generate_calls
 from shared.data_access.access import StoreUrls, UnifiedDataAccess, open_data_access
 from shared.embedded.stores import EmbeddedStores
@@ -157,65 +156,6 @@ def analyzer_rate(star: Path) -> float:
     return len(transcripts) / (time.process_time() - started)
 
 
-class Platform:
-    """A real `looma up` in a home of its own."""
-
-    def __init__(self, home: Path, port: int) -> None:
-        self.env = {**os.environ, "LOOMA_HOME": str(home), "GATEWAY_PORT": str(port)}
-        self.url = f"http://127.0.0.1:{port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def looma(self, *args: str) -> str:
-        command = [sys.executable, "-m", "looma_cli.main", *args]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"looma {' '.join(args)}: {done.stderr}")
-        return done.stdout.strip()
-
-    def up(self) -> float:
-        started = time.perf_counter()
-        command = [sys.executable, "-m", "looma_cli.main", "up"]
-        self.process = subprocess.Popen(
-            command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while time.perf_counter() - started < 120:
-            try:
-                if httpx.get(f"{self.url}/ready", timeout=2).status_code == 200:
-                    return time.perf_counter() - started
-            except httpx.TransportError:
-                pass
-            time.sleep(0.05)
-        raise RuntimeError("the platform was not ready within 120 s")
-
-    def down(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGINT)
-            self.process.wait(60)
-            self.process = None
-
-    def memory(self) -> tuple[float, float]:
-        """(sum of RSS, sum of PSS) in MiB over every process that belongs to this home."""
-        home = self.env["LOOMA_HOME"]
-        rss = pss = 0
-        for process in psutil.process_iter():
-            try:
-                if (
-                    process.environ().get("LOOMA_HOME") != home
-                    and not any(home in argument for argument in process.cmdline())
-                    and not _descends(process, home)
-                ):
-                    continue
-                info = process.memory_full_info()
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-            rss, pss = rss + info.rss, pss + info.pss
-        return rss / 2**20, pss / 2**20
-
-
-def _descends(process: psutil.Process, home: str) -> bool:
-    return any(home in argument for parent in process.parents() for argument in parent.cmdline())
-
-
 def star_seconds(platform: Platform, star: Path) -> float:
     """From the file to every portrait type answered by the gateway."""
     started = time.perf_counter()
@@ -257,12 +197,7 @@ async def rates(folder: Path, calls: int, rounds: int) -> dict[str, float]:
 
 
 def platform_figures(folder: Path, star: Path) -> dict[str, float]:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    platform = Platform(folder / "home", port)
+    platform = Platform(folder / "home", free_port())
     try:
         first = platform.up()
         seconds = star_seconds(platform, star)

@@ -79,9 +79,16 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def watched(browser: Browser, url: str, path: str) -> AsyncIterator[Watched]:
-    """A new profile's page at `path` of what listens at `url` on 127.0.0.1."""
-    context = await browser.new_context(base_url=f"http://{HOST}:{urlsplit(url).port}")
+async def watched(
+    browser: Browser, url: str, path: str, headers: dict[str, str] | None = None
+) -> AsyncIterator[Watched]:
+    """A new profile's page at `path` of what listens at `url` on 127.0.0.1.
+
+    `headers` are added to all that it asks for, as a proxy may.
+    """
+    context = await browser.new_context(
+        base_url=f"http://{HOST}:{urlsplit(url).port}", extra_http_headers=headers
+    )
     context.set_default_timeout(_PATIENCE_MS)
     seen = Watched(await context.new_page())
     try:

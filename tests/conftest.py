@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from playwright.async_api import Browser
 from shared.embedded.stores import EmbeddedStores, Endpoints
 from tests.browser import chromium
 from tests.databases import SpareDatabases
+from tests.ports import free_port
 
 # How long an example takes, or how slowly they are drawn, is the machine's affair and decides nothing.
 settings.register_profile("looma", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,9 +67,22 @@ def spare_databases(stores: Endpoints) -> Iterator[SpareDatabases]:
         yield spare
 
 
+@pytest.fixture(scope="session")
+def migrated_databases(stores: Endpoints) -> Iterator[SpareDatabases]:
+    with SpareDatabases(stores.database_url, migrated=True) as spare:
+        yield spare
+
+
 @pytest.fixture
-async def database_url(spare_databases: SpareDatabases) -> AsyncIterator[str]:
-    """A fresh, empty database on the embedded PostgreSQL; the first use of an adapter migrates it."""
+async def database_url(migrated_databases: SpareDatabases) -> AsyncIterator[str]:
+    """A fresh database on the embedded PostgreSQL, with all tables and nothing in them."""
+    async with migrated_databases.fresh() as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(spare_databases: SpareDatabases) -> AsyncIterator[str]:
+    """A fresh database on the embedded PostgreSQL; the first use of an adapter makes its tables."""
     async with spare_databases.fresh() as url:
         yield url
 
@@ -137,9 +150,7 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture
-def free_port() -> int:
+@pytest.fixture(name="free_port")
+def a_free_port() -> int:
     """A TCP port on 127.0.0.1 that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()

@@ -65,18 +65,15 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "expiring_cache": frozenset(),
         "hangups": frozenset(),
         "timeouts": frozenset(),
-        "toml_file": frozenset(),
         "http": frozenset({"expiring_cache"}),
         "resilience": frozenset(),
         "downstream": frozenset({"http", "timeouts"}),
-        "upstream": frozenset({"http", "resilience", "timeouts", "toml_file"}),
+        "upstream": frozenset({"http", "resilience", "timeouts"}),
         "telemetry": frozenset({"http"}),
         "workers": frozenset({"hangups", "telemetry", "upstream"}),
-        "auth": frozenset({"expiring_cache", "http", "toml_file", "upstream"}),
+        "auth": frozenset({"expiring_cache", "http", "upstream"}),
         "limits": frozenset({"auth", "expiring_cache", "http"}),
-        "routing": frozenset(
-            {"hangups", "http", "limits", "resilience", "telemetry", "toml_file", "upstream"}
-        ),
+        "routing": frozenset({"hangups", "http", "limits", "resilience", "telemetry", "upstream"}),
         "proxy": frozenset(
             {"auth", "http", "limits", "resilience", "routing", "telemetry", "timeouts", "upstream"}
         ),
@@ -93,13 +90,14 @@ ROOMS: Mapping[str, Mapping[str, frozenset[str]]] = {
         "options": frozenset(),
         "runner": frozenset(),
         "terminal": frozenset(),
+        "logs": frozenset(),
         "supervision": frozenset({"exit_codes"}),
         "stores": frozenset({"supervision", "terminal"}),
         "work": frozenset({"stores", "terminal"}),
         "up": frozenset({"runner", "stores", "supervision", "terminal", "work"}),
         "commands": frozenset(
             {
-                *("exit_codes", "options", "runner"),
+                *("exit_codes", "logs", "options", "runner"),
                 *("stores", "supervision", "terminal", "up", "work"),
             }
         ),

@@ -64,10 +64,21 @@ def test_every_route_is_documented_with_its_scope() -> None:
 
 
 def test_decisions_are_numbered_without_gaps() -> None:
-    names = sorted(path.name for path in (ROOT / "docs/decisions").iterdir())
+    names = sorted({path.name for path in (ROOT / "docs/decisions").iterdir()} - {"README.md"})
     numbers = [re.fullmatch(r"(\d{4})-[a-z0-9-]+\.md", name) for name in names]
     assert all(numbers), f"name them NNNN-what-was-decided.md: {names}"
     assert [int(match[1]) for match in numbers if match] == list(range(1, len(names) + 1))
+
+
+def test_every_decision_is_listed_by_its_title() -> None:
+    folder = ROOT / "docs/decisions"
+    listed = re.findall(
+        r"^\| \[(\d{4})\]\((\S+)\) \| (.+) \|$", (folder / "README.md").read_text(), re.MULTILINE
+    )
+    assert listed == [
+        (path.name[:4], path.name, path.read_text().partition("\n")[0].removeprefix("# "))
+        for path in sorted(folder.glob("0*.md"))
+    ]
 
 
 def test_documents_that_are_pointed_to_exist() -> None:

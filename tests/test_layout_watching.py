@@ -1,5 +1,7 @@
 """Every process is watched: a new service brings its alerts, its target and its dashboard."""
 
+from collections.abc import Iterable
+
 import pytest
 import yaml
 
@@ -35,3 +37,23 @@ def test_every_process_is_expected_by_name(process: Service) -> None:
 def test_every_process_has_a_dashboard(process: Service) -> None:
     board = ROOT / "monitoring" / "grafana" / "dashboards" / f"{process.name}.json"
     assert board.is_file(), f"{process.name} has no dashboard: make dashboards"
+
+
+def without_runbook(alerts: Iterable[str]) -> list[str]:
+    return [
+        f"docs/runbooks/{name}.md"
+        for name in alerts
+        if not (ROOT / "docs" / "runbooks" / f"{name}.md").is_file()
+    ]
+
+
+@EVERY_PROCESS
+def test_every_alert_of_a_process_has_a_runbook(process: Service) -> None:
+    groups = yaml.safe_load((PROMETHEUS / "rules" / f"{process.name}.yml").read_text())["groups"]
+    alerts = [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
+    assert alerts
+    assert without_runbook(alerts) == []
+
+
+def test_an_alert_without_a_runbook_is_named() -> None:
+    assert without_runbook(["AssistantDown"]) == ["docs/runbooks/AssistantDown.md"]

@@ -41,7 +41,9 @@ async def look(site: Site, records: Records, ledger: Ledger) -> Aftermath:
     async with site.requests() as client:
         calls = await analysed(client, records.users)
         wrong = await transcripts(client, records.word, ledger, calls)
-        await expect(client, "POST", "/api/v1/admin/compute", json={})
+        wait = {"Prefer": "wait=50"}
+        done = await expect(client, "POST", "/api/v1/admin/compute", json={}, headers=wait)
+        assert "computed" in done, f"portraits were not computed in time: {done}"
         compared, differing = await portraits(client, calls)
         wrong += differing + await searched(client, records, calls)
     wrong += await graph(site, records.users, calls) + await vectors(site, calls)

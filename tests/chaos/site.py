@@ -64,7 +64,12 @@ class Site(Platform):
             }
             posted = client.post("/api/v1/calls", json={"records": [record]})
             assert posted.json()["data"]["inserted"] == 1, posted.text
-            assert client.post("/api/v1/admin/compute", json={}).status_code == 200
+            assert (
+                client.post(
+                    "/api/v1/admin/compute", json={}, headers={"Prefer": "wait=15"}
+                ).status_code
+                == 200
+            )
 
     def raze(self) -> None:
         """Stop everything, also what a drill has left stopped."""

@@ -186,7 +186,7 @@ def test_a_server_that_is_away_costs_what_needs_it_only(
         others, searches = [], []
         with blow(servers, server):
             began, before = time.monotonic(), len(writer.acknowledged)
-            computed = client.post("/api/v1/admin/compute", json={})
+            computed = client.post("/api/v1/admin/compute", json={}, headers={"Prefer": "wait=15"})
             while time.monotonic() - began < AWAY_S:
                 searches.append(asked(client, "/api/v1/calls/search", q=word))
                 others.append(asked(client, "/api/v1/calls", user_id=f"user-{word}0"))
@@ -214,7 +214,10 @@ def has_caught_up(
     """Every acknowledged call is found once: in the search index, the graph and the vectors."""
     org_id = UUID(client.get("/api/v1/auth/me").json()["data"]["organisation"]["org_id"])
     want = Counter(acknowledged)
-    assert client.post("/api/v1/admin/compute", json={}).status_code == 200
+    assert (
+        client.post("/api/v1/admin/compute", json={}, headers={"Prefer": "wait=15"}).status_code
+        == 200
+    )
     assert until(lambda: waiting(platform) == {(0, 0)}, CATCHES_UP_WITHIN_S), platform.json(
         "status"
     )["outbox"]

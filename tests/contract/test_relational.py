@@ -23,7 +23,8 @@ def url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def db(url: str) -> AsyncIterator[Postgres]:
-    postgres = Postgres(url, pool_size=4)
+    told = {"calls": ("search", "graph"), "portraits": ("vectors",)}
+    postgres = Postgres(url, pool_size=4, topics=told)
     yield postgres
     await postgres.close()
 

@@ -110,6 +110,8 @@ async def test_a_hit_has_fields_and_highlight(search, org):
         ("我要投诉你们", True),
         ("电话", True),
         ("投诉 电话", True),
+        ("投訴", True),
+        ("電話是多少", True),
         ("诉", True),
         ("们", True),  # the last of its run
         ("我", True),

@@ -6,7 +6,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from shared.config import SETTINGS
 from tests.docker.compose import ROOT
+
+# Keys of providers of language models are the operator's own: nobody can make them.
+MADE = frozenset(
+    one.name.lower()
+    for one in SETTINGS
+    if one.secret and not one.name.startswith(("LLM_", "SOURCE_"))
+)
 
 
 def make_secrets(folder: Path) -> subprocess.CompletedProcess[str]:

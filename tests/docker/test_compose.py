@@ -14,7 +14,7 @@ from shared.config import SETTINGS, Config
 from shared.services import GATEWAY, PROCESSES, SERVICES, Service
 from shared.store_urls import store_urls
 from tests.docker.compose import COMPOSE, ROOT, SMALL, compose, model
-from tests.docker.secret_folder import environment_of, make_secrets
+from tests.docker.secret_folder import MADE, environment_of, make_secrets
 
 TEXT = COMPOSE.read_text()
 MODEL = model(COMPOSE)
@@ -234,8 +234,8 @@ def test_secrets_are_random_and_kept(secrets: Path) -> None:
 
 def test_nobody_else_on_the_machine_reads_secrets(secrets: Path) -> None:
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
-    for key in SECRET_NAMES:
-        path = secrets / key.lower()
+    for name in MADE:
+        path = secrets / name
         assert stat.S_IMODE(path.stat().st_mode) == 0o400
         assert path.name in MODEL["secrets"]
 
@@ -262,7 +262,23 @@ def test_what_not_everybody_needs_is_in_profiles() -> None:
         "filebeat": ["logs"],
         "otel-collector": ["traces"],
         "jaeger": ["traces"],
+        "backup": ["backup"],
+        "blackbox-exporter": ["certificates"],
     }
+
+
+def test_backups_are_of_the_servers_own_version_and_the_node_exporter_reads_what_they_tell() -> (
+    None
+):
+    backup, exporter = service("backup"), service("node-exporter")
+    assert backup["image"] == service("postgres")["image"]
+    reaches("backup", "postgres")
+    folder = {one["target"]: one["source"] for one in backup["volumes"]}["/textfiles"]
+    read = {one["target"]: one["source"] for one in exporter["volumes"]}
+    (told,) = [word for word in exporter["command"] if "textfile" in word]
+    assert read[told.partition("=")[2]] == folder
+    script = (ROOT / "docker" / "backup.sh").read_text()
+    assert all(f"${{{name}:-" in script for name in backup["environment"] if "BACKUP" in name)
 
 
 @pytest.mark.parametrize(

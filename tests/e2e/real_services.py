@@ -15,7 +15,10 @@ import httpx
 from ai_services.auth.app import create_service as create_auth
 from ai_services.auth.service import operator
 from ai_services.enrichment.app import create_service as create_enrichment
+from ai_services.llm.app import create_service as create_llm
+from ai_services.monitor.app import create_service as create_monitor
 from ai_services.portrait.app import create_service as create_portrait
+from benchmarks.model_server import ModelServer, model_server
 from gateway.app import create_gateway
 from gateway.routing.packaged import packaged_text
 from gateway.timeouts import Timeouts
@@ -26,6 +29,7 @@ from shared.serving.service import BaseAIService
 from tests.conftest import redis_database
 from tests.gateway.wire import until
 
+MODEL = "loopback"
 _REDIS: int = 10  # a registry of its own
 _CALLS = [
     {
@@ -50,6 +54,7 @@ class RealServices:
     url: str
     key: str
     key_of_others: str  # of another organisation, which has nothing but its admin
+    model: ModelServer  # behind the model MODEL
 
     @property
     def headers(self) -> dict[str, str]:
@@ -82,18 +87,28 @@ async def real_services(
         "SHUTDOWN_SECONDS": "2",
         "GATEWAY_ROUTES": str(routes),
     }
-    config = Config.from_env(settings)
     async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(model_server())
+        # What tests tell the model to do is for the requests of theirs.
+        settings |= {"LLM_BASE_URL": model.url, "LLM_MODEL": MODEL, "ANALYZER": "local"}
+        config = Config.from_env(settings)
         auth = create_auth(config)
         upstreams = {}
-        for service in (auth, create_enrichment(config), create_portrait(config)):
+        for service in (
+            auth,
+            *(
+                create(config)
+                for create in (create_enrichment, create_portrait, create_llm, create_monitor)
+            ),
+        ):
             upstreams[service.name] = await stack.enter_async_context(service.running(port=0))
         written = ",".join(f"{name}={url}" for name, url in upstreams.items())
         gateway = create_gateway(
             Config.from_env({**settings, "GATEWAY_UPSTREAMS": written}), Timeouts(connect=30.0)
         )
         url = await stack.enter_async_context(gateway.running(port=0))
-        services = RealServices(url, await _admin(auth, "tested"), await _admin(auth, "others"))
+        tested, others = await _admin(auth, "tested"), await _admin(auth, "others")
+        services = RealServices(url, tested, others, model)
         async with services.client() as client:
             await _fill(client)
         yield services
@@ -122,7 +137,7 @@ async def _fill(client: httpx.AsyncClient) -> None:
         ("/api/v1/calls", {"records": _CALLS}),
         ("/api/v1/admin/compute", {}),
     ):  # fmt: skip
-        answer = await client.post(path, json=body)
+        answer = await client.post(path, json=body, headers={"Prefer": "wait=20"})
         assert answer.status_code == 200, answer.text
 
 

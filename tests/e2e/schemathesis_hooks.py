@@ -11,6 +11,9 @@ import schemathesis
 KEPT = frozenset(os.environ["KEPT_IDS"].split(","))
 
 
+schemathesis.serializer.alias("application/partial-upload", "application/octet-stream")
+
+
 @schemathesis.hook
 def filter_path_parameters(context, path_parameters) -> bool:
     return not path_parameters or KEPT.isdisjoint(map(str, path_parameters.values()))

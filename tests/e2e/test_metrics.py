@@ -12,6 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared.services import PROCESSES
 from tests.e2e.real_services import RealServices
 from tests.monitoring.prometheus_files import (
+    BACKUPS,
+    CERTIFICATES,
     NODE_EXPORTER,
     PROMETHEUS_OWN,
     RECORDED,
@@ -21,6 +23,9 @@ from tests.monitoring.prometheus_files import (
     runbook_queries,
 )
 from tests.monitoring.test_dashboards import queries
+
+# What other programs tell, and what Prometheus makes of it.
+ELSEWHERE = NODE_EXPORTER | BACKUPS | CERTIFICATES | PROMETHEUS_OWN | RECORDED
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,7 @@ def test_every_process_is_a_target(targets: dict[str, str]) -> None:
 
 
 def test_every_metric_of_a_panel_or_runbook_is_exported(exported: dict[str, set[str]]) -> None:
-    known = set().union(*exported.values()) | NODE_EXPORTER | PROMETHEUS_OWN | RECORDED
+    known = set().union(*exported.values(), ELSEWHERE)
     read = {
         (name, metric)
         for name, query in (*queries(), *runbook_queries())
@@ -68,7 +73,7 @@ def test_every_metric_of_a_panel_or_runbook_is_exported(exported: dict[str, set[
 
 
 def test_every_metric_of_a_rule_is_exported(exported: dict[str, set[str]]) -> None:
-    known = set().union(*exported.values()) | NODE_EXPORTER | PROMETHEUS_OWN | RECORDED
+    known = set().union(*exported.values(), ELSEWHERE)
     missing = {
         (rule.get("alert") or rule["record"], metric)
         for path in RULES

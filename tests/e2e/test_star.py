@@ -1,11 +1,12 @@
 """4,989 real dialogues from the file to the gateway's answers, recomputed independently."""
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.platform import Platform
+from tests.e2e.platform import Platform, until
 
 SCRIPT = Path(__file__).with_name("recompute_star.py")
 
@@ -36,5 +37,25 @@ def test_every_star_portrait_equals_its_recomputation(
         assert found["hits"]
         callid = found["hits"][0]["callid"]
         assert client.get(f"/api/v1/calls/{callid}").json()["data"]["turns"]
+        refused = client.get("/api/v1/calls/no-such-call").json()["request_id"]
+    a_failed_request_is_found_in_all_processes(platform, refused)
     assert platform.interrupt() == 0
     assert platform.left_over() == []
+
+
+def a_failed_request_is_found_in_all_processes(platform: Platform, request_id: str) -> None:
+    def lines(option: str, identifier: str) -> list[dict[str, object]]:
+        return [
+            json.loads(line) for line in platform("logs", option, identifier, "--json").splitlines()
+        ]
+
+    assert until(lambda: "gateway" in platform("logs", "--request", request_id), 5)
+    found = lines("--request", request_id)
+    assert {line["process"]: line["status"] for line in found} == {
+        "gateway": 404,
+        "enrichment": 404,
+    }
+    (trace,) = {str(line["trace_id"]) for line in found}
+    assert lines("--trace", trace) == found
+    nobody = platform.run("logs", "--request", request_id[::-1])
+    assert (nobody.returncode, nobody.stdout) == (1, "")

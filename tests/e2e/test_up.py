@@ -27,7 +27,7 @@ def star_sample(shared_data: Path, target: Path, calls: int) -> Path:
 
 
 def test_from_an_empty_home_to_a_portrait_and_back(platform: Platform, shared_data: Path) -> None:
-    platform.up()
+    platform.up("--replicas", "portrait=2")
     page = platform.out.read_text()
     assert platform.url in page
 
@@ -71,6 +71,22 @@ def test_from_an_empty_home_to_a_portrait_and_back(platform: Platform, shared_da
     assert until(lambda: "auth ended (signal 9)" in platform.err.read_text(), 5)
     assert until(lambda: platform.run("status").returncode == 0, 20)
     assert until(platform.is_ready, 20)
+
+    # A replica has its place in the registry and a log, comes back, and takes requests.
+    replica = next(p for p in status["processes"] if p["name"] == "portrait-2")
+    os.kill(replica["pid"], signal.SIGKILL)
+    assert until(lambda: "portrait-2 ended (signal 9)" in platform.err.read_text(), 5)
+    with platform.client(admin) as client:
+
+        def known() -> set[str]:
+            upstreams = client.get("/api/v1/gateway/upstreams").json()["data"]["services"]
+            portrait = next(one for one in upstreams if one["service"] == "portrait")
+            return {one["url"] for one in portrait["instances"] if one["healthy"]}
+
+        urls = {p["url"] for p in status["processes"] if p["name"].startswith("portrait")}
+        assert len(urls) == 2
+        assert until(lambda: platform.run("status").returncode == 0 and known() == urls, 30)
+    assert "serving" in platform("logs", "--service", "portrait-2")
 
     # Ctrl-C leaves nothing behind.
     assert platform.interrupt() == 0

@@ -22,8 +22,14 @@ NODE_EXPORTER: Final = frozenset(
         "node_filesystem_size_bytes",
         "node_memory_MemAvailable_bytes",
         "node_memory_MemTotal_bytes",
+        "node_textfile_scrape_error",
     }
 )
+# What docker/backup.sh tells by it, and what the blackbox exporter tells of a certificate.
+BACKUPS: Final = frozenset(
+    {"looma_backup_last_success_timestamp_seconds", "looma_backup_size_bytes"}
+)
+CERTIFICATES: Final = frozenset({"probe_ssl_earliest_cert_expiry", "probe_success"})
 PROMETHEUS_OWN: Final = frozenset({"up", "ALERTS"})
 _WORDS: Final = frozenset({"and", "or", "unless", "bool", "offset", "inf", "nan"})
 _AROUND_LABELS: Final = r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)"
