@@ -10,10 +10,10 @@ from ai_services.enrichment.imports.routes import endpoints as import_endpoints
 from ai_services.enrichment.reading.split_records import split_records
 from ai_services.enrichment.service import Stores
 from ai_services.enrichment.sources.receiving import receive as receive_message
-from ai_services.enrichment.suggesting.suggest import MOST_BYTES
+from ai_services.enrichment.suggesting.suggest import SentFile
 from shared.serving.service import Call, Endpoint
 
-_BODY_LIMIT = 32 << 20  # a thousand records with their transcripts
+_BODY_LIMIT = 32 << 20  # a thousand records with their transcripts; a workbook
 _EVENTS_LIMIT = 4 << 20  # anybody may send one, and its signature is of all of it
 
 
@@ -53,8 +53,8 @@ async def get_call(call: Call[Stores]) -> schemas.CallWithTranscript:
 
 async def suggest_map(call: Call[Stores]) -> schemas.SuggestedMap:
     q: schemas.SuggestQuery = call.query
-    head = b"".join([part async for part in aiter(call.body)])
-    found = await service.suggested(call.state.relational, call.org_id, q.name, head)
+    sent = SentFile(q.name, b"".join([part async for part in aiter(call.body)]))
+    found = await service.suggested(call.state, call.org_id, sent, q.sheet)
     return schemas.SuggestedMap.of(found)
 
 
@@ -136,8 +136,8 @@ endpoints: list[Endpoint[Stores]] = [
     ),
     Endpoint(
         "POST", "/api/v1/imports/suggest", suggest_map, "calls:write",
-        "Suggest a column map for a file, of which the first MiB at most is sent",
-        query=schemas.SuggestQuery, takes=tuple(MEDIA_TYPES), body_limit=MOST_BYTES,
+        "Suggest a column map for a workbook, or for a text by its first MiB",
+        query=schemas.SuggestQuery, takes=tuple(MEDIA_TYPES), body_limit=_BODY_LIMIT,
         returns=schemas.SuggestedMap,
     ),
     Endpoint(

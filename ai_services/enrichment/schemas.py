@@ -351,6 +351,9 @@ class SuggestQuery(BaseModel):
         max_length=200,
         description="the file's; its suffix may tell its kind",
     )
+    sheet: str | None = Field(
+        None, min_length=1, max_length=100, description="of a workbook; else the likeliest"
+    )
 
 
 class ColumnGuess(BaseModel):

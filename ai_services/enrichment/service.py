@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -23,7 +24,7 @@ from ai_services.enrichment.projections import COLLECTION
 from ai_services.enrichment.reading.read_file import Batch, read_records
 from ai_services.enrichment.sources.connected import Connected
 from ai_services.enrichment.staging import stage
-from ai_services.enrichment.suggesting.suggest import Suggestion, suggest
+from ai_services.enrichment.suggesting.suggest import SentFile, Suggestion, is_whole, suggest
 from ai_services.enrichment.validation.note import Note
 from ai_services.enrichment.validation.phone_number import DEFAULT_COUNTRY
 from ai_services.enrichment.validation.reject import Reject
@@ -32,6 +33,7 @@ from shared.data_access.ports import Relational, Row, Search, Transaction
 from shared.errors import NotFound
 from shared.instant import FIRST, LAST, parse_bound
 
+_MOST_UNPACKED: Final = 256 << 20  # of a file that a map is suggested for
 _MOST_LEGS: Final = 1_000  # are shown of a call
 _NO_IMPORT: Final = "There is no such import in your organisation."
 _AFTER_ALL: Final = (LAST, "\U0010ffff")  # sorts after every (started_at, callid)
@@ -42,7 +44,7 @@ class Stores:
     """What the use cases need, opened once per process.
 
     `country` is where phone numbers without a country code belong, `keep_out` whether what is erased
-    stays out.
+    stays out. `workbooks` is the turn to look into one that no job imports.
     """
 
     relational: Relational
@@ -52,6 +54,7 @@ class Stores:
     country: str = DEFAULT_COUNTRY
     keep_out: bool = True
     connected: Connected | None = None
+    workbooks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
 # Bringing in.
@@ -115,11 +118,21 @@ def outcomes_of(batch: Batch, merged: store.Merged) -> list[Outcome]:
     return [outcome for _, outcome in sorted(outcomes.items())]
 
 
-async def suggested(relational: Relational, org_id: UUID, name: str, head: bytes) -> Suggestion:
-    """A column map for a file that begins with `head`; times without an offset are taken for local."""
-    async with relational.tenant(org_id, readonly=True) as tx:
+async def suggested(stores: Stores, org_id: UUID, sent: SentFile, sheet: str | None) -> Suggestion:
+    """A column map for a file, of a text its beginning; times without an offset are taken for local.
+
+    Workbooks take turns, as each may need a gigabyte; one that nobody waits for any more has its turn
+    until it is done.
+    """
+    async with stores.relational.tenant(org_id, readonly=True) as tx:
         zone = await _zone(tx, org_id)
-    return await asyncio.to_thread(suggest, name, head, timezone=zone.key)
+    find = partial(suggest, sent, timezone=zone.key, sheet=sheet, most=_MOST_UNPACKED)
+    if not is_whole(sent.data):
+        return await asyncio.to_thread(find)
+    await stores.workbooks.acquire()
+    found = asyncio.get_running_loop().run_in_executor(None, find)
+    found.add_done_callback(lambda _: stores.workbooks.release())
+    return await asyncio.shield(found)
 
 
 # Reading.

@@ -5,23 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ai_services.enrichment.suggesting.suggest import MOST_BYTES, Suggestion, suggest
+from ai_services.enrichment.suggesting.suggest import Suggestion
 from looma_cli.terminal.console import say
-from shared.errors import InvalidInput
 from shared.phones import mask_phones
 
 _SHOWN = 5
-
-
-def suggested(file: Path, timezone: str) -> Suggestion:
-    """By the file's first MiB. InvalidInput if it can't be opened, or is no table in text."""
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(MOST_BYTES)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InvalidInput.of("file", f"can't be opened ({reason})", "check its path") from error
-    return suggest(file.name, head, timezone=timezone)
 
 
 def tell(found: Suggestion, file: Path) -> None:

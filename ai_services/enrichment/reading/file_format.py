@@ -23,10 +23,10 @@ from ai_services.enrichment.reading.content.lines import GZIP_MAGIC, ByteStream
 from ai_services.enrichment.reading.content.zip_archive import ZIP_MAGIC, look_into
 from ai_services.enrichment.reading.refusal import FileRefused, refuse
 
-__all__ = ["UTF8_BOM", "FileFormat", "FileKind", "FileRefused", "recognise", "refuse"]
+__all__ = ["OLE_MAGIC", "UTF8_BOM", "FileFormat", "FileKind", "FileRefused", "recognise", "refuse"]
 
 UTF8_BOM: Final = codecs.BOM_UTF8
-_OLE_MAGIC: Final = b"\xd0\xcf\x11\xe0"
+OLE_MAGIC: Final = b"\xd0\xcf\x11\xe0"
 _FOREIGN: Final = (
     (b"\x28\xb5\x2f\xfd", "compressed with zstd", "decompress it, or compress it with gzip"),
     (b"BZh", "compressed with bzip2", "decompress it, or compress it with gzip"),
@@ -97,14 +97,14 @@ def _recognise(
     packed = (
         (b"PAR1", "Parquet"),
         (ZIP_MAGIC, "a zip archive or a workbook"),
-        (_OLE_MAGIC, "a workbook"),
+        (OLE_MAGIC, "a workbook"),
     )
     what = next((what for magic, what in packed if head.startswith(magic)), None)
     if what and gzipped:
         raise refuse(path, f"is {what} inside gzip", "decompress it first")
     if head.startswith(b"PAR1"):
         return FileFormat(FileKind.PARQUET, gzipped=False, file=path)
-    if head.startswith(_OLE_MAGIC):
+    if head.startswith(OLE_MAGIC):
         return FileFormat(FileKind.SHEETS, gzipped=False, file=path)
     if head.startswith(ZIP_MAGIC):
         return _in_archive(path, file, encoding, most)

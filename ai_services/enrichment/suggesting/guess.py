@@ -53,6 +53,7 @@ def guess(table: Table) -> Guesses:
         (guess.confidence, name, guess)
         for name in SYNONYMS
         for profile in profiles.values()
+        if profile.name
         if (guess := _score(name, profile, named=table.header)).confidence >= _LEAST
     ]
     found = Guesses()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ai_services.enrichment.reading.file_format import UTF8_BOM
@@ -20,7 +20,7 @@ from ai_services.enrichment.reading.tables.csv_record import (
 from ai_services.enrichment.suggesting.synonyms import is_known
 from shared.errors import InvalidInput
 
-_MOST_ROWS: Final = 500
+MOST_ROWS: Final = 500
 _LOOKED_AT: Final = 20  # lines among which the header is looked for
 _ENCODINGS: Final = ("utf-8", "gb18030", "cp1252")
 _VALUE: Final = re.compile(r"[\d\s:./+T-]*\d{3}[\d\s:./+TZ-]*")  # no name of a column
@@ -28,8 +28,9 @@ _VALUE: Final = re.compile(r"[\d\s:./+T-]*\d{3}[\d\s:./+TZ-]*")  # no name of a 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`rows` are the cells of the first rows. `header`: whether the file names its columns, in line
-    `skipped` + 1; else `names` are made up. `flaw` is what is odd about the file.
+    """`rows` are the cells of the first rows. `header`: whether the file names its columns; else `names`
+    are made up. `sheet` is that of a workbook, beside `others`; `typed` column → its cells that are times
+    by their type.
     """
 
     names: Sequence[str]
@@ -37,7 +38,9 @@ class Table:
     encoding: str
     is_json: bool = False
     header: bool = True
-    skipped: int = 0
+    sheet: str | None = None
+    others: Sequence[str] = ()
+    typed: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def column(self, name: str) -> list[str]:
         """Its cells that hold something."""
@@ -72,7 +75,7 @@ def _decoded(head: bytes) -> tuple[str, str]:
 
 def _json_table(text: str, encoding: str) -> Table:
     found: list[dict[str, Any]] = []
-    for line in text.split("\n")[:_MOST_ROWS]:
+    for line in text.split("\n")[:MOST_ROWS]:
         row = parse_object(line.encode()) if line.strip() else None
         if isinstance(row, dict):
             found.append(row)
@@ -104,20 +107,21 @@ def _csv_table(text: str, encoding: str) -> Table:
     if width < 2:
         fix = "send CSV with a separator (comma, semicolon, tab or |), or JSON Lines"
         raise InvalidInput.of("file", "has one column at most", fix)
-    at = _header_at(records, width)
+    whole = [(at, one) for at, one in enumerate(records[:_LOOKED_AT]) if len(one) == width]
+    at = header_at(whole, 0)
     if at is None:
         rows = [record for record in records if len(record) == width]
         names = [f"column {number}" for number in range(1, width + 1)]
-        return Table(names, rows[:_MOST_ROWS], encoding, header=False)
+        return Table(names, rows[:MOST_ROWS], encoding, header=False)
     rows = [record for record in records[at + 1 :] if len(record) == width]
-    return Table(records[at], rows[:_MOST_ROWS], encoding, skipped=at)
+    return Table(records[at], rows[:MOST_ROWS], encoding)
 
 
 def _records(text: str, separator: str) -> list[list[str]]:
     reader = RecordReader(Dialect(separator))
     found: list[list[str]] = []
     at = 0
-    while at < len(text) and len(found) < _MOST_ROWS + _LOOKED_AT:
+    while at < len(text) and len(found) < MOST_ROWS + _LOOKED_AT:
         record = reader.read(text, at)
         if isinstance(record, Record):
             cells = [cell.strip() for cell in record.fields]
@@ -143,21 +147,19 @@ def _regular(records: Sequence[Sequence[str]]) -> tuple[float, int]:
     return sum(len(one) == width for one in records) / len(records), width
 
 
-def _header_at(records: Sequence[Sequence[str]], width: int) -> int | None:
-    """The record that names the columns: the one with the most known names, else a first one without a
-    value.
+def header_at(rows: Sequence[tuple[int, Sequence[str]]], first: int) -> int | None:
+    """Which of the rows, each with its number, names the columns: the one with the most known names, of
+    equal ones the fullest; else the row `first`, if it has no value and no name twice.
     """
-    head = [
-        (at, one)
-        for at, one in enumerate(records[:_LOOKED_AT])
-        if len(one) == width and not any(map(_VALUE.fullmatch, one))
-    ]
+    head = [(at, one) for at, one in rows if not any(map(_VALUE.fullmatch, one))]
     if not head:
         return None
-    best = max(head, key=lambda item: (sum(map(is_known, item[1])), -item[0]))
-    if sum(map(is_known, best[1])) >= min(2, width):
+
+    def likely(item: tuple[int, Sequence[str]]) -> tuple[int, int, int]:
+        return sum(map(is_known, item[1])), sum(map(bool, item[1])), -item[0]
+
+    best = max(head, key=likely)
+    if likely(best)[0] >= min(2, len(best[1])):
         return best[0]
-    at, first = head[0]
-    names = [cell for cell in first if cell]
-    distinct = len(set(first)) == len(first)
-    return at if at == 0 and distinct and names else None
+    at, names = head[0][0], [cell for cell in head[0][1] if cell]
+    return at if at == first and names and len(set(names)) == len(names) else None

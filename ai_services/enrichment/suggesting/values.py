@@ -51,20 +51,22 @@ _WRITTEN: Final = re.compile(
 @dataclass(frozen=True)
 class Profile:
     """A column: its name and those of its cells that hold something, of so many `rows`; `nulls` are
-    the cells that stand for nothing.
+    the cells that stand for nothing, `typed` those that are times by their type.
     """
 
     name: str
     cells: Sequence[str]
     rows: int
     nulls: frozenset[str]
+    typed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, table: Table, name: str) -> Self:
         held = table.column(name)
         nulls = frozenset(held).intersection(NULLS)
         nulls = nulls if len(nulls) < len(set(held)) else frozenset()
-        return cls(name, [cell for cell in held if cell not in nulls], len(table.rows), nulls)
+        cells = [cell for cell in held if cell not in nulls]
+        return cls(name, cells, len(table.rows), nulls, table.typed.get(name, frozenset()))
 
     @cached_property
     def distinct(self) -> Counter[str]:
@@ -80,8 +82,18 @@ class Profile:
 
     @cached_property
     def time_formats(self) -> list[str]:
-        """Those in which nearly all cells are times, the likeliest first."""
-        return [form for form in ("iso", *_UNIX, *PATTERNS) if self._share(_reader(form)) >= 0.9]
+        """Those in which nearly all cells are times, the likeliest first; of cells that are text, where
+        others are times by their type.
+        """
+        texts = self.text_times
+        if not texts:
+            return ["iso"] if self.cells else []
+        return [form for form in ("iso", *_UNIX, *PATTERNS) if _share(texts, _reader(form)) >= 0.9]
+
+    @property
+    def text_times(self) -> list[str]:
+        """Its cells but those that are times by their type."""
+        return [cell for cell in self.cells if cell not in self.typed]
 
     @property
     def has_offsets(self) -> bool:
@@ -142,7 +154,11 @@ class Profile:
         return found
 
     def _share(self, fits: Callable[[str], bool]) -> float:
-        return sum(map(fits, self.cells)) / len(self.cells) if self.cells else 0.0
+        return _share(self.cells, fits)
+
+
+def _share(cells: Sequence[str], fits: Callable[[str], bool]) -> float:
+    return sum(map(fits, cells)) / len(cells) if cells else 0.0
 
 
 def level_of(cell: str) -> str | None:

@@ -64,6 +64,9 @@ class MapWriter:
     def _settings(self) -> None:
         if self._table.encoding != "utf-8":
             self._say(f"encoding = {_text(self._table.encoding)}", "the file is not UTF-8")
+        if self._table.sheet is not None and self._table.others:
+            listed = ", ".join(map(_masked, self._table.others[:_MOST_WORDS]))
+            self._say(f"sheet = {_text(self._table.sheet)}", f"others are not read: {listed}")
         times = self._profile("started_at")
         if times is not None and times.time_formats:
             self._times(times)
@@ -89,6 +92,11 @@ class MapWriter:
         unsure = ""
         if other in times.time_formats:
             unsure = f"day or month first? no day is past the 12th; the other is {other}"
+        if times.typed and times.text_times:
+            mixed = (
+                "some cells are dates, some text: where it was opened, day and month may be swapped"
+            )
+            unsure = f"{mixed}; {unsure}" if unsure else mixed
         if form != "iso":
             self._say(f"time_format = {_text(form)}", unsure)
 

@@ -72,7 +72,7 @@ def import_file(
     from looma_cli.work.import_calls import Source, show_warnings
 
     if suggest:
-        raise typer.Exit(_suggest(file, timezone, as_json=as_json))
+        raise typer.Exit(_suggest(file, timezone, sheet, as_json=as_json))
     chosen = preset if columns is None else str(columns)
     source = Source(file, chosen, strict_columns, encoding, sheet, timezone=timezone)
     if dry_run:
@@ -87,11 +87,12 @@ def import_file(
     raise typer.Exit(_exit_code(brought, fail_on_rejects=fail_on_rejects))
 
 
-def _suggest(file: Path, timezone: str | None, *, as_json: bool) -> int:
+def _suggest(file: Path, timezone: str | None, sheet: str | None, *, as_json: bool) -> int:
+    from ai_services.enrichment.suggesting.suggest import suggest
     from looma_cli.terminal.console import write_json
-    from looma_cli.work.suggest_map import document, suggested, tell
+    from looma_cli.work.suggest_map import document, tell
 
-    found = suggested(file, timezone or _LIKELY_ZONE)
+    found = suggest(file, timezone=timezone or _LIKELY_ZONE, sheet=sheet)
     if as_json:
         write_json(document(found))
     else:

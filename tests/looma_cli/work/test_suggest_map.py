@@ -10,7 +10,9 @@ import pytest
 from ai_services.enrichment.reading.presets.preset import parse_preset
 from looma_cli import exit_codes
 from tests.ai_services.enrichment.reading.presets.samples import SAMPLES
+from tests.ai_services.enrichment.reading.tables.workbooks import xlsx
 from tests.ai_services.enrichment.suggesting.samples import UNKNOWN
+from tests.ai_services.enrichment.suggesting.test_sheets import NAMES, ROWS
 from tests.looma_cli.looma import Looma
 
 ROBOT = next(one for one in UNKNOWN if one.name == "robot.csv")
@@ -44,6 +46,15 @@ def test_a_known_export_is_named(looma: Looma, tmp_path: Path) -> None:
     done = looma.run("import", sample.name, "--suggest")
     assert done.returncode == exit_codes.OK
     assert "--preset 3cx" in done.stderr
+
+
+def test_a_workbook_is_looked_at_too(looma: Looma, tmp_path: Path) -> None:
+    sheets = [("三月", [NAMES, *ROWS]), ("四月", [NAMES, *ROWS[:2]])]
+    (tmp_path / "calls.xlsx").write_bytes(xlsx(*sheets))
+    done = looma.run("import", "calls.xlsx", "--suggest", "--sheet", "四月")
+    assert done.returncode == exit_codes.OK
+    assert parse_preset("columns.toml", done.stdout).layout.sheet == "四月"
+    assert "2 of the first 2 rows come in" in done.stderr
 
 
 def test_a_map_that_can_not_be_used_is_no_success(looma: Looma, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import pytest
 
 from ai_services.enrichment.reading.presets.built_in import BUILT_IN
 from ai_services.enrichment.schemas import UploadQuery
-from ai_services.enrichment.suggesting.suggest import MOST_BYTES
 from tests.ai_services.enrichment.calls_files import as_csv
 from tests.ai_services.enrichment.imports.test_uploads_api import Sender
 from tests.ai_services.enrichment.imports.test_uploads_api import sender as sender  # noqa: PLC0414 - a fixture
 from tests.ai_services.enrichment.legs.test_joining import ALL, MAP
+from tests.ai_services.enrichment.reading.tables.workbooks import compound, xlsx
 from tests.ai_services.enrichment.suggesting.samples import UNKNOWN
+from tests.ai_services.enrichment.suggesting.test_sheets import NAMES, ROWS
 from tests.ai_services.enrichment.test_calls_api import config as config  # noqa: PLC0414 - a fixture
 
 ROBOT = next(one for one in UNKNOWN if one.name == "robot-gbk.csv")
@@ -61,10 +62,32 @@ async def test_a_map_is_suggested_and_imports_the_file(sender: Sender) -> None:
     assert (done["inserted"], done["rejected"]) == (5, 0)
 
 
+async def test_a_map_is_suggested_for_a_sheet_and_imports_the_workbook(sender: Sender) -> None:
+    book = xlsx(("汇总", [["坐席", "数量"], ["张三", 6]]), ("通话", [NAMES, *ROWS]))
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    answer = await sender.client.post(
+        "/api/v1/imports/suggest",
+        params={"name": "calls.xlsx", "sheet": "通话"},
+        content=book,
+        headers=sender.headers(**{"Content-Type": kind}),
+    )
+    assert answer.status_code == 200, answer.text
+    data = answer.json()["data"]
+    assert (data["missing"], data["problem"], data["rows"], data["calls"]) == ([], None, 6, 6)
+    column_map = base64.b64encode(data["column_map"].encode()).decode()
+    done = await sender.imported(book, name="calls.xlsx", column_map=column_map)
+    assert (done["inserted"], done["rejected"]) == (6, 0)
+
+
 @pytest.mark.parametrize(
     ("content", "status"),
-    [(b"", 422), (b"\0\1\2\3" * 10, 422), (b"x" * (MOST_BYTES + 1), 413)],
-    ids=["empty", "binary", "long"],
+    [
+        (b"", 422),
+        (b"\0\1\2\3" * 10, 422),
+        (compound({"EncryptedPackage": b"x"}), 422),
+        (b"x" * ((32 << 20) + 1), 413),
+    ],
+    ids=["empty", "binary", "password", "long"],
 )
 async def test_what_no_map_can_be_suggested_for_is_refused(
     sender: Sender, content: bytes, status: int

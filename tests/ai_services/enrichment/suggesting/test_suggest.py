@@ -13,10 +13,19 @@ from ai_services.enrichment.legs.leg import Leg
 from ai_services.enrichment.reading.presets.built_in import DIALLERS
 from ai_services.enrichment.reading.presets.preset import parse_preset
 from ai_services.enrichment.reading.read_file import read_calls
-from ai_services.enrichment.suggesting.suggest import MOST_BYTES, suggest
+from ai_services.enrichment.suggesting.suggest import (
+    MOST_BYTES,
+    SentFile,
+    Suggestion,
+    suggest,
+)
 from shared.errors import InvalidInput
 from tests.ai_services.enrichment.reading.presets.samples import SAMPLES
 from tests.ai_services.enrichment.suggesting.samples import UNKNOWN, Unknown
+
+
+def suggested(name: str, data: bytes) -> Suggestion:
+    return suggest(SentFile(name, data))
 
 
 def calls_of(path: Path, column_map: str) -> dict[str, dict[str, Any]]:
@@ -35,7 +44,7 @@ def calls_of(path: Path, column_map: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("unknown", UNKNOWN, ids=[one.name for one in UNKNOWN])
 def test_the_suggested_map_reads_the_file_rightly(tmp_path: Path, unknown: Unknown) -> None:
-    found = suggest(unknown.name, unknown.data)
+    found = suggested(unknown.name, unknown.data)
     path = tmp_path / unknown.name
     path.write_bytes(unknown.data)
     taken = calls_of(path, found.column_map)
@@ -52,7 +61,7 @@ def test_the_suggested_map_reads_the_file_rightly(tmp_path: Path, unknown: Unkno
 @pytest.mark.parametrize("preset", DIALLERS)
 def test_a_known_export_is_known_by_its_columns(preset: str) -> None:
     sample = SAMPLES[preset]
-    found = suggest(sample.name, sample.text.encode())
+    found = suggested(sample.name, sample.text.encode())
     assert found.preset == preset
     first = found.column_map.splitlines()[0]
     assert first == f"# This looks like what the preset {preset} reads: --preset {preset}"
@@ -64,7 +73,7 @@ def test_our_own_names_need_no_map() -> None:
         b"callid,user_id,started_at,duration_ms,call_status\n"
         b"a,u,2024-03-05T06:20:00Z,65000,connected\n"
     )
-    assert suggest("calls.csv", data).preset == "calls"
+    assert suggested("calls.csv", data).preset == "calls"
 
 
 def test_numbers_and_names_are_told_to_nobody() -> None:
@@ -73,7 +82,7 @@ def test_numbers_and_names_are_told_to_nobody() -> None:
         f"x-{n},1381234800{n},1391234800{n},2024-03-05 14:2{n}:00,6{n},奇怪{n} 13712348000\n"
         for n in range(5)
     )
-    told = suggest("calls.csv", data.encode()).column_map
+    told = suggested("calls.csv", data.encode()).column_map
     assert not any(f"1{head}1234800" in told for head in (37, 38, 39))
     assert "137****8000" in told
 
@@ -82,13 +91,13 @@ def test_a_day_that_may_be_a_month_is_doubted() -> None:
     data = "id,agent,start time,duration,status\n" + "".join(
         f"{n},ann,0{n}/03/2024 14:20:00,6{n},busy\n" for n in range(1, 6)
     )
-    told = suggest("calls.csv", data.encode()).column_map
+    told = suggested("calls.csv", data.encode()).column_map
     assert "day or month first?" in told
 
 
 def test_what_a_map_can_not_do_without_is_told() -> None:
     data = b"agent,phone,notes\nann,13812348000,x\nbob,13812348001,y\n"
-    found = suggest("calls.csv", data)
+    found = suggested("calls.csv", data)
     assert {"callid", "started_at", "call_status", "duration_ms"} >= set(found.missing)
     assert "started_at" in found.missing
     assert '# started_at = "?"' in found.column_map
@@ -100,7 +109,7 @@ def test_a_file_without_header_is_read_by_position(tmp_path: Path) -> None:
         f"x-{n},13812348{n:03d},2024-03-05 14:{n:02d}:00,{n * 7 % 90},{s}\n"
         for n, s in enumerate(["接通", "占线", "接通", "关机"] * 5)
     ).encode()
-    found = suggest("calls.csv", data)
+    found = suggested("calls.csv", data)
     assert 'header = ["column 1", "column 2"' in found.column_map
     by_field = {name: one.column for name, one in found.fields.items()}
     assert by_field["started_at"] == "column 3"
@@ -118,7 +127,7 @@ def test_a_file_without_header_is_read_by_position(tmp_path: Path) -> None:
 )
 def test_what_is_no_table_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidInput):
-        suggest("calls.csv", data)
+        suggested("calls.csv", data)
 
 
 def test_a_head_that_is_cut_in_a_row_is_enough() -> None:
@@ -127,13 +136,13 @@ def test_a_head_that_is_cut_in_a_row_is_enough() -> None:
     row = rows[0]
     many = header + b"".join(row.replace(b"t-1", b"t-%d" % n) for n in range(20_000))
     assert len(many) > MOST_BYTES
-    found = suggest("calls.csv", many[:MOST_BYTES])
+    found = suggested("calls.csv", many[:MOST_BYTES])
     assert found.missing == []
     assert found.tried.rejects == []
 
 
 def test_half_a_character_of_json_is_told_as_another_mark() -> None:
-    found = suggest(
+    found = suggested(
         "calls.jsonl", b'{"callid": "a", "\\ud83d": "\\ud83d", "started_at": "2024-03-05"}'
     )
     assert "?" in found.fields or "?" in found.column_map
