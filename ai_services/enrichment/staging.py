@@ -20,11 +20,15 @@ def stage(frame: pl.DataFrame, cipher: PhoneCipher) -> bytes:
     """
     if frame.is_empty():
         return b""
-    rows = _protected(frame, cipher)
-    if not is_of_legs(frame):
-        return to_csv(rows, store.STAGING_COLUMNS)
-    legs = identified(rows).unique(["callid", "leg_id"], keep="last", maintain_order=True)
-    return to_csv(legs, LEG_COLUMNS)
+    if is_of_legs(frame):
+        return to_csv(legs_of(frame, cipher), LEG_COLUMNS)
+    return to_csv(_protected(frame, cipher), store.STAGING_COLUMNS)
+
+
+def legs_of(frame: pl.DataFrame, cipher: PhoneCipher) -> pl.DataFrame:
+    """Rows of LEG_SCHEMA as legs, each once, with the columns that are kept of one."""
+    legs = identified(_protected(frame, cipher))
+    return legs.unique(["callid", "leg_id"], keep="last", maintain_order=True).select(LEG_COLUMNS)
 
 
 def to_csv(rows: pl.DataFrame, columns: Sequence[str]) -> bytes:

@@ -45,8 +45,10 @@ async def merge_legs(
     digests: Digests,
     *,
     import_id: UUID | None = None,
+    also: Sequence[str] = (),
 ) -> calls.Merged:
-    """Keep legs, by `store.STAGED_COLUMNS`, each once, and make their calls anew of all their legs.
+    """Keep legs, by `store.STAGED_COLUMNS`, each once, and make their calls anew of all their legs; and
+    the calls `also`, some of whose legs went.
 
     Of a call that was erased, and stays out, no leg is kept.
     """
@@ -54,7 +56,7 @@ async def merge_legs(
         tx, org_id
     )  # else a call might be erased between its two reads
     await store.stage(tx, org_id, rows_csv)
-    callids = await store.staged_calls(tx)
+    callids = sorted({*await store.staged_calls(tx), *also})
     merged = calls.Merged()
     beyond: list[tuple[str, str]] = []
     for start in range(0, len(callids), _PAGE):

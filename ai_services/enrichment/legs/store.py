@@ -6,6 +6,7 @@ at once, the second would otherwise not see those of the first, and the call wou
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
@@ -56,6 +57,13 @@ WHERE (k.task_id, k.user_id, k.customer_id, k.started_at, k.duration_ms, k.bill_
        EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds, EXCLUDED.level_name,
        EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher, EXCLUDED.turns)
 """
+_BEYOND_SPAN: Final = """
+SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
+       level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
+FROM call_leg
+WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
+  AND NOT (started_at >= $3 AND started_at < $4)
+"""
 _LEGS: Final = """
 SELECT leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds, level_name,
        hangup_by, call_status, phone_masked
@@ -98,6 +106,30 @@ async def drop_beyond(
              AND k.leg_id = gone.leg_id""",
         org_id, list(callids), list(leg_ids),
     )  # fmt: skip
+
+
+async def beyond_span(
+    tx: Transaction, org_id: UUID, callids: Sequence[str], first: dt.datetime, end: dt.datetime
+) -> list[Row]:
+    """STAGED_COLUMNS of those legs of the calls that don't begin from `first` until `end`."""
+    return await tx.fetch(_BEYOND_SPAN, org_id, list(callids), first, end)
+
+
+async def drop_within(
+    tx: Transaction, org_id: UUID, callids: Sequence[str], first: dt.datetime, end: dt.datetime
+) -> list[str]:
+    """Those legs of the calls that begin from `first` until `end`; tells which calls have others."""
+    await tx.execute(
+        """DELETE FROM call_leg WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
+           AND started_at >= $3 AND started_at < $4""",
+        org_id, list(callids), first, end,
+    )  # fmt: skip
+    rows = await tx.fetch(
+        """SELECT DISTINCT callid FROM call_leg
+           WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[]) ORDER BY callid""",
+        org_id, list(callids),
+    )  # fmt: skip
+    return [row["callid"] for row in rows]
 
 
 async def legs(tx: Transaction, org_id: UUID, callid: str, limit: int) -> list[Row]:

@@ -55,7 +55,7 @@ from ai_services.enrichment.validation.reject import Reject
 from ai_services.enrichment.validation.rules import Conventions
 from ai_services.enrichment.validation.validate import Checked, check_cells
 
-__all__ = ["Batch", "FileRefused", "Reject", "read_calls", "read_records"]
+__all__ = ["Batch", "FileRefused", "Reject", "check_part", "read_calls", "read_records"]
 
 MAX_LINE_BYTES: Final = 8 << 20
 _BLOCK_BYTES: Final = 1 << 20
@@ -107,7 +107,7 @@ def read_calls(
     reading = _Reading(form, preset, max_line_bytes, max_unpacked, strict_columns)
     batcher = Batcher(batch_rows, batch_bytes, _schema(preset))
     for piece, parts in reading.pieces():
-        checked = [(cells, _check(cells, preset, how)) for cells in parts]
+        checked = [(cells, check_part(cells, preset, how)) for cells in parts]
         batcher.add(piece, checked, reading.warnings)
         yield from batcher.full()
     batcher.warn(reading.warnings)
@@ -133,7 +133,7 @@ def read_records(
     fitting = [record if len(record) <= MAX_LINE_BYTES else b"" for record in records]
     rows = reader.read_lines(fitting, 1)
     how = _conventions(preset, preset.timezone or timezone, now, country)
-    checked = [(cells, _check(cells, preset, how)) for cells in rows.parts]
+    checked = [(cells, check_part(cells, preset, how)) for cells in rows.parts]
     batcher = Batcher(len(records), sum(map(len, records)), _schema(preset))
     batcher.add(_json_piece(Block(1, b"", 0), rows), checked, rows.warnings)
     for line, record in enumerate(records, 1):
@@ -159,7 +159,8 @@ def _schema(preset: Preset) -> Mapping[str, pl.DataType]:
     return FRAME_SCHEMA if preset.group_by is None else LEG_SCHEMA
 
 
-def _check(cells: Cells, preset: Preset, how: Conventions) -> Checked:
+def check_part(cells: Cells, preset: Preset, how: Conventions) -> Checked:
+    """Calls by FRAME_SCHEMA, or legs by LEG_SCHEMA where the preset groups rows."""
     if preset.group_by is None:
         return check_cells(cells.frame, how, cells.broken_turns)
     told = under_their_calls(cells.frame)

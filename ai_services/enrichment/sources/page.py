@@ -51,11 +51,11 @@ class Stored:
 
 
 def outcomes_of_rows(batch: Batch, merged: Merged) -> dict[str, int]:
-    """How many rows became what."""
+    """How many rows became what; the further rows of a call are duplicates."""
     return {
         "inserted": len(merged.inserted),
         "updated": len(merged.updated),
-        "unchanged": batch.frame.height - len(merged.callids),
+        "unchanged": batch.calls - len(merged.inserted) - len(merged.updated),
         "duplicate": batch.duplicates,
         "rejected": len(batch.rejects),
     }
@@ -84,16 +84,20 @@ def check(
 async def put_in(
     tx: Transaction, run: Import, source: str, page: Page, cipher: PhoneCipher
 ) -> Stored:
-    """Merge it; calls that another table of this or another source brought in stay as they are."""
+    """Merge it; calls that another table of this or another source brought in stay as they are, but
+    that the legs of a call may lie in several tables of a source.
+    """
     shard = page.raw.shard.table
     batch, staged = page.batch, page.staged
-    callids = batch.frame["callid"].to_list()
-    others = await store.elsewhere(tx, run.org_id, callids, source, shard) if callids else {}
+    callids = batch.frame["callid"].unique().to_list()
+    place = None if batch.of_legs else shard
+    others = await store.elsewhere(tx, run.org_id, callids, source, place) if callids else {}
     if others:
         batch = _without(batch, others, shard)
         staged = stage(batch.frame, cipher)
     merged = await run.merge(tx, batch, staged, cipher.digests)
-    brought = [one for one in batch.frame["callid"].to_list() if one not in merged.erased]
+    callids = batch.frame["callid"].unique(maintain_order=True).to_list()
+    brought = [one for one in callids if one not in merged.erased]
     if brought:
         await store.own(tx, run.org_id, brought, source, shard)
     deleted = 0
@@ -103,7 +107,7 @@ async def put_in(
 
 
 async def delete(
-    tx: Transaction, org_id: UUID, callids: Sequence[str], source: str, shard: str
+    tx: Transaction, org_id: UUID, callids: Sequence[str], source: str, shard: str | None
 ) -> int:
     """Delete those that came from there, and tell whoever derives something of them."""
     owned = await store.owned(tx, org_id, callids, source, shard)

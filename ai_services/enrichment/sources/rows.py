@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 import orjson
 import polars as pl
 
+from ai_services.enrichment.legs.rows import GROUP, LEG_ID
 from ai_services.enrichment.reading.cells import cells_from_table
 from ai_services.enrichment.reading.columns import fold, likely
 from ai_services.enrichment.reading.presets.preset import Preset
-from ai_services.enrichment.reading.read_file import Batch
+from ai_services.enrichment.reading.read_file import Batch, check_part
 from ai_services.enrichment.sources.databases.database import Table
 from ai_services.enrichment.sources.databases.identifier import is_identifier
 from ai_services.enrichment.validation.phone_number import DEFAULT_COUNTRY
 from ai_services.enrichment.validation.record import REQUIRED
 from ai_services.enrichment.validation.reject import make_reject
 from ai_services.enrichment.validation.rules import Conventions
-from ai_services.enrichment.validation.validate import check_cells
 from shared.errors import Detail, InvalidInput
 
 _GONE: Final = frozenset({"1", "true", "t", "yes", "y"})
@@ -31,26 +31,26 @@ class Columns:
     """What is read of a table: its columns, and which of them a call's fields come from.
 
     `fields`: field (or a column that the preset reads) → place in `names`. `deleted` is the place of
-    the mark of rows that were deleted.
+    the mark of rows that were deleted, `key` those of what a row is known by.
     """
 
     names: Sequence[str]
     fields: Mapping[str, int]
     deleted: int | None = None
+    key: Sequence[int] = ()
 
 
 def columns_of(
-    table: Table, preset: Preset, *, order: Sequence[str], deleted: str | None
+    table: Table, preset: Preset, *, by: str, key: Sequence[str], deleted: str | None
 ) -> Columns:
-    """Choose them. InvalidInput that names what is missing, with what it may be called now; and for a
-    map that joins legs, which come by files: their last row would be taken for the call.
+    """Choose them: `by` and `key` are what the table is walked over by. InvalidInput that names what is
+    missing, with what it may be called now.
     """
-    if preset.group_by is not None:
-        fix = "export the table to a file, or make a view with one row per call"
-        raise InvalidInput.of("group_by", "is read from files only", fix)
+    order = (by, *key)
     found = {fold(name): name for name in table.columns}
-    wanted = {name: name for name in preset.reads} if preset.derive else preset.sources
-    required = set(wanted) if preset.derive else {*REQUIRED, "duration_ms"}
+    reads = {name: name for name in (*preset.reads, *preset.may_read)}
+    wanted = reads if preset.derive else preset.sources
+    required = set(preset.reads) if preset.derive else {*REQUIRED, "duration_ms", GROUP}
     chosen = {
         field: found[fold(source)] for field, source in wanted.items() if fold(source) in found
     }
@@ -68,7 +68,8 @@ def columns_of(
             )  # fmt: skip
     names = list(dict.fromkeys([*chosen.values(), *order, *([deleted] if deleted else [])]))
     places = {field: names.index(name) for field, name in chosen.items()}
-    return Columns(names, places, names.index(deleted) if deleted else None)
+    marks = names.index(deleted) if deleted else None
+    return Columns(names, places, marks, [names.index(name) for name in key])
 
 
 def _missing(table: Table, names: Sequence[str]) -> InvalidInput:
@@ -115,6 +116,8 @@ def read_rows(
             deleted = [one.strip() for one in table.filter(gone)["callid"].to_list() if one]
         table = table.filter(~gone)
     cells = cells_from_table(table, preset, preset.derive() if preset.derive else None)
+    if preset.group_by is not None:
+        cells = replace(cells, frame=_known_by_key(cells.frame, rows, columns, first_line))
     how = Conventions(
         now=now,
         timezone=preset.timezone or timezone,
@@ -122,7 +125,7 @@ def read_rows(
         duration_unit=preset.duration_unit,
         country=preset.country or country,
     )
-    checked = check_cells(cells.frame, how, cells.broken_turns)
+    checked = check_part(cells, preset, how)
     rejects = [
         make_reject(
             one.line, one.problem, _raw(rows[one.line - first_line], columns, place),
@@ -132,7 +135,7 @@ def read_rows(
     ]  # fmt: skip
     rejects.sort(key=lambda one: one.line)
     frame, replaced = checked.frame, dict[int, str]()
-    if frame["callid"].n_unique() < frame.height:
+    if preset.group_by is None and frame["callid"].n_unique() < frame.height:
         frame = frame.unique("callid", keep="last", maintain_order=True)
         out = checked.frame.join(frame, on="line", how="anti")
         replaced = dict(zip(out["line"], out["callid"], strict=True))
@@ -156,6 +159,26 @@ def _table(
         callids = by_place[columns.fields["callid"]]
         series.append(pl.Series("turns", [turns.get(one or "") for one in callids], pl.String))
     return pl.DataFrame([lines, *series])
+
+
+def _known_by_key(
+    cells: pl.DataFrame, rows: Sequence[Sequence[str | None]], columns: Columns, first_line: int
+) -> pl.DataFrame:
+    """Legs that nothing else tells apart are known by their row's key: a row that was corrected since
+    replaces its leg.
+    """
+    keys = ["\x1f".join(row[place] or "" for place in columns.key) for row in rows]
+    lines = range(first_line, first_line + len(rows))
+    known = pl.DataFrame({"line": lines, "key": keys}, schema={"line": pl.UInt64, "key": pl.String})
+    told = pl.col(LEG_ID).cast(pl.String) if LEG_ID in cells.columns else pl.lit(None, pl.String)
+    return (
+        cells.with_columns(pl.col("line").cast(pl.UInt64))
+        .join(known, on="line", how="left", maintain_order="left")
+        .with_columns(
+            pl.when(told.str.strip_chars() != "").then(told).otherwise("key").alias(LEG_ID)
+        )
+        .drop("key")
+    )
 
 
 def _raw(row: Sequence[str | None], columns: Columns, place: str) -> str:

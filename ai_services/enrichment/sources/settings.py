@@ -42,7 +42,7 @@ class SourceSettings:
     """One source. Times without an offset are of `timezone`; `since`: nothing before is read.
 
     `time` is the column of a call's start, `changed` that of a row's last change, `deleted` that of
-    the mark of deleted rows; `key` None: the table's primary key. `secret` is what pushed events are
+    the mark of deleted rows; `key` empty: the table's primary key. `secret` is what pushed events are
     signed with.
     """
 
@@ -52,7 +52,7 @@ class SourceSettings:
     preset: Preset
     address: Address | None = None
     layout: Layout = field(default_factory=lambda: Layout(TableName("")))
-    key: str | None = None
+    key: tuple[str, ...] = ()
     time: str = ""
     changed: str | None = None
     deleted: str | None = None
@@ -64,3 +64,8 @@ class SourceSettings:
     page_rows: int = 5_000
     timeout_s: int = 60
     secret: str | None = field(default=None, repr=False)
+
+    @property
+    def of_legs(self) -> bool:
+        """Whether several rows may be one call's."""
+        return self.preset.group_by is not None

@@ -131,6 +131,7 @@ class ShardReader:
             last = len(rows) < size
             if rows:
                 places = [plan.columns.names.index(name) for name in plan.order.columns]
+                _check_unique(shard.table, rows, plan.columns)
                 after = tuple(str(rows[-1][place]) for place in places)
             turns = await self._turns(connection, shard, plan.columns, rows)
             through = span.end if last else self._instant(after, plan)
@@ -153,17 +154,17 @@ class ShardReader:
         if table is None:
             return None
         settings = self._settings
-        key = settings.key or next(iter(table.unique), None)
-        if key is None:
+        key = settings.key or tuple(table.unique)[:1]
+        if not key:
             raise InvalidInput.of(
                 f"{table.name}", "has no column that is unique, by which it could be read in pages",
                 "name one as key in the sources file",
             )  # fmt: skip
         by = settings.changed if span.changed and settings.changed else settings.time
-        columns = columns_of(table, settings.preset, order=(by, key), deleted=settings.deleted)
+        columns = columns_of(table, settings.preset, by=by, key=key, deleted=settings.deleted)
         # Without an index of its times, each page by time would be a walk over the whole table.
         by_time = by in table.indexed
-        names = (by, key) if by_time and by != key else (key,)
+        names = (by, *(one for one in key if one != by)) if by_time else key
         order = Order(names, tuple(table.columns[name] for name in names))
         window = Window(
             by,
@@ -171,7 +172,7 @@ class ShardReader:
             self._bound(span.first, table, by),
             self._bound(span.end, table, by),
         )
-        return Plan(columns, order, window, by_time and by != key)
+        return Plan(columns, order, window, by_time and len(names) > 1)
 
     def _bound(self, at: datetime | None, table: Table, column: str) -> str | None:
         """An instant as this column has it."""
@@ -194,3 +195,14 @@ class ShardReader:
         times = parse_times(pl.Series([position[0]]), formats, str(self.zone))
         [at] = times.moments.to_list()
         return at.astimezone(UTC) if isinstance(at, datetime) else None
+
+
+def _check_unique(table: str, rows: Rows, columns: Columns) -> None:
+    """InvalidInput for rows that their key doesn't tell apart: of those between two pages some would be
+    passed over.
+    """
+    found = [tuple(row[place] for place in columns.key) for row in rows]
+    if len(set(found)) < len(found) or any(None in one for one in found):
+        names = ", ".join(columns.names[place] for place in columns.key)
+        fix = "name as key one that does, or several that do together, or give the table a primary key"
+        raise InvalidInput.of(f"{table}.{names}", "does not tell all rows apart", fix)

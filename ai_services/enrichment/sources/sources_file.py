@@ -2,7 +2,7 @@
 
     [dialler]                             # a name of your own
     organisation = "acme"                 # whose calls these are, by short name
-    kind = "autodialer"                   # or mysql, postgresql, push
+    kind = "autodialer"                   # or asterisk, mysql, postgresql, push
     url = "mysql://looma@10.0.0.5/outbound_saas"
     password = "DIALLER"                  # the setting SOURCE_SECRET_DIALLER
 
@@ -21,6 +21,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ai_services.enrichment.legs.rows import GROUP
 from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.presets.preset import Preset
 from ai_services.enrichment.sources.databases.identifier import is_identifier
@@ -45,6 +46,13 @@ _KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "mysql": {"kind": "mysql"},
     "postgresql": {"kind": "postgresql"},
+    "asterisk": {
+        "kind": "mysql",
+        "table": "cdr",
+        "time": "calldate",
+        "key": ["uniqueid", "sequence"],
+        "preset": "asterisk",
+    },
     "push": {"kind": "push", "preset": "calls"},
 }
 _KEYS: Final = (
@@ -126,14 +134,14 @@ class _Reader:
             raise self._wrong(
                 "secret", "is missing", "name the setting SOURCE_SECRET_… of its signatures"
             )
-        return SourceSettings(
+        found = SourceSettings(
             name=self._name,
             organisation=organisation,
             kind=kind,
             preset=self._preset(),
             address=self._address() if pulled else None,
             layout=self._layout() if pulled else Layout(TableName("")),
-            key=self._column("key"),
+            key=self._key(),
             time=time or "",
             changed=self._column("changed"),
             deleted=self._column("deleted"),
@@ -146,6 +154,19 @@ class _Reader:
             timeout_s=self._number("timeout_s", 60, 1, 3_600),
             secret=self._signing("secret"),
         )
+        self._check_legs(found)
+        return found
+
+    def _check_legs(self, found: SourceSettings) -> None:
+        """What a row means by itself can't be said of one that is a part of a call."""
+        if not found.of_legs:
+            return
+        if found.deleted is not None:
+            fix = "leave it out; rows that go are found by looma sync verify"
+            raise self._wrong("deleted", "can't be said of rows that are legs", fix)
+        if found.spoken is not None and GROUP not in found.preset.sources:
+            fix = 'say kind = "none", or group rows by another column than that of callid'
+            raise self._wrong("transcripts", "would be those of each row of a call", fix)
 
     def _wrong(self, key: str, problem: str, fix: str) -> ConfigError:
         return ConfigError(f"SOURCES: [{self._name}] {key} {problem}: {fix}.")
@@ -178,6 +199,14 @@ class _Reader:
                 key, f"{name[:60]!r} is no name of a column", "use letters, digits, _ and $"
             )
         return name
+
+    def _key(self) -> tuple[str, ...]:
+        """One column that is unique, or several that are so together."""
+        names = self._table.get("key")
+        if not isinstance(names, list):
+            names = [] if names is None else [names]
+        columns = [self._column("key", {"key": name}) for name in names]
+        return tuple(name for name in columns if name is not None)
 
     def _secret(self, key: str, table: Mapping[str, Any] | None = None) -> str | None:
         """The value of the setting that is named, never the name of a secret's text."""

@@ -90,13 +90,15 @@ async def last_syncs(tx: Transaction) -> list[Row]:
 
 
 async def elsewhere(
-    tx: Transaction, org_id: UUID, callids: Sequence[str], source: str, shard: str
+    tx: Transaction, org_id: UUID, callids: Sequence[str], source: str, shard: str | None
 ) -> dict[str, str]:
-    """Those of the calls that belong to another table or source → which that is."""
+    """Those of the calls that belong to another table or source → which that is; `shard` None: only
+    another source.
+    """
     rows = await tx.fetch(
         """SELECT callid, source, shard FROM source_call
            WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
-             AND (source, shard) <> ($3, $4)""",
+             AND (source <> $3 OR shard <> $4)""",
         org_id, list(callids), source, shard,
     )  # fmt: skip
     return {
@@ -120,13 +122,13 @@ async def own(
 
 
 async def owned(
-    tx: Transaction, org_id: UUID, callids: Sequence[str], source: str, shard: str
+    tx: Transaction, org_id: UUID, callids: Sequence[str], source: str, shard: str | None
 ) -> list[str]:
-    """Those of the calls that belong to this table."""
+    """Those of the calls that belong to this table, or to any of the source."""
     rows = await tx.fetch(
         """SELECT callid FROM source_call
            WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
-             AND source = $3 AND shard = $4 ORDER BY callid""",
+             AND source = $3 AND ($4::text IS NULL OR shard = $4) ORDER BY callid""",
         org_id, list(callids), source, shard,
     )  # fmt: skip
     return [row["callid"] for row in rows]
@@ -154,13 +156,14 @@ async def kept(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> Mapping
 
 
 async def callids_of_day(
-    tx: Transaction, org_id: UUID, source: str, shard: str, day: dt.date
+    tx: Transaction, org_id: UUID, source: str, shard: str | None, day: dt.date
 ) -> list[str]:
-    """The calls of that local day that came from there."""
+    """The calls of that local day that came from that table, or from any of the source."""
     rows = await tx.fetch(
         """SELECT c.callid FROM call_record_enriched c
            JOIN source_call s ON s.org_id = c.org_id AND s.callid = c.callid
-           WHERE c.org_id = $1 AND c.call_date = $2 AND s.source = $3 AND s.shard = $4""",
+           WHERE c.org_id = $1 AND c.call_date = $2 AND s.source = $3
+             AND ($4::text IS NULL OR s.shard = $4)""",
         org_id, day, source, shard,
     )  # fmt: skip
     return [row["callid"] for row in rows]

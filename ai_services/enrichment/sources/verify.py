@@ -8,10 +8,9 @@ is held in memory is the callids of one.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Self
 from uuid import UUID
@@ -26,88 +25,20 @@ from ai_services.enrichment.customers.staging_store import Staged
 from ai_services.enrichment.importing import Import
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.sources import store
+from ai_services.enrichment.sources.compared import Compared, digest_of
 from ai_services.enrichment.sources.opening import open_database, open_transcripts
 from ai_services.enrichment.sources.page import Page, check, delete, put_in
 from ai_services.enrichment.sources.request import midnight
 from ai_services.enrichment.sources.routing import Shard
 from ai_services.enrichment.sources.settings import SourceSettings
 from ai_services.enrichment.sources.shard_reader import ShardReader, Span
+from ai_services.enrichment.sources.verify_legs import LegComparison
 from ai_services.enrichment.staging import stage
 from ai_services.enrichment.validation.phone_number import DEFAULT_COUNTRY
 from shared.data_access.ports import Relational, Row
 from shared.errors import NotFound
-from shared.phones import mask_phones
 
-_NAMED: Final = 20  # calls that differ, of each kind
 _PART: Final = 1_000  # calls deleted at a time
-_FIELDS: Final = (
-    "task_id", "user_id", "customer_id", "started_at", "duration_ms", "bill_ms", "rounds",
-    "level_name", "call_status", "hangup_by",
-)  # fmt: skip
-_MASK: Final = (1 << 64) - 1
-
-
-@dataclass(slots=True)
-class Differing:
-    """How many calls differ in one way, and some of them."""
-
-    count: int = 0
-    callids: list[str] = field(default_factory=list)
-
-    def add(self, callids: Iterable[str]) -> None:
-        for callid in callids:
-            self.count += 1
-            if len(self.callids) < _NAMED:
-                self.callids.append(callid)
-
-
-@dataclass(slots=True)
-class Compared:
-    """One day of one table. `theirs` and `ours` are calls, the sums those of their digests: where
-    they are equal, all is. `rejected` rows are in neither, nor is what was `erased` and stays out;
-    `moved` calls are another table's.
-    """
-
-    source: str
-    shard: str
-    day: date
-    theirs: int = 0
-    ours: int = 0
-    rejected: int = 0
-    erased: int = 0
-    moved: int = 0
-    their_sum: int = 0
-    our_sum: int = 0
-    missing: Differing = field(default_factory=Differing)
-    changed: Differing = field(default_factory=Differing)
-    extra: Differing = field(default_factory=Differing)
-    repaired: int = 0
-
-    @property
-    def differs(self) -> bool:
-        return any(one.count for one in (self.missing, self.changed, self.extra))
-
-    def examples(self) -> list[str]:
-        """A line for each way in which calls differ."""
-        named = (("missing", self.missing), ("changed", self.changed), ("extra", self.extra))
-        return [
-            f"{self.shard} {self.day}: {one.count:,} {name}: {mask_phones(', '.join(one.callids))}"
-            f"{', …' if one.count > len(one.callids) else ''}"
-            for name, one in named
-            if one.count
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        def shown(one: Differing) -> dict[str, Any]:
-            return {"count": one.count, "callids": one.callids}
-
-        return {
-            "source": self.source, "table": self.shard, "day": self.day.isoformat(),
-            "there": self.theirs, "here": self.ours, "rejected": self.rejected,
-            "erased": self.erased, "other_tables": self.moved, "checksum_there": f"{self.their_sum:016x}",
-            "checksum_here": f"{self.our_sum:016x}", "missing": shown(self.missing),
-            "changed": shown(self.changed), "extra": shown(self.extra), "repaired": self.repaired,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +76,27 @@ class Verification:
             )
             shards = self.settings.layout.reaching(await reader.shards(), first, last)
             for number in range((last - first).days + 1):
-                for shard in shards:
-                    compared = await self._day(reader, shard, first + timedelta(days=number))
-                    if compared.theirs or compared.ours:
+                day = first + timedelta(days=number)
+                for compared in await self._days(reader, shards, day):
+                    if compared.theirs or compared.ours or compared.differs:
                         yield compared
+
+    async def _days(
+        self, reader: ShardReader, shards: Sequence[Shard], day: date
+    ) -> list[Compared]:
+        if self.settings.of_legs:
+            cipher = PhoneCipher(self.data_key, self.org_id, self.country)
+            legs = LegComparison(self.relational, self.org_id, self.settings, cipher, self.repair)
+            return [await legs.day(reader, shards, day, self._span(day))]
+        return [await self._day(reader, shard, day) for shard in shards]
+
+    def _span(self, day: date) -> Span:
+        return Span(midnight(day, self.zone), midnight(day + timedelta(days=1), self.zone))
 
     async def _day(self, reader: ShardReader, shard: Shard, day: date) -> Compared:
         compared = Compared(self.settings.name, shard.table, day)
         cipher = PhoneCipher(self.data_key, self.org_id, self.country)
-        span = Span(midnight(day, self.zone), midnight(day + timedelta(days=1), self.zone))
+        span = self._span(day)
         seen: set[str] = set()
         # Before the source is read: what comes in meanwhile is no difference.
         async with self.relational.tenant(self.org_id, readonly=True) as tx:
@@ -245,15 +188,13 @@ def _compare(
         ):
             compared.moved += 1
             continue
-        theirs = _digest(callid, row, _phone(row, cipher), _turns(row, ours))
-        compared.theirs += 1
-        compared.their_sum = (compared.their_sum + theirs) & _MASK
+        theirs = digest_of(callid, row, _phone(row, cipher), _turns(row, ours))
+        compared.count_theirs(theirs)
         if ours is None:
             missing.append(callid)
             continue
-        here = _digest(callid, ours, ours["phone_cipher"], ours["turns"])
-        compared.ours += 1
-        compared.our_sum = (compared.our_sum + here) & _MASK
+        here = digest_of(callid, ours, ours["phone_cipher"], ours["turns"])
+        compared.count_ours(here)
         if here != theirs:
             changed.append(callid)
     compared.missing.add(missing)
@@ -270,14 +211,3 @@ def _turns(row: Mapping[str, Any], ours: Row | None) -> Any:
     if row["turns"] is None:
         return None if ours is None else ours["turns"]
     return orjson.loads(row["turns"])
-
-
-def _digest(callid: str, row: Mapping[str, Any], phone: bytes | None, turns: Any) -> int:
-    """64 bits of a call as it is kept, so that sums of them tell equal sets of calls."""
-    values: Sequence[Any] = [callid, *(_plain(row[name]) for name in _FIELDS), turns]
-    text = orjson.dumps(values, option=orjson.OPT_SORT_KEYS) + (phone or b"")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-
-
-def _plain(value: Any) -> Any:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from ai_services.enrichment.sources.verify import Compared
+    from ai_services.enrichment.sources.compared import Compared
     from shared.config import Config
     from shared.data_access.ports import Relational
     from shared.jobs.store.jobs import Job

@@ -33,8 +33,9 @@ _WAITING: Final = frozenset({"queue", "voicemail"})
 
 
 def asterisk_leg(row: Mapping[str, Any]) -> dict[str, Any] | Problem:
-    """A row of Master.csv: it begins at `start`."""
-    return _leg(row, text(row, "start"), group=None, own=None)
+    """A row of Master.csv, which begins at `start`, or of the table `cdr`, whose names differ."""
+    start = text(row, "start") or text(row, "calldate")
+    return _leg(row, start, group=text(row, "linkedid"), own=text(row, "sequence"))
 
 
 def freepbx_leg(row: Mapping[str, Any]) -> dict[str, Any] | Problem:

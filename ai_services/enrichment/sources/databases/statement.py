@@ -19,7 +19,7 @@ class Statement:
 @dataclass(frozen=True, slots=True)
 class Order:
     """By which columns a table is walked over, so that a place in it is their values: a time and a
-    unique key, or that key alone. `types` are those of the source, for what needs them.
+    unique key, of one column or several, or that key alone. `types` are those of the source, for what needs them.
     """
 
     columns: tuple[str, ...]
@@ -153,13 +153,9 @@ def _within(asked: _Asked, window: Window) -> list[str]:
 
 def _behind(asked: _Asked, order: Order, after: Position) -> str:
     """Written out: MySQL makes no range of an index from (a, b) > (x, y)."""
-    (*leading, key), (*leading_types, key_type) = order.columns, order.types
-    *places, place = after
-    if not leading:
-        return f"{asked.name(key)} > {asked.value(place, key_type)}"
-    (time,), (type_,), (at,) = leading, leading_types, places
-    name = asked.name(time)
-    return (
-        f"{name} >= {asked.value(at, type_)} AND "
-        f"({name} > {asked.value(at, type_)} OR {asked.name(key)} > {asked.value(place, key_type)})"
-    )
+    (name, *names), (type_, *types), (at, *places) = order.columns, order.types, after
+    column = asked.name(name)
+    if not names:
+        return f"{column} > {asked.value(at, type_)}"
+    first = f"{column} >= {asked.value(at, type_)} AND ({column} > {asked.value(at, type_)} OR "
+    return f"{first}{_behind(asked, Order(tuple(names), tuple(types)), tuple(places))})"

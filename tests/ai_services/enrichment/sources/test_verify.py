@@ -6,8 +6,9 @@ from datetime import date, datetime, timedelta
 
 from ai_services.enrichment.customers.erasing import Order, erase_call
 from ai_services.enrichment.phone import PhoneCipher
+from ai_services.enrichment.sources.compared import Compared
 from ai_services.enrichment.sources.sources_file import read_sources
-from ai_services.enrichment.sources.verify import Compared, Verification
+from ai_services.enrichment.sources.verify import Verification
 from tests.ai_services.enrichment.sources.dialler import Call, Dialler, calls
 from tests.ai_services.enrichment.sources.sync_shop import SECRETS, SyncShop
 from tests.ai_services.enrichment.test_importing import KEY

@@ -76,7 +76,7 @@ def test_of_two_sheets_with_calls_one_may_be_named() -> None:
     assert suggested(data).tried.calls == 6
     april = suggested(data, sheet="四月")
     assert (april.tried.calls, parse_preset("m", april.column_map).layout.sheet) == (2, "四月")
-    with pytest.raises(InvalidInput, match="has no sheet '五月'.*'三月', '四月'"):
+    with pytest.raises(InvalidInput, match=r"has no sheet '五月'.*'三月', '四月'"):
         suggested(data, sheet="五月")
     with pytest.raises(InvalidInput, match="no workbook"):
         suggested(b"a,b\n1,2\n", "calls.csv", sheet="三月")
