@@ -29,6 +29,7 @@ HANGUP_CUSTOMER: Final = 2
 ENRICHED_COLUMNS: Final = (
     "org_id",
     "user_id",
+    "customer_id",
     "call_date",  # local to the organisation's time zone
     "duration_ms",
     "rounds",

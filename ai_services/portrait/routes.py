@@ -5,7 +5,9 @@ from sanic.response import HTTPResponse
 from ai_services.portrait import schemas, service
 from ai_services.portrait.computing import jobs
 from ai_services.portrait.computing.request import requested
+from ai_services.portrait.dimension import CUSTOMER, USER, Subject
 from shared.data_access.ports import Relational
+from shared.ids import one_spelling
 from shared.jobs.answer import JobOut, answer_with_job
 from shared.serving.service import Call, Endpoint
 
@@ -26,8 +28,9 @@ async def get_summary(call: Call[Relational]) -> schemas.SummaryOut:
 async def get_trend(call: Call[Relational]) -> schemas.TrendOut:
     query: schemas.TrendQuery = call.query
     points = await service.trend(
-        call.state, call.org_id, query.period_type, query.metric, query.limit, query.user_id
-    )
+        call.state, call.org_id, query.period_type, query.metric, query.limit,
+        None if query.user_id is None else Subject(USER, query.user_id),
+    )  # fmt: skip
     return schemas.TrendOut.of(query.metric, query.period_type, points)
 
 
@@ -35,9 +38,31 @@ async def get_portrait(call: Call[Relational]) -> schemas.PortraitOut:
     query: schemas.PortraitQuery = call.query
     return schemas.PortraitOut.of(
         await service.portrait(
-            call.state, call.org_id, call.params["user_id"], query.period_type, query.period_key
+            call.state, call.org_id, Subject(USER, call.params["user_id"]),
+            query.period_type, query.period_key,
+        )
+    )  # fmt: skip
+
+
+async def get_customer_portrait(call: Call[Relational]) -> schemas.CustomerPortraitOut:
+    query: schemas.PortraitQuery = call.query
+    return schemas.CustomerPortraitOut.of(
+        await service.portrait(
+            call.state, call.org_id, _customer(call), query.period_type, query.period_key
         )
     )
+
+
+async def get_customer_trend(call: Call[Relational]) -> schemas.TrendOut:
+    query: schemas.CustomerTrendQuery = call.query
+    points = await service.trend(
+        call.state, call.org_id, query.period_type, query.metric, query.limit, _customer(call)
+    )
+    return schemas.TrendOut.of(query.metric, query.period_type, points)
+
+
+def _customer(call: Call[Relational]) -> Subject:
+    return Subject(CUSTOMER, one_spelling(call.params["customer_id"]))
 
 
 async def compute(call: Call[Relational]) -> HTTPResponse:
@@ -67,6 +92,16 @@ endpoints: list[Endpoint[Relational]] = [
         "GET", "/api/v1/portrait/{user_id}", get_portrait, "portrait:read",
         "One user's portrait in one period",
         query=schemas.PortraitQuery, returns=schemas.PortraitOut,
+    ),
+    Endpoint(
+        "GET", "/api/v1/portrait/customers/{customer_id}", get_customer_portrait, "portrait:read",
+        "One customer's portrait in one period, that of whom they were merged into",
+        query=schemas.PortraitQuery, returns=schemas.CustomerPortraitOut,
+    ),
+    Endpoint(
+        "GET", "/api/v1/portrait/customers/{customer_id}/trend", get_customer_trend, "portrait:read",
+        "One metric of one customer over periods, oldest first",
+        query=schemas.CustomerTrendQuery, returns=schemas.TrendOut,
     ),
     Endpoint(
         "POST", "/api/v1/admin/compute", compute, "portrait:compute",

@@ -41,10 +41,13 @@ class PortraitQuery(_In):
     period_key: PeriodKey | None = Field(None, description="unset = the newest with calls")
 
 
-class TrendQuery(_In):
+class CustomerTrendQuery(_In):
     period_type: PeriodType = "week"
     limit: Limit = 12
     metric: str = Field(max_length=100, json_schema_extra={"enum": list(METRICS)})
+
+
+class TrendQuery(CustomerTrendQuery):
     user_id: Annotated[str | None, AfterValidator(_one_spelling)] = Field(
         None, description="unset = all users together"
     )
@@ -159,7 +162,20 @@ class PortraitOut(FiguresOut):
     @classmethod
     def of(cls, portrait: Portrait) -> "PortraitOut":
         return cls(
-            user_id=portrait.user_id,
+            user_id=portrait.subject.id,
+            period=PeriodOut.of(portrait.period),
+            **_groups(portrait.figures).__dict__,
+        )
+
+
+class CustomerPortraitOut(FiguresOut):
+    customer_id: str = Field(description="whose calls these are: of one who was merged, the other")
+    period: PeriodOut
+
+    @classmethod
+    def of(cls, portrait: Portrait) -> "CustomerPortraitOut":
+        return cls(
+            customer_id=portrait.subject.id,
             period=PeriodOut.of(portrait.period),
             **_groups(portrait.figures).__dict__,
         )

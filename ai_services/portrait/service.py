@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
 from ai_services.portrait import store
+from ai_services.portrait.dimension import CUSTOMER, Subject
 from ai_services.portrait.figures import Figures
 from ai_services.portrait.metrics import Value, metric
 from ai_services.portrait.period import Period, PeriodType, Status, between, parse
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import NotFound
 
-_MAX_USER_ID: Final = 64
+_LONGEST_ID: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """The figures of one user in one period."""
+    """The figures of one user or one customer in one period."""
 
-    user_id: str
+    subject: Subject
     period: Period
     figures: Figures
 
@@ -54,26 +55,39 @@ async def list_periods(
 async def portrait(
     relational: Relational,
     org_id: UUID,
-    user_id: str,
+    subject: Subject,
     period_type: PeriodType,
     period_key: str | None = None,
 ) -> Portrait:
-    """One user's portrait, of the newest period with calls unless a key names another."""
+    """A portrait of the newest period with calls, unless a key names another; of a customer who was
+    merged, that of whom it is one with.
+    """
     period = None if period_key is None else parse(period_type, period_key)
-    _check_user_id(user_id)
+    _check_id(subject)
     async with relational.tenant(org_id, readonly=True) as tx:
+        subject = await _who(tx, org_id, subject, period_type)
         if period is None:
-            key = await store.newest_of_user(tx, org_id, user_id, period_type)
+            key = await store.newest_of(tx, org_id, subject, period_type)
             if key is None:
-                raise _no_such_user(user_id, period_type)
+                raise _nobody(subject, period_type)
             period = parse(period_type, key)
-        found = await store.user_figures(tx, org_id, user_id, period_type, period.key, period.key)
+        found = await store.figures_of(tx, org_id, subject, period_type, period.key, period.key)
     if period.key not in found:
         raise NotFound(
-            f"The user {user_id!r} has no portrait for {period.key}: no calls in that "
-            f"{period_type}, or it has not been computed since they came in."
+            f"The {subject.dimension.name} {subject.id!r} has no portrait for {period.key}: no calls in "
+            f"that {period_type}, or it has not been computed since they came in."
         )
-    return Portrait(user_id, period, found[period.key])
+    return Portrait(subject, period, found[period.key])
+
+
+async def _who(tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType) -> Subject:
+    """Whose calls they are now. Nobody is shown whose calls are gone, though not computed again yet."""
+    if subject.dimension is not CUSTOMER:
+        return subject
+    found = await store.standing(tx, org_id, subject.id)
+    if found is None:
+        raise _nobody(subject, period_type)
+    return replace(subject, id=found)
 
 
 async def summary(
@@ -100,27 +114,29 @@ async def trend(
     period_type: PeriodType,
     metric_name: str,
     limit: int,
-    user_id: str | None = None,
+    subject: Subject | None = None,
 ) -> list[Point]:
-    """A metric over the last `limit` periods, oldest first, of the organisation or of one user.
+    """A metric over the last `limit` periods, oldest first, of the organisation or of one subject.
 
     The series ends with the organisation's newest period with calls and starts no earlier than
     its oldest; between them no period is left out.
     """
     value_of = metric(metric_name)
-    if user_id is not None:
-        _check_user_id(user_id)
+    if subject is not None:
+        _check_id(subject)
     async with relational.tenant(org_id, readonly=True) as tx:
+        if subject is not None:
+            subject = await _who(tx, org_id, subject, period_type)
         known = await store.summarised_range(tx, org_id, period_type)
         if known is None:
-            if user_id is not None:
-                raise _no_such_user(user_id, period_type)
+            if subject is not None:
+                raise _nobody(subject, period_type)
             return []
         newest = parse(period_type, known[1])
         oldest = max(
             parse(period_type, known[0]), newest.back(limit - 1), key=lambda period: period.start
         )
-        figures = await _figures(tx, org_id, user_id, oldest, newest)
+        figures = await _figures(tx, org_id, subject, oldest, newest)
     return [
         Point(period, value_of(figures[period.key]) if period.key in figures else None)
         for period in between(period_type, oldest.start, newest.end)
@@ -128,25 +144,27 @@ async def trend(
 
 
 async def _figures(
-    tx: Transaction, org_id: UUID, user_id: str | None, oldest: Period, newest: Period
+    tx: Transaction, org_id: UUID, subject: Subject | None, oldest: Period, newest: Period
 ) -> dict[str, Figures]:
-    """period_key → figures of the user, or of all where that is None."""
-    if user_id is None:
+    """period_key → figures of the subject, or of all users where that is None."""
+    if subject is None:
         sums = await store.summaries(tx, org_id, oldest.type, oldest.key, newest.key)
         return {key: stored.figures for key, stored in sums.items()}
-    found = await store.user_figures(tx, org_id, user_id, oldest.type, oldest.key, newest.key)
-    if not found and await store.newest_of_user(tx, org_id, user_id, oldest.type) is None:
-        raise _no_such_user(user_id, oldest.type)
+    found = await store.figures_of(tx, org_id, subject, oldest.type, oldest.key, newest.key)
+    if not found and await store.newest_of(tx, org_id, subject, oldest.type) is None:
+        raise _nobody(subject, oldest.type)
     return found
 
 
-def _check_user_id(user_id: str) -> None:
-    """NotFound for what cannot be an account's id."""
-    if not 1 <= len(user_id) <= _MAX_USER_ID or "\0" in user_id:
-        raise NotFound("There is no such user: an id has 1 to 64 characters.")
+def _check_id(subject: Subject) -> None:
+    """NotFound for what can be no account's or customer's id."""
+    if not 1 <= len(subject.id) <= _LONGEST_ID or "\0" in subject.id:
+        name = subject.dimension.name
+        raise NotFound(f"There is no such {name}: an id has 1 to {_LONGEST_ID} characters.")
 
 
-def _no_such_user(user_id: str, period_type: PeriodType) -> NotFound:
+def _nobody(subject: Subject, period_type: PeriodType) -> NotFound:
     return NotFound(
-        f"The user {user_id!r} has no portrait for any {period_type}: no calls, or not computed yet."
+        f"The {subject.dimension.name} {subject.id!r} has no portrait for any {period_type}: no calls, or "
+        "not computed yet."
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from ai_services.portrait.dimension import Subject
 from ai_services.portrait.figures import COLUMNS, Figures
 from ai_services.portrait.period import PeriodType
 from shared.data_access.ports import Row, Transaction
@@ -49,17 +50,19 @@ async def is_registered(
     )
 
 
-async def user_figures(
-    tx: Transaction, org_id: UUID, user_id: str, period_type: PeriodType, first: str, last: str
+async def figures_of(
+    tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType, first: str, last: str
 ) -> dict[str, Figures]:
-    """period_key → the user's figures, from key `first` to key `last`, where there are any."""
+    """period_key → the subject's figures, from key `first` to key `last`, where there are any."""
+    whose = subject.dimension
     rows = await tx.fetch(
         f"""
-        SELECT period_key, {_FIGURES} FROM user_portrait_snapshot
-        WHERE org_id = $1 AND user_id = $2 AND period_type = $3 AND period_key BETWEEN $4 AND $5
-        """,  # noqa: S608 - column names of Figures
+        SELECT period_key, {_FIGURES} FROM {whose.snapshots}
+        WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
+          AND period_key BETWEEN $4 AND $5
+        """,  # noqa: S608 - column names of Figures, and of a dimension
         org_id,
-        user_id,
+        subject.id,
         period_type,
         first,
         last,
@@ -67,20 +70,38 @@ async def user_figures(
     return {row["period_key"]: Figures.of(row) for row in rows}
 
 
-async def newest_of_user(
-    tx: Transaction, org_id: UUID, user_id: str, period_type: PeriodType
+async def newest_of(
+    tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType
 ) -> str | None:
-    """Key of the newest period in which the user has a snapshot."""
+    """Key of the newest period in which the subject has a snapshot."""
+    whose = subject.dimension
     key: str | None = await tx.fetchval(
-        """
-        SELECT max(period_key) FROM user_portrait_snapshot
-        WHERE org_id = $1 AND user_id = $2 AND period_type = $3
-        """,
+        f"""
+        SELECT max(period_key) FROM {whose.snapshots}
+        WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
+        """,  # noqa: S608 - names of a dimension
         org_id,
-        user_id,
+        subject.id,
         period_type,
     )
     return key
+
+
+async def standing(tx: Transaction, org_id: UUID, customer_id: str) -> str | None:
+    """Under whom a customer's calls are: itself, or whom it was merged into; None where there is no call,
+    because it never was, or was erased a moment ago.
+    """
+    found: str | None = await tx.fetchval(
+        """
+        SELECT c.customer_id FROM call_record_enriched c
+        WHERE c.org_id = $1 AND c.customer_id = coalesce(
+            (SELECT survivor FROM customer_alias WHERE org_id = $1 AND customer_id = $2), $2)
+        LIMIT 1
+        """,
+        org_id,
+        customer_id,
+    )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

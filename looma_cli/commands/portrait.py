@@ -9,39 +9,47 @@ import typer
 from looma_cli.options import AsJson, Org, PeriodTypeName, PeriodTypeOption
 
 if TYPE_CHECKING:
+    from ai_services.portrait.dimension import Subject
     from ai_services.portrait.schemas import TrendOut
     from ai_services.portrait.service import Point, Portrait
     from shared.config import Config
 
 
 def portrait(
-    user: Annotated[str, typer.Argument(help="The account's id.")],
+    who: Annotated[str, typer.Argument(metavar="ID", help="The account's id, or the customer's.")],
     period_type: PeriodTypeOption = "week",
     period: Annotated[
         str | None, typer.Option(help="2024-W49, 2024-11 or 2024-Q4; else the newest with calls.")
     ] = None,
+    customer: Annotated[
+        bool, typer.Option("--customer", help="The id is a customer's, not an account's.")
+    ] = False,
     org: Org = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one user's portrait in one period."""
+    """Show one account's or one customer's portrait in one period."""
+    from ai_services.portrait.dimension import CUSTOMER, USER, Subject
     from ai_services.portrait.period import parse_any
-    from ai_services.portrait.schemas import PortraitOut
+    from ai_services.portrait.schemas import CustomerPortraitOut, PortraitOut
     from looma_cli.runner import run
     from looma_cli.terminal.console import write_json
     from looma_cli.terminal.portrait_view import show_portrait
 
     if period is not None:
         period_type = parse_any(period).type
-    found = run(lambda config: _portrait(config, user, period_type, period, org))
+    subject = Subject(CUSTOMER if customer else USER, who)
+    found = run(lambda config: _portrait(config, subject, period_type, period, org))
     if as_json:
-        write_json(PortraitOut.of(found).model_dump(mode="json"))
+        shown = CustomerPortraitOut if customer else PortraitOut
+        write_json(shown.of(found).model_dump(mode="json"))
     else:
         show_portrait(found)
 
 
 async def _portrait(
-    config: Config, user: str, period_type: PeriodTypeName, period: str | None, org: str | None
-) -> Portrait:
+    config: Config, subject: Subject, period_type: PeriodTypeName, period: str | None,
+    org: str | None,
+) -> Portrait:  # fmt: skip
     from ai_services.portrait import service
     from looma_cli.stores.open_stores import opened
     from looma_cli.stores.organisation import resolve
@@ -49,7 +57,7 @@ async def _portrait(
     async with opened(config, {"relational"}) as data:
         organisation = await resolve(data.relational, org, config.organisation)
         return await service.portrait(
-            data.relational, organisation.org_id, user, period_type, period
+            data.relational, organisation.org_id, subject, period_type, period
         )
 
 
@@ -58,17 +66,25 @@ def trend(
     period_type: PeriodTypeOption = "week",
     limit: Annotated[int, typer.Option(min=1, max=520, help="How many periods.")] = 12,
     user: Annotated[str | None, typer.Option(help="One account; else all together.")] = None,
+    customer: Annotated[str | None, typer.Option(help="One customer.")] = None,
     org: Org = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a metric over periods. An unknown metric lists those there are."""
+    from ai_services.portrait.dimension import CUSTOMER, USER, Subject
     from ai_services.portrait.metrics import metric as known_metric
     from ai_services.portrait.schemas import TrendOut
     from looma_cli.runner import run
     from looma_cli.terminal.console import write_json
 
     known_metric(metric)
-    points = run(lambda config: _trend(config, metric, period_type, limit, user, org))
+    if user is not None and customer is not None:
+        raise typer.BadParameter(
+            "is given together with --user: name one of them", param_hint="--customer"
+        )
+    subject = None if user is None else Subject(USER, user)
+    subject = subject if customer is None else Subject(CUSTOMER, customer)
+    points = run(lambda config: _trend(config, metric, period_type, limit, subject, org))
     found = TrendOut.of(metric, period_type, points)
     if as_json:
         write_json(found.model_dump(mode="json"))
@@ -77,7 +93,7 @@ def trend(
 
 
 async def _trend(
-    config: Config, metric: str, period_type: PeriodTypeName, limit: int, user: str | None,
+    config: Config, metric: str, period_type: PeriodTypeName, limit: int, subject: Subject | None,
     org: str | None,
 ) -> list[Point]:  # fmt: skip
     from ai_services.portrait import service
@@ -87,7 +103,7 @@ async def _trend(
     async with opened(config, {"relational"}) as data:
         organisation = await resolve(data.relational, org, config.organisation)
         return await service.trend(
-            data.relational, organisation.org_id, period_type, metric, limit, user
+            data.relational, organisation.org_id, period_type, metric, limit, subject
         )
 
 

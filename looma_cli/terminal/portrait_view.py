@@ -14,7 +14,7 @@ def show_portrait(found: Portrait) -> None:
     console = results()
     p = found.period
     console.print(
-        f"[bold]{found.user_id}[/]  {p.type} {p.key}  [dim]{p.start} – {p.end}", soft_wrap=True
+        f"[bold]{found.subject.id}[/]  {p.type} {p.key}  [dim]{p.start} – {p.end}", soft_wrap=True
     )
     _show_figures(PortraitOut.of(found))
 

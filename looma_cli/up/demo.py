@@ -12,6 +12,7 @@ from ai_services.enrichment.imports import store as import_store
 from ai_services.portrait import service
 from ai_services.portrait import store as portrait_store
 from ai_services.portrait.computing.request import requested
+from ai_services.portrait.dimension import USER, Subject
 from looma_cli.stores.holdings import portraits_outdated
 from looma_cli.terminal.console import results, say
 from looma_cli.terminal.portrait_view import show_portrait
@@ -104,7 +105,8 @@ async def _show_one(relational: Relational, org_id: UUID) -> None:
     async with relational.tenant(org_id, readonly=True) as tx:
         busiest = await portrait_store.busiest_user(tx, org_id)
     if busiest is not None:
-        show_portrait(await service.portrait(relational, org_id, busiest, "quarter"))
+        found = await service.portrait(relational, org_id, Subject(USER, busiest), "quarter")
+        show_portrait(found)
         results().print(
             f"[dim]The same: looma portrait {busiest} --period-type quarter --org {DEMO}\n"
         )

@@ -7,10 +7,10 @@ from datetime import date
 from prometheus_client import CollectorRegistry
 
 from ai_services.enrichment import store
+from ai_services.enrichment.sources.compared import Compared
 from ai_services.enrichment.sources.connected import Connected
 from ai_services.enrichment.sources.metrics import SourceMetrics
 from ai_services.enrichment.sources.sources_file import read_sources
-from ai_services.enrichment.sources.compared import Compared
 from ai_services.enrichment.sources.verify import Verification
 from looma_cli.stores.organisation import opened_for
 from looma_cli.terminal.console import bar

@@ -158,6 +158,14 @@ def test_import_compute_portrait_and_trend(looma: Looma) -> None:
     assert "Intention" in page
     assert "█" in page
 
+    lines = (looma.cwd / "calls.jsonl").read_text().splitlines()
+    customer = next(one for line in lines if (one := json.loads(line).get("customer_id")))
+    theirs = looma.json("portrait", customer, "--customer", "--period-type", "quarter")
+    assert theirs["customer_id"] == customer
+    assert customer in looma("portrait", customer, "--customer", "--period-type", "quarter")
+    series = looma.json("trend", "total_calls", "--customer", customer)["series"]
+    assert sum(point["value"] or 0 for point in series) >= 1
+
 
 def test_rejected_rows_are_explained_beside_the_file(looma: Looma) -> None:
     looma("demo", "--calls", "300", "--bad-rows", "0.1", "--out", "calls.jsonl")

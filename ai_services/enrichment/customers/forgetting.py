@@ -7,7 +7,6 @@ written and portraits are computed again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -16,17 +15,15 @@ import structlog
 
 from ai_services.enrichment.customers import alias_store, erasure_store
 from ai_services.enrichment.customers.erasure_store import Erasure
+from ai_services.enrichment.customers.portraits import compute_again
 from ai_services.enrichment.customers.receipt import receipt_hash, sought
 from ai_services.enrichment.deleting.calls import delete_calls
 from ai_services.enrichment.deleting.store import Gone
 from shared.audit import trail
 from shared.data_access.ports import Transaction
 from shared.errors import NotFound
-from shared.jobs.enqueue import enqueue
 
 AT_ONCE: Final = 500  # calls of a transaction; who has more is erased by a job
-_PORTRAITS: Final = "compute_portraits"  # of the portrait service
-_PERIODS: Final = ("week", "month", "quarter")
 _log = structlog.get_logger("looma.erasure")
 
 
@@ -69,7 +66,8 @@ async def finish(tx: Transaction, org_id: UUID, erasure_id: UUID) -> Erasure:
     at = datetime.now(UTC)
     told = receipt_hash(org_id, found, at)
     done = await erasure_store.finish(tx, org_id, erasure_id, at, told)
-    await _compute_again(tx, org_id, done)
+    if done.first_day is not None and done.last_day is not None:
+        await compute_again(tx, org_id, done.first_day, done.last_day, f"erasure {erasure_id}")
     await trail.record(
         tx, org_id, at=at, actor=done.requested_by, action=f"{done.kind}.erased",
         target=f"erasure:{erasure_id}",
@@ -80,19 +78,6 @@ async def finish(tx: Transaction, org_id: UUID, erasure_id: UUID) -> Erasure:
     )  # fmt: skip
     _log.info("erased", org_id=str(org_id), erasure_id=str(erasure_id), calls=done.calls)
     return done
-
-
-async def _compute_again(tx: Transaction, org_id: UUID, done: Erasure) -> None:
-    """The portraits of all periods that had calls."""
-    if done.first_day is None or done.last_day is None:
-        return
-    args = {
-        "period_types": list(_PERIODS),
-        "first": done.first_day.isoformat(),
-        "last": done.last_day.isoformat(),
-    }
-    with suppress(NotFound):  # the portrait service has never run: there are none
-        await enqueue(tx, _PORTRAITS, args, org_id=org_id, key=f"erasure {done.erasure_id}")
 
 
 def callids_of(gone: Sequence[Gone]) -> list[str]:

@@ -17,6 +17,7 @@ from uuid import UUID
 from ai_services.enrichment.customers import alias_store, erasure_store
 from ai_services.enrichment.customers.alias_store import Merge, Moved
 from ai_services.enrichment.customers.digests import Digests
+from ai_services.enrichment.customers.portraits import compute_again
 from ai_services.enrichment.events import announce_calls
 from ai_services.enrichment.store import Merged
 from shared.audit import trail
@@ -71,7 +72,7 @@ async def merge(
         moved = await alias_store.move_calls(tx, org_id, customer_id, survivor)
         await alias_store.place(tx, org_id, family, survivor)
         done = await alias_store.insert(tx, org_id, customer_id, into, len(moved), actor)
-        await _announce(tx, org_id, moved, customer_id)
+        await _follow(tx, org_id, moved, customer_id, f"merge {done.merge_id}")
         await _record(tx, org_id, "customer.merged", actor, done.merge_id, len(moved))
     return done
 
@@ -100,7 +101,7 @@ async def split(
         family = await alias_store.below(tx, org_id, found.customer_id)
         moved = await alias_store.move_calls(tx, org_id, survivor, found.customer_id, family)
         await alias_store.place(tx, org_id, family, found.customer_id)
-        await _announce(tx, org_id, moved, survivor)
+        await _follow(tx, org_id, moved, survivor, f"split {merge_id}")
         await _record(tx, org_id, "customer.split", actor, merge_id, len(moved))
     return done
 
@@ -132,11 +133,14 @@ async def _check_not_erased(
         raise Conflict("One of the two was erased and stays out: it can't be merged.")
 
 
-async def _announce(tx: Transaction, org_id: UUID, moved: Sequence[Moved], of: str) -> None:
+async def _follow(tx: Transaction, org_id: UUID, moved: Sequence[Moved], of: str, why: str) -> None:
+    """Tell whoever derives something of the calls, and have the portraits of their days computed."""
     if moved:
         callids = frozenset(one.callid for one in moved)
         left = frozenset((one.user_id, of) for one in moved)
         await announce_calls(tx, org_id, Merged(updated=callids, left=left))
+        days = [one.call_date for one in moved]
+        await compute_again(tx, org_id, min(days), max(days), why)
 
 
 async def _record(

@@ -30,8 +30,8 @@ def overdue(
 ) -> list[Period]:
     """Of the periods since `first` that are over `today`, those that have to be computed, in order.
 
-    One has to be if it never was since its end, if its snapshots don't count as many calls as there
-    are, or if a call has changed since. `days` are those that have calls.
+    One has to be if it never was since its end, or not for customers, if its snapshots don't count as
+    many calls as there are, or if a call has changed since. `days` are those that have calls.
     """
     calls: defaultdict[str, int] = defaultdict(int)
     changed: dict[str, datetime] = {}
@@ -50,7 +50,7 @@ def _current(stored: Registered | None, calls: int, changed_at: datetime | None)
     if stored is None or stored.status != "completed" or stored.computed_at is None:
         return False
     unchanged = changed_at is None or changed_at + _LONGEST_WRITE < stored.computed_at
-    return stored.calls == calls and unchanged
+    return stored.whole and stored.calls == calls and unchanged
 
 
 def spans(periods: Sequence[Period]) -> list[tuple[date, date]]:

@@ -25,11 +25,14 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A period as it is kept; `calls` are those that its snapshots count."""
+    """A period as it is kept; `calls` are those that its snapshots count, `whole` unless it was computed
+    before customers had portraits.
+    """
 
     status: Status
     computed_at: datetime | None
     calls: int
+    whole: bool = True
 
 
 async def await_turn(tx: Transaction, org_id: UUID, period_type: PeriodType) -> None:
@@ -152,7 +155,8 @@ async def registered(
     """Every period that was ever computed or begun, by its key."""
     rows = await tx.fetch(
         """
-        SELECT period_key, status, r.computed_at, coalesce(total_calls, 0) AS calls
+        SELECT period_key, status, r.computed_at, coalesce(total_calls, 0) AS calls,
+               total_calls IS NULL OR customers IS NOT NULL AS whole
         FROM period_registry r LEFT JOIN period_summary s USING (org_id, period_type, period_key)
         WHERE org_id = $1 AND period_type = $2
         """,
@@ -160,6 +164,6 @@ async def registered(
         period_type,
     )
     return {
-        row["period_key"]: Registered(row["status"], row["computed_at"], row["calls"])
+        row["period_key"]: Registered(row["status"], row["computed_at"], row["calls"], row["whole"])
         for row in rows
     }

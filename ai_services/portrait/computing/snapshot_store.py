@@ -1,8 +1,8 @@
-"""The statement that brings all snapshots of a set of periods up to date.
+"""The statements that bring all snapshots of a set of periods up to date, one for each dimension.
 
-One pass over the calls of the range, grouped by user and period; what differs from the stored
-snapshots is written, snapshots whose calls are gone are deleted, and the sums over all users
-are kept beside them. Nothing that is compared depends on the order in which rows are read
+One pass over the calls of the range, grouped by user, or customer, and period; what differs from the
+stored snapshots is written, snapshots whose calls are gone are deleted, and the sums over all users
+and the number of customers are kept beside them. Nothing that is compared depends on the order in which rows are read
 (sentiment scores are added as integers of 2^-40, an error below 1e-12 each), so a second run
 over the same calls writes nothing.
 
@@ -18,6 +18,7 @@ from functools import cache
 from typing import Final
 from uuid import UUID
 
+from ai_services.portrait.dimension import CUSTOMER, USER, Dimension
 from ai_services.portrait.figures import COLUMNS, COUNTS
 from ai_services.portrait.period import Period, PeriodType
 from shared.calls import (
@@ -90,21 +91,24 @@ _SNAPSHOT: Final = ("period_start", "period_end", *COLUMNS, *_DERIVED)
 _SUMMARY: Final = ("users", *COLUMNS)
 
 
-@cache
-def _statement(period_type: PeriodType) -> str:
-    """$1 organisation, $2 type, $3–$5 keys, starts, ends, $6–$7 first and last day, $8 the time."""
+def _snapshots(dimension: Dimension, period_type: PeriodType) -> str:
+    """The part that the dimensions share: the law itself.
+
+    $1 organisation, $2 type, $3–$5 keys, starts, ends, $6–$7 first and last day, $8 the time.
+    """
+    subject, table = dimension.column, dimension.snapshots
     return f"""
 WITH wanted AS (
     SELECT * FROM unnest($3::text[], $4::date[], $5::date[])
         AS wanted (period_key, period_start, period_end)
 ), tally AS (
-    SELECT user_id, {_START_OF[period_type]} AS period_start,
+    SELECT {subject}, {_START_OF[period_type]} AS period_start,
            {_TALLIES}
     FROM call_record_enriched
-    WHERE org_id = $1 AND call_date BETWEEN $6 AND $7
+    WHERE org_id = $1 AND call_date BETWEEN $6 AND $7 AND {subject} IS NOT NULL
     GROUP BY 1, 2
 ), fresh AS (
-    SELECT user_id, period_key, period_start, period_end, {_list(COUNTS)},
+    SELECT {subject}, period_key, period_start, period_end, {_list(COUNTS)},
            duration_ms, score_units, {_list(FAIL_REASONS)},
            (duration_ms / 1000.0)::numeric(20, 3) AS total_duration,
            score_units::float8 / {_SCORE_UNIT} AS sentiment_score_sum,
@@ -115,24 +119,31 @@ WITH wanted AS (
            score_units::float8 / {_SCORE_UNIT} / nullif(scored_calls, 0) AS avg_sentiment_score
     FROM tally JOIN wanted USING (period_start)
 ), changed AS (
-    INSERT INTO user_portrait_snapshot AS s (
-        org_id, period_type, user_id, period_key, computed_at, {_list(_SNAPSHOT)})
-    SELECT $1, $2, f.user_id, f.period_key, $8::timestamptz, {_list(_SNAPSHOT, "f.{}")}
-    FROM fresh f LEFT JOIN user_portrait_snapshot s
+    INSERT INTO {table} AS s (
+        org_id, period_type, {subject}, period_key, computed_at, {_list(_SNAPSHOT)})
+    SELECT $1, $2, f.{subject}, f.period_key, $8::timestamptz, {_list(_SNAPSHOT, "f.{}")}
+    FROM fresh f LEFT JOIN {table} s
         ON s.org_id = $1 AND s.period_type = $2
-        AND s.period_key = ANY($3) AND s.period_key = f.period_key AND s.user_id = f.user_id
+        AND s.period_key = ANY($3) AND s.period_key = f.period_key AND s.{subject} = f.{subject}
     WHERE ({_list(_SNAPSHOT, "s.{}")}) IS DISTINCT FROM ({_list(_SNAPSHOT, "f.{}")})
-    ON CONFLICT (org_id, period_type, period_key, user_id) DO UPDATE
+    ON CONFLICT (org_id, period_type, period_key, {subject}) DO UPDATE
         SET computed_at = excluded.computed_at, {_list(_SNAPSHOT, "{0} = excluded.{0}")}
     RETURNING s.period_key
 ), removed AS (
-    DELETE FROM user_portrait_snapshot s USING wanted w
+    DELETE FROM {table} s USING wanted w
     WHERE s.org_id = $1 AND s.period_type = $2
         AND s.period_key = ANY($3) AND s.period_key = w.period_key
         AND NOT EXISTS (SELECT FROM tally t
-                        WHERE t.user_id = s.user_id AND t.period_start = w.period_start)
-    RETURNING s.period_key, s.user_id
-), summary AS (
+                        WHERE t.{subject} = s.{subject} AND t.period_start = w.period_start)
+    RETURNING s.period_key, s.{subject}
+)"""  # noqa: S608 - constants only
+
+
+@cache
+def _of_users(period_type: PeriodType) -> str:
+    """Their snapshots, and the sums over them."""
+    return f"""
+{_snapshots(USER, period_type)}, summary AS (
     SELECT period_key, count(*) AS users, {_list(COUNTS, "sum({0})::bigint AS {0}")},
            sum(total_duration) AS total_duration,
            sum(score_units)::float8 / {_SCORE_UNIT} AS sentiment_score_sum,
@@ -158,6 +169,21 @@ LEFT JOIN (SELECT period_key, count(*) AS rows FROM changed GROUP BY 1) c USING 
 LEFT JOIN (SELECT period_key, array_agg(user_id) AS ids FROM removed GROUP BY 1) r
     USING (period_key)
 ORDER BY period_key
+"""  # noqa: S608 - constants only
+
+
+@cache
+def _of_customers(period_type: PeriodType) -> str:
+    """Their snapshots, and how many they are beside the sums, which those of users have written."""
+    return f"""
+{_snapshots(CUSTOMER, period_type)}, counted AS (
+    SELECT period_key, count(customer_id) AS customers
+    FROM wanted LEFT JOIN fresh USING (period_key) GROUP BY period_key
+)
+UPDATE period_summary s SET customers = counted.customers
+FROM counted
+WHERE s.org_id = $1 AND s.period_type = $2 AND s.period_key = counted.period_key
+    AND s.customers IS DISTINCT FROM counted.customers
 """  # noqa: S608 - constants only
 
 
@@ -187,10 +213,12 @@ async def recompute(
     periods: Sequence[Period],
     now: datetime,
 ) -> list[Recomputed]:
-    """Make the snapshots of `periods` (one type, at least one) equal to a full recomputation."""
+    """Make the snapshots of `periods` (one type, at least one) equal to a full recomputation.
+
+    Tells of those of users.
+    """
     await tx.execute(_PLANNING)
-    rows = await tx.fetch(
-        _statement(period_type),
+    values = (
         org_id,
         period_type,
         [period.key for period in periods],
@@ -200,4 +228,6 @@ async def recompute(
         max(period.end for period in periods),
         now,
     )
+    rows = await tx.fetch(_of_users(period_type), *values)
+    await tx.execute(_of_customers(period_type), *values)
     return [Recomputed(**row) for row in rows]

@@ -34,13 +34,14 @@ class Call:
     sentiment_score: float | None = None
     complaint_risk: str | None = None
     churn_risk: str | None = None
+    customer_id: str | None = None
 
 
 _UPSERT = """
 INSERT INTO call_record_enriched AS c (
     org_id, callid, user_id, started_at, call_status, duration_ms, bill_ms, rounds, level_name,
-    hangup_by, sentiment, sentiment_score, complaint_risk, churn_risk, call_date)
-SELECT $1, $3, $4, $5::timestamptz, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14,
+    hangup_by, sentiment, sentiment_score, complaint_risk, churn_risk, customer_id, call_date)
+SELECT $1, $3, $4, $5::timestamptz, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14, $15,
        ($5::timestamptz AT TIME ZONE $2)::date
 ON CONFLICT (org_id, callid) DO UPDATE SET
     user_id = excluded.user_id, started_at = excluded.started_at,
@@ -48,6 +49,7 @@ ON CONFLICT (org_id, callid) DO UPDATE SET
     rounds = excluded.rounds, level_name = excluded.level_name, hangup_by = excluded.hangup_by,
     sentiment = excluded.sentiment, sentiment_score = excluded.sentiment_score,
     complaint_risk = excluded.complaint_risk, churn_risk = excluded.churn_risk,
+    customer_id = excluded.customer_id,
     call_date = excluded.call_date
 """
 
@@ -77,6 +79,12 @@ class Organisation:
         async with self.db.tenant(self.org_id) as tx:
             rows = await tx.fetch("SELECT * FROM user_portrait_snapshot")
         return {(r["period_type"], r["period_key"], r["user_id"]): dict(r) for r in rows}
+
+    async def stored_of_customers(self) -> dict[tuple[str, str, str], dict[str, Any]]:
+        """(type, key, customer) → the row of customer_portrait_snapshot."""
+        async with self.db.tenant(self.org_id) as tx:
+            rows = await tx.fetch("SELECT * FROM customer_portrait_snapshot")
+        return {(r["period_type"], r["period_key"], r["customer_id"]): dict(r) for r in rows}
 
     async def sums(self) -> dict[tuple[str, str], dict[str, Any]]:
         """(type, key) → the row of period_summary."""
@@ -154,25 +162,30 @@ def _month_after(first: date, months: int) -> date:
     return date(year, month + 1, 1)
 
 
-def expected(calls: Iterable[Call], timezone: str) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """What user_portrait_snapshot must hold for these calls, without computed_at and org_id."""
+def expected(
+    calls: Iterable[Call], timezone: str, by: str = "user_id"
+) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """What user_portrait_snapshot, or by `customer_id` that of customers, must hold for these calls,
+    without computed_at and org_id.
+    """
     groups: defaultdict[tuple[str, str, str], list[Call]] = defaultdict(list)
     spans: dict[tuple[str, str], tuple[date, date]] = {}
     for call in calls:
         day = call.started_at.astimezone(ZoneInfo(timezone)).date()
         for period_type, (key, start, end) in periods_of(day).items():
-            groups[period_type, key, call.user_id].append(call)
+            if (subject := getattr(call, by)) is not None:
+                groups[period_type, key, subject].append(call)
             spans[period_type, key] = (start, end)
     return {
-        (period_type, key, user_id): {
+        (period_type, key, subject): {
             "period_type": period_type,
             "period_key": key,
-            "user_id": user_id,
+            by: subject,
             "period_start": spans[period_type, key][0],
             "period_end": spans[period_type, key][1],
             **figures_of(group),
         }
-        for (period_type, key, user_id), group in groups.items()
+        for (period_type, key, subject), group in groups.items()
     }
 
 
@@ -234,6 +247,11 @@ async def assert_law(organisation: Organisation, calls: Collection[Call]) -> Non
     assert stored.keys() == wanted.keys()
     for key, row in wanted.items():
         assert not differences(stored[key], row), key
+    stored = await organisation.stored_of_customers()
+    of_customers = expected(calls, organisation.timezone, "customer_id")
+    assert stored.keys() == of_customers.keys()
+    for key, row in of_customers.items():
+        assert not differences(stored[key], row), key
     by_period: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for period_type, period_key, user_id in wanted:
         by_period[period_type, period_key].add(user_id)
@@ -247,4 +265,5 @@ async def assert_law(organisation: Organisation, calls: Collection[Call]) -> Non
     assert sums.keys() == by_period.keys()
     for period, row in sums.items():
         assert row["users"] == len(by_period[period])
+        assert row["customers"] == len([one for one in of_customers if one[:2] == period])
         assert not differences(row, {k: v for k, v in together[period].items() if k in row})

@@ -157,6 +157,20 @@ async def test_a_user_id_may_be_any_text(empty: Api) -> None:
     assert [point["value"] for point in trend["series"]] == [1]
 
 
+async def test_a_customer_has_the_same_groups_of_figures(empty: Api) -> None:
+    theirs = [replace(call, customer_id="tel:客/户 1?") for call in CALLS[1:4]]
+    await empty.organisation.write(CALLS[0], *theirs)
+    await empty.compute({})
+    path = "portrait/customers/" + quote("tel:客/户 1?", safe="")
+    found = await empty.data(path, period_type="month")
+    assert (found["customer_id"], found["period"]["key"]) == ("tel:客/户 1?", "2024-12")
+    assert found["call_stats"]["total_calls"] == 3
+    assert found["risk_analysis"]["complaint_risk"] == {"high": 1, "medium": 0, "low": 1}
+    assert found.keys() - {"customer_id"} == (await empty.data("portrait/u1")).keys() - {"user_id"}
+    trend = await empty.data(f"{path}/trend", metric="total_calls")
+    assert [point["value"] for point in trend["series"]] == [3]
+
+
 async def test_without_a_key_the_newest_period_with_calls_is_shown(api: Api) -> None:
     assert (await api.data("portrait/u1"))["period"]["key"] == "2024-W49"
     newest = await api.data("portrait/u2")
@@ -251,6 +265,9 @@ async def test_before_anything_was_computed_there_is_nothing(empty: Api) -> None
         ("portrait/" + "x" * 65, {}),
         ("portrait/%ff%27%3B--", {}),
         ("portrait/summary", {"period_key": "1999-W01"}),
+        ("portrait/customers/nobody", {}),
+        ("portrait/customers/nobody/trend", {"metric": "total_calls"}),
+        ("portrait/customers/" + "x" * 65, {}),
         ("portrait/trend", {"metric": "total_calls", "user_id": "nobody"}),
         ("portrait/trend", {"metric": "total_calls", "user_id": ""}),
     ],
@@ -363,6 +380,7 @@ async def test_a_computation_is_a_job_for_who_does_not_wait(empty: Api) -> None:
     [
         ("agent", "GET", "/api/v1/periods", 200),
         ("agent", "GET", "/api/v1/portrait/u1", 200),
+        ("agent", "GET", "/api/v1/portrait/customers/nobody", 404),
         ("agent", "GET", "/api/v1/portrait/summary", 403),
         ("agent", "GET", "/api/v1/portrait/trend?metric=total_calls", 403),
         ("agent", "POST", "/api/v1/admin/compute", 403),

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from ai_services.enrichment.customers import erasing
+from ai_services.enrichment.customers import erasing, merging
 from ai_services.enrichment.customers.erasing import Order
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.portrait.computing.computation import compute
@@ -129,6 +129,43 @@ async def test_portraits_are_those_of_a_recomputation_without_a_command(
     assert total == 40
 
 
+async def test_portraits_of_customers_follow_merge_split_and_erasure(
+    shop: Workshop, database_url: str, tmp_path
+) -> None:
+    await filled(shop, tmp_path / "calls.jsonl", 36)
+    await compute(shop.db, shop.org_id)
+    portraits = Postgres(database_url, pool_size=4)
+    worker: Worker[Any] = Worker(
+        portraits, None, PORTRAIT_JOBS, service="portrait", registry=CollectorRegistry(), pace=QUICK
+    )
+    keys = order(shop)
+    async with running(worker):
+        await until(lambda: declared(shop))
+        assert await calls_of_customers(shop) == {"hers": 24, "x": 12}
+        done = await merging.merge(
+            shop.db, keys.digests, shop.org_id, "x", "hers", actor="user:ann"
+        )
+        await until(lambda: computed(shop))
+        assert await calls_of_customers(shop) == {"hers": 36}
+        await merging.split(shop.db, shop.org_id, "x", done.merge_id, actor="user:ann")
+        await until(lambda: computed(shop, 2))
+        assert await calls_of_customers(shop) == {"hers": 24, "x": 12}
+        await erasing.erase_customer(shop.db, shop.org_id, "hers", keys)
+        await until(lambda: computed(shop, 3))
+        assert await calls_of_customers(shop) == {"x": 12}
+    await portraits.close()
+
+
+async def calls_of_customers(shop: Workshop) -> dict[str, int]:
+    """By the portraits of quarters."""
+    async with shop.db.tenant(shop.org_id) as tx:
+        rows = await tx.fetch(
+            "SELECT customer_id, sum(total_calls)::int AS calls FROM customer_portrait_snapshot "
+            "WHERE period_type = 'quarter' GROUP BY customer_id"
+        )
+    return {row["customer_id"]: row["calls"] for row in rows}
+
+
 async def declared(shop: Workshop) -> bool:
     async with shop.db.system() as tx:
         return bool(
@@ -136,8 +173,8 @@ async def declared(shop: Workshop) -> bool:
         )
 
 
-async def computed(shop: Workshop) -> bool:
+async def computed(shop: Workshop, jobs: int = 1) -> bool:
     async with shop.db.system() as tx:
         states = await tx.fetch("SELECT state FROM job WHERE name = 'compute_portraits'")
     await asyncio.sleep(0)
-    return bool(states) and all(row["state"] == "succeeded" for row in states)
+    return len(states) >= jobs and all(row["state"] == "succeeded" for row in states)

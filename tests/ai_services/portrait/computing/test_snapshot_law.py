@@ -70,6 +70,7 @@ def calls(draw: st.DrawFn, border: datetime) -> Call:
         sentiment_score=draw(st.none() | st.floats(0, 1)),
         complaint_risk=draw(risks),
         churn_risk=draw(risks),
+        customer_id=draw(st.sampled_from((None, "k1", "k2"))),
     )
 
 

@@ -1,0 +1,27 @@
+"""Whose portrait it is. The law and the figures are the same for each; only what calls are grouped by differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """`column` is that of calls and of snapshots, `snapshots` the table of these."""
+
+    name: str
+    column: str
+    snapshots: str
+
+
+USER: Final = Dimension("user", "user_id", "user_portrait_snapshot")
+CUSTOMER: Final = Dimension("customer", "customer_id", "customer_portrait_snapshot")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One user or one customer."""
+
+    dimension: Dimension
+    id: str
