@@ -26,6 +26,8 @@ from ai_services.enrichment.suggesting.table import MOST_ROWS, Table, header_at
 from ai_services.enrichment.validation.record import REQUIRED
 
 _WANTED: Final = (*REQUIRED, "duration_ms")
+_MOST_COLUMNS: Final = 500
+_LOOKED_AT: Final = MOST_ROWS + LOOKED_AT
 _FIX: Final = "send the sheet that has one call per row, or save it as CSV"
 
 
@@ -106,6 +108,7 @@ def table_of(rows: Rows) -> Table | None:
     """None where there are not two columns. What is above the header, totals and comments below it, and
     headers of further pages are left out, as the reader does.
     """
+    rows = _beginning(rows)
     found = {at: cells for at, cells in _filled(rows) if any(cells)}
     first = list(found)[:LOOKED_AT]
     widest = max((_count(found[at]) for at in first), default=0)
@@ -127,6 +130,17 @@ def table_of(rows: Rows) -> Table | None:
         if at > head and cells != found[head] and not no_calls.take(at, cells)
     ]
     return Table(names, below[:MOST_ROWS], "utf-8", typed=_typed(rows, names, head + 1))
+
+
+def _beginning(rows: Rows) -> Rows:
+    """So much of them as is looked at."""
+    columns = [column[:_LOOKED_AT] for column in rows.columns[:_MOST_COLUMNS]]
+    dated = {
+        column: [at for at in found if at < _LOOKED_AT]
+        for column, found in rows.dated.items()
+        if column < _MOST_COLUMNS
+    }
+    return Rows(columns, rows.first_row, dated)
 
 
 def _filled(rows: Rows) -> Iterator[tuple[int, list[str]]]:

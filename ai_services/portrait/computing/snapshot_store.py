@@ -11,11 +11,11 @@ The text is put together from the constants below, never from input.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from ai_services.portrait.dimension import CUSTOMER, USER, Dimension
@@ -91,8 +91,8 @@ _SNAPSHOT: Final = ("period_start", "period_end", *COLUMNS, *_DERIVED)
 _SUMMARY: Final = ("users", *COLUMNS)
 
 
-def _snapshots(dimension: Dimension, period_type: PeriodType) -> str:
-    """The part that the dimensions share: the law itself.
+def _snapshots(dimension: Dimension, period_type: PeriodType, share: str = "true") -> str:
+    """The part that the dimensions have in common: the law itself, for a share of the subjects.
 
     $1 organisation, $2 type, $3–$5 keys, starts, ends, $6–$7 first and last day, $8 the time.
     """
@@ -106,6 +106,7 @@ WITH wanted AS (
            {_TALLIES}
     FROM call_record_enriched
     WHERE org_id = $1 AND call_date BETWEEN $6 AND $7 AND {subject} IS NOT NULL
+        AND {share.format(subject)}
     GROUP BY 1, 2
 ), fresh AS (
     SELECT {subject}, period_key, period_start, period_end, {_list(COUNTS)},
@@ -133,6 +134,7 @@ WITH wanted AS (
     DELETE FROM {table} s USING wanted w
     WHERE s.org_id = $1 AND s.period_type = $2
         AND s.period_key = ANY($3) AND s.period_key = w.period_key
+        AND {share.format(f"s.{subject}")}
         AND NOT EXISTS (SELECT FROM tally t
                         WHERE t.{subject} = s.{subject} AND t.period_start = w.period_start)
     RETURNING s.period_key, s.{subject}
@@ -162,7 +164,7 @@ def _of_users(period_type: PeriodType) -> str:
         AND NOT EXISTS (SELECT FROM summary WHERE summary.period_key = s.period_key)
 )
 SELECT period_key, coalesce(users, 0) AS snapshots, coalesce(rows, 0) AS changed,
-       coalesce(ids, '{{}}') AS removed
+       coalesce(ids, '{{}}') AS removed, coalesce(total_calls, 0) AS calls
 FROM wanted
 LEFT JOIN summary USING (period_key)
 LEFT JOIN (SELECT period_key, count(*) AS rows FROM changed GROUP BY 1) c USING (period_key)
@@ -174,17 +176,20 @@ ORDER BY period_key
 
 @cache
 def _of_customers(period_type: PeriodType) -> str:
-    """Their snapshots, and how many they are beside the sums, which those of users have written."""
+    """Those of the $10th of $9 shares of customers, and how many they are."""
     return f"""
-{_snapshots(CUSTOMER, period_type)}, counted AS (
-    SELECT period_key, count(customer_id) AS customers
-    FROM wanted LEFT JOIN fresh USING (period_key) GROUP BY period_key
-)
+{_snapshots(CUSTOMER, period_type, "mod(abs(hashtext({})::bigint), $9) = $10")}
+SELECT period_key, count(*) AS customers FROM fresh GROUP BY period_key
+"""  # noqa: S608 - constants only
+
+
+_COUNT_CUSTOMERS: Final = """
 UPDATE period_summary s SET customers = counted.customers
-FROM counted
+FROM unnest($3::text[], $4::bigint[]) AS counted (period_key, customers)
 WHERE s.org_id = $1 AND s.period_type = $2 AND s.period_key = counted.period_key
     AND s.customers IS DISTINCT FROM counted.customers
-"""  # noqa: S608 - constants only
+"""
+_AT_ONCE: Final = 500_000  # calls of a statement: customers may be as many, and it has a minute
 
 
 # The groups of a year fit into 128 MB; with the default they would go through temporary files.
@@ -198,12 +203,15 @@ SELECT set_config('work_mem', '128MB', true), set_config('enable_nestloop', 'off
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """What one period holds now, how many snapshots are new or differ, and whose went away."""
+    """What one period holds of users now, how many snapshots are new or differ, and whose went away;
+    and how many calls it has.
+    """
 
     period_key: str
     snapshots: int
     changed: int
     removed: Sequence[str]
+    calls: int
 
 
 async def recompute(
@@ -212,13 +220,34 @@ async def recompute(
     period_type: PeriodType,
     periods: Sequence[Period],
     now: datetime,
+    *,
+    at_once: int = _AT_ONCE,
 ) -> list[Recomputed]:
-    """Make the snapshots of `periods` (one type, at least one) equal to a full recomputation.
+    """Make the snapshots of `periods` (one type, at least one, in order) equal to a full recomputation.
 
-    Tells of those of users.
+    Customers of about `at_once` calls are computed by one statement.
     """
     await tx.execute(_PLANNING)
-    values = (
+    values = _values(org_id, period_type, periods, now)
+    rows = await tx.fetch(_of_users(period_type), *values)
+    found = [Recomputed(**row) for row in rows]
+    calls = {one.period_key: one.calls for one in found}
+    customers = dict.fromkeys(calls, 0)
+    for some, shares in _parts(periods, calls, at_once):
+        values = _values(org_id, period_type, some, now)
+        for share in range(shares):
+            for row in await tx.fetch(_of_customers(period_type), *values, shares, share):
+                customers[row["period_key"]] += row["customers"]
+    await tx.execute(
+        _COUNT_CUSTOMERS, org_id, period_type, list(customers), list(customers.values())
+    )
+    return found
+
+
+def _values(
+    org_id: UUID, period_type: PeriodType, periods: Sequence[Period], now: datetime
+) -> Sequence[Any]:
+    return (
         org_id,
         period_type,
         [period.key for period in periods],
@@ -228,6 +257,20 @@ async def recompute(
         max(period.end for period in periods),
         now,
     )
-    rows = await tx.fetch(_of_users(period_type), *values)
-    await tx.execute(_of_customers(period_type), *values)
-    return [Recomputed(**row) for row in rows]
+
+
+def _parts(
+    periods: Sequence[Period], calls: Mapping[str, int], at_once: int
+) -> Iterator[tuple[Sequence[Period], int]]:
+    """Runs of periods that have few calls together; and each with many, in so many shares."""
+    some: list[Period] = []
+    for period in periods:
+        if some and sum(calls[one.key] for one in some) + calls[period.key] > at_once:
+            yield some, _shares(some, calls, at_once)
+            some = []
+        some.append(period)
+    yield some, _shares(some, calls, at_once)
+
+
+def _shares(periods: Sequence[Period], calls: Mapping[str, int], at_once: int) -> int:
+    return max(1, -(-sum(calls[one.key] for one in periods) // at_once))

@@ -12,7 +12,9 @@ from ai_services.portrait import service
 from ai_services.portrait.computing import period_store
 from ai_services.portrait.computing.computation import compute
 from ai_services.portrait.computing.overdue import overdue
+from ai_services.portrait.computing.snapshot_store import recompute
 from ai_services.portrait.dimension import CUSTOMER, Subject
+from ai_services.portrait.period import PERIOD_TYPES, between
 from shared.errors import NotFound
 from tests.ai_services.portrait.calls import Call, Organisation, assert_law, at, new_organisation
 
@@ -55,6 +57,25 @@ async def test_a_second_computation_writes_nothing(organisation: Organisation) -
     await compute(organisation.db, organisation.org_id, now=noon.replace(hour=13))
     stored = await organisation.stored_of_customers()
     assert {row["computed_at"] for row in stored.values()} == {noon}
+
+
+async def test_many_customers_are_computed_in_shares(organisation: Organisation) -> None:
+    many = [
+        replace(CALLS[n % 4], callid=f"c{n}", customer_id=f"k{n % 7}", started_at=at(f"2024-12-{n % 20 + 1:02} 09:30"))
+        for n in range(40)
+    ]  # fmt: skip
+    await organisation.write(*CALLS)
+    await compute(organisation.db, organisation.org_id)
+    await organisation.delete(*[call.callid for call in CALLS])
+    await organisation.write(*many)
+    first, last = date(2024, 11, 25), date(2024, 12, 29)
+    for period_type in PERIOD_TYPES:
+        async with organisation.db.tenant(organisation.org_id) as tx:
+            await recompute(
+                tx, organisation.org_id, period_type, list(between(period_type, first, last)),
+                datetime(2025, 1, 1, tzinfo=UTC), at_once=3,
+            )  # fmt: skip
+    await assert_law(organisation, many)
 
 
 async def test_a_call_that_changes_hands_leaves_nothing_behind(organisation: Organisation) -> None:
