@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+import uvloop
 
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import StoreConflict, StoreError, StoreUnavailable
@@ -467,6 +468,39 @@ async def test_a_connection_lost_in_a_transaction_is_unavailable(url):
             await db.ping()
         finally:
             await db.close()
+
+
+def test_a_connection_lost_while_rows_are_copied_is_unavailable(url):
+    """On uvloop, as services run: its transports refuse to be written to once they are closed."""
+
+    async def copy(db: Postgres) -> None:
+        async with db.system() as tx:
+            await tx.execute("CREATE TEMPORARY TABLE copied (text text)")
+            backend = await tx.fetchval("SELECT pg_backend_pid()")
+            ending = asyncio.create_task(end_when_copying(url, backend))
+            try:
+                await tx.copy_csv("copied", ["text"], b"some text\n" * 4_000_000)
+            finally:
+                await ending
+
+    async def lose_while_copying() -> None:
+        db = Postgres(url)
+        with pytest.raises(StoreUnavailable):
+            await copy(db)
+        await db.ping()
+        await db.close()
+
+    uvloop.run(lose_while_copying())
+
+
+async def end_when_copying(url: str, backend: int) -> None:
+    other = await asyncpg.connect(url)
+    copies = "SELECT query LIKE 'COPY%' FROM pg_stat_activity WHERE pid = $1 AND state = 'active'"
+    while True:
+        if await other.fetchval(copies, backend):
+            break
+    await other.execute("SELECT pg_terminate_backend($1)", backend)
+    await other.close()
 
 
 async def test_a_server_that_kills_our_connections_is_survived(db):

@@ -38,6 +38,11 @@ async def driver_call(
             ours = readonly and isinstance(error, asyncpg.ReadOnlySQLTransactionError)
             kind = StoreUnavailable if lost else StoreError if ours else None
             raise POSTGRES.error(error, kind) from error
+        except RuntimeError as error:
+            # What uvloop raises for a COPY that writes on to a connection that has just been lost.
+            if not is_lost(connection):
+                raise
+            raise POSTGRES.error(error, StoreUnavailable) from error
 
 
 def is_lost(connection: Proxy) -> bool:
