@@ -14,11 +14,13 @@ OUTCOMES: Final = ("inserted", "updated", "unchanged", "duplicate", "rejected", 
 
 @dataclass(slots=True)
 class Progress:
-    """What checkpoints hold. `places`: table → the place that it is read up to; `done`: those that
-    are read; `failed`: why others could not be.
+    """What checkpoints hold. `started` is when the run began, whichever import it is by now; `places`:
+    table → the place that it is read up to; `done`: those that are read; `failed`: why others could
+    not be.
     """
 
     import_id: str
+    started: str
     line: int = 0
     rows: int = 0
     total: int | None = None

@@ -10,6 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ai_services.enrichment.imports.sweep import end_runs
+from ai_services.enrichment.imports.taking_back import take_back
+from shared.jobs.store import jobs
 from tests.ai_services.enrichment.sources.dialler import ZONE, Call, Dialler, calls
 from tests.ai_services.enrichment.sources.sync_shop import SyncShop
 from tests.contract.proxy import proxied
@@ -307,6 +310,57 @@ async def test_the_nightly_job_reads_each_source_by_a_job_of_its_own(
         first = await shop.result(await shop.ask_for("sync_call_records"))
         result = await shop.result(first["jobs"]["dialler"])
     assert result["inserted"] == 40
+
+
+async def cancelled_half_way(shop: SyncShop, source: Dialler) -> int:
+    """A run that has brought in some pages of two tables with 3,000 calls."""
+    await two_months(source, 1500)
+    shop.connect(source)
+    async with shop.working():
+        job_id = await shop.ask()
+
+        async def begun() -> bool:
+            return (await shop.job(job_id)).progress.done > 0
+
+        await until(begun)
+    async with shop.db.system() as tx:
+        await jobs.cancel(tx, job_id)
+    return job_id
+
+
+async def retried(shop: SyncShop, job_id: int) -> dict[str, Any]:
+    async with shop.db.system() as tx:
+        await jobs.retry(tx, job_id)
+    async with shop.working():
+        return await shop.result(job_id)
+
+
+async def test_a_run_whose_import_was_ended_goes_on_in_another(
+    shop: SyncShop, source: Dialler
+) -> None:
+    job_id = await cancelled_half_way(shop, source)
+    assert await end_runs(shop.db) == 1
+    ((ended,),) = await shop.rows("SELECT r::text FROM import_run r")
+    result = await retried(shop, job_id)
+    assert (result["rows"], result["inserted"]) == (3000, 3000)
+    (first, _), (second, inserted) = await shop.rows(
+        "SELECT r::text, inserted FROM import_run r ORDER BY started_at"
+    )
+    assert first == ended
+    assert second != ended
+    assert 0 < inserted < 3000
+    assert len(await shop.state()) == 3000
+
+
+async def test_a_run_whose_import_was_taken_back_begins_anew(
+    shop: SyncShop, source: Dialler
+) -> None:
+    job_id = await cancelled_half_way(shop, source)
+    ((import_id,),) = await shop.rows("SELECT import_id FROM import_run")
+    assert (await take_back(shop.db, shop.org_id, import_id)).deleted > 0
+    result = await retried(shop, job_id)
+    assert result["inserted"] == 3000
+    assert len(await shop.state()) == 3000
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
