@@ -10,22 +10,19 @@ from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import polars as pl
 import structlog
 
-from ai_services.enrichment.sources.databases.database import Connection, Database, Rows, Table
+from ai_services.enrichment.sources.databases.database import Connection, Database, Rows
 from ai_services.enrichment.sources.databases.statement import Order, Position, Window
 from ai_services.enrichment.sources.routing import Shard
 from ai_services.enrichment.sources.rows import Columns, columns_of
 from ai_services.enrichment.sources.settings import SourceSettings
+from ai_services.enrichment.sources.time_column import TimeColumn, time_column
 from ai_services.enrichment.sources.transcripts.lookup import Transcripts
-from ai_services.enrichment.validation.parse_time import parse_times
-from ai_services.enrichment.validation.read_time import UNIX_UNITS
 from shared.errors import InvalidInput, UpstreamUnavailable
 
 _TRIES: Final = 6  # in a row; then the job waits longer than a reader should
 _FIRST_PAUSE_S: Final = 0.5
-_DATES: Final = frozenset({"date", "datetime", "timestamp", "timestamptz"})
 _log = structlog.get_logger("looma.sources")
 
 
@@ -63,6 +60,7 @@ class Plan:
     order: Order
     window: Window
     by_time: bool
+    time: TimeColumn
 
 
 class ShardReader:
@@ -132,8 +130,9 @@ class ShardReader:
             if rows:
                 places = [plan.columns.names.index(name) for name in plan.order.columns]
                 after = tuple(str(rows[-1][place]) for place in places)
+            rows = _within(rows, plan, span)
             turns = await self._turns(connection, shard, plan.columns, rows)
-            through = span.end if last else self._instant(after, plan)
+            through = span.end if last else self._through(after, plan)
             yield RawPage(shard, plan.columns, rows, turns, after, through, last)
             if last:
                 return
@@ -165,32 +164,19 @@ class ShardReader:
         by_time = by in table.indexed
         names = (by, key) if by_time and by != key else (key,)
         order = Order(names, tuple(table.columns[name] for name in names))
-        window = Window(
-            by,
-            table.columns[by],
-            self._bound(span.first, table, by),
-            self._bound(span.end, table, by),
-        )
-        return Plan(columns, order, window, by_time and by != key)
+        time = time_column(table, by, settings.preset.time_formats, self.zone)
+        window = time.window(span.first, span.end)
+        return Plan(columns, order, window, by_time and by != key, time)
 
-    def _bound(self, at: datetime | None, table: Table, column: str) -> str | None:
-        """An instant as this column has it."""
-        if at is None:
+    def _through(self, position: Position | None, plan: Plan) -> datetime | None:
+        """Text may have times of a day in any order: of it nothing is told before the end."""
+        if not plan.by_time or position is None or plan.time.day is not None:
             return None
-        kind, form = table.columns[column], self._settings.preset.time_formats[0]
-        if kind in _DATES or form not in UNIX_UNITS:
-            local = at.astimezone(self.zone)
-            return (
-                local.isoformat(" ")
-                if kind == "timestamptz"
-                else local.strftime("%Y-%m-%d %H:%M:%S.%f")
-            )
-        return str(round(at.timestamp() * (1 if form == "unix_s" else 1000)))
+        [at] = plan.time.moments([position[0]])
+        return None if at is None else at.astimezone(UTC)
 
-    def _instant(self, position: Position | None, plan: Plan) -> datetime | None:
-        if not plan.by_time or position is None:
-            return None
-        formats = self._settings.preset.time_formats
-        times = parse_times(pl.Series([position[0]]), formats, str(self.zone))
-        [at] = times.moments.to_list()
-        return at.astimezone(UTC) if isinstance(at, datetime) else None
+
+def _within(rows: Rows, plan: Plan, span: Span) -> Rows:
+    place = plan.columns.names.index(plan.time.name)
+    kept = plan.time.within(rows, place, span.first, span.end)
+    return rows if kept is None else [row for row, keep in zip(rows, kept, strict=True) if keep]

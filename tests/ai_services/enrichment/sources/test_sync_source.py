@@ -121,6 +121,24 @@ async def test_days_narrow_what_is_read(shop: SyncShop, source: Dialler) -> None
     assert (await shop.sync())["inserted"] == 2
 
 
+async def test_days_narrow_what_is_read_of_times_that_are_text(
+    shop: SyncShop, source: Dialler
+) -> None:
+    await source.month("2024_12")
+    await source.run(f"ALTER TABLE {DECEMBER} MODIFY calldate varchar(40)")
+    names = ("before", "first", "last", "after")
+    await source.add("2024_12", [Call(name, DAY) for name in names])
+    times = ("02T15:59:59Z", "02T16:00:00Z", "04T00:59:59+09:00", "04T01:00:00+09:00")
+    for name, at in zip(names, times, strict=True):
+        await source.run(f"UPDATE {DECEMBER} SET calldate = '2024-12-{at}' WHERE callid = '{name}'")
+    shop.connect(source)
+    await shop.sync(**{"from": "2024-12-03", "to": "2024-12-03"})
+    assert {row[0] for row in await shop.state()} == {"first", "last"}
+    await source.run(f"UPDATE {DECEMBER} SET calldate = '2024-12-2 10:00' WHERE callid = 'before'")
+    result = await shop.sync(**{"to": "2024-12-25"})
+    assert f"{DECEMBER}.calldate" in result["failed"][DECEMBER]
+
+
 async def test_what_is_wrong_is_kept_with_its_table_and_the_rest_comes_in(
     shop: SyncShop, source: Dialler
 ) -> None:
