@@ -77,6 +77,44 @@ def test_a_migration_takes_nothing_away_from_the_release_before(migration: Migra
     assert unexplained == [], "A line `-- contract: why` stands above each squawk-ignore"
 
 
+# Released before this law.
+INDEXED_BEFORE = frozenset({("auth", 2)})
+
+
+def indexed_beside_others(sql: str) -> set[str]:
+    """The tables that are older than this text and that it indexes, if it does anything else as well."""
+    plain = re.sub(r"--.*", "", sql)
+    made = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", plain))
+    indexed = re.findall(r"CREATE (?:UNIQUE )?INDEX\s+\w+\s+ON\s+(\w+)", plain)
+    done = [one for one in plain.split(";") if one.strip()]
+    return set(indexed) - made if len(done) > 1 else set()
+
+
+@pytest.mark.parametrize(
+    "migration",
+    [one for one in MIGRATIONS if one.key not in INDEXED_BEFORE],
+    ids=lambda one: f"{one.owner}-{one.number}",
+)
+def test_a_table_with_rows_is_indexed_in_a_migration_of_its_own(migration: Migration) -> None:
+    """Building an index takes minutes where there are millions of rows. A lock of the statements
+    before it, or the next index, would be held as long: ALTER TABLE lets nobody read.
+    """
+    assert indexed_beside_others(migration.sql) == set()
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("ALTER TABLE a ADD b int; CREATE INDEX a_b ON a (b);", {"a"}),
+        ("CREATE INDEX a_b ON a (b);\nCREATE UNIQUE INDEX a_c\n ON a (c);", {"a"}),
+        ("-- b; c\nCREATE INDEX a_b ON a (b);", set()),
+        ("CREATE TABLE a (b int); CREATE INDEX a_b ON a (b);", set()),
+    ],
+)
+def test_the_law_sees_indexes_beside_other_statements(sql: str, found: set[str]) -> None:
+    assert indexed_beside_others(sql) == found
+
+
 @pytest.mark.parametrize(
     "sql",
     [
