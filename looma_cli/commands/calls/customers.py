@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -142,8 +143,7 @@ async def _erase_customer(config: Config, org: str | None, customer_id: str) -> 
     async with opened_for(config, org) as (db, org_id):
         found = await erasing.erase_customer(db, org_id, customer_id, _order(config, org_id))
         while found.finished_at is None:
-            async with db.tenant(org_id) as tx:
-                found = await forgetting.step(tx, org_id, found.erasure_id)
+            found = await forgetting.step(partial(db.tenant, org_id), org_id, found.erasure_id)
     return found
 
 
