@@ -115,7 +115,7 @@ async def _merge(config: Config, org: str | None, customer_id: str, into: str) -
 
     async with opened_for(config, org) as (db, org_id):
         digests = Digests(data_key(config), org_id)
-        return await merging.merge(db, digests, org_id, customer_id, into, actor=_ACTOR)
+        return await merging.merge(db, digests, org_id, customer_id, into, actor=_ACTOR, most=None)
 
 
 async def _split(config: Config, org: str | None, customer_id: str, merge_id: UUID) -> Merge:
@@ -123,7 +123,7 @@ async def _split(config: Config, org: str | None, customer_id: str, merge_id: UU
     from looma_cli.stores.organisation import opened_for
 
     async with opened_for(config, org) as (db, org_id):
-        return await merging.split(db, org_id, customer_id, merge_id, actor=_ACTOR)
+        return await merging.split(db, org_id, customer_id, merge_id, actor=_ACTOR, most=None)
 
 
 async def _history(config: Config, org: str | None, customer_id: str) -> tuple[Who, list[Merge]]:
