@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import structlog
 
-from ai_services.enrichment.sources.databases.database import Connection, Database, Rows
+from ai_services.enrichment.sources.databases.database import Connection, Database, Rows, Table
 from ai_services.enrichment.sources.databases.statement import Order, Position, Window
 from ai_services.enrichment.sources.routing import Shard
 from ai_services.enrichment.sources.rows import Columns, columns_of
@@ -23,6 +24,8 @@ from shared.errors import InvalidInput, UpstreamUnavailable
 
 _TRIES: Final = 6  # in a row; then the job waits longer than a reader should
 _FIRST_PAUSE_S: Final = 0.5
+# Stands before places among the rows that have never been changed, and for their end.
+_UNCHANGED: Final[Position] = ("", "", "")
 _log = structlog.get_logger("looma.sources")
 
 
@@ -87,8 +90,13 @@ class ShardReader:
 
     async def count(self, shard: Shard, span: Span) -> int:
         async with self._database.connect() as connection:
-            plan = await self._plan(connection, shard, span)
-            return 0 if plan is None else await connection.count(shard.table, plan.window)
+            table = await connection.table(shard.table)
+            if table is None:
+                return 0
+            plans = [self._plan(table, span)]
+            if self._is_by_change(span):
+                plans.append(self._plan(table, span, unchanged=True))
+            return sum([await connection.count(shard.table, plan.window) for plan in plans])
 
     async def pages(
         self, shard: Shard, span: Span, after: Position | None = None
@@ -117,10 +125,36 @@ class ShardReader:
     async def _connected(
         self, connection: Connection, shard: Shard, span: Span, after: Position | None
     ) -> AsyncGenerator[RawPage, None]:
-        plan = await self._plan(connection, shard, span)
-        if plan is None:  # dropped since it was listed
+        """Rows that have never been changed come first, so that the mark moves only after them."""
+        table = await connection.table(shard.table)
+        if table is None:  # dropped since it was listed
             yield RawPage(shard, Columns((), {}), (), {}, None, None, last=True)
             return
+        begun = () if after is None else after[: len(_UNCHANGED)]
+        if self._is_by_change(span) and (after is None or begun == _UNCHANGED != after):
+            plan, start = self._plan(table, span, unchanged=True), (after or ())[len(_UNCHANGED) :]
+            async with aclosing(
+                self._walk(connection, shard, span, plan, start or None)
+            ) as unchanged:
+                async for page in unchanged:
+                    place = _UNCHANGED if page.last else (*_UNCHANGED, *(page.position or ()))
+                    if page.rows or not page.last:
+                        yield replace(page, position=place, through=None, last=False)
+        if begun == _UNCHANGED:
+            after = None
+        plan = self._plan(table, span)
+        async with aclosing(self._walk(connection, shard, span, plan, after)) as pages:
+            async for page in pages:
+                yield page
+
+    async def _walk(
+        self,
+        connection: Connection,
+        shard: Shard,
+        span: Span,
+        plan: Plan,
+        after: Position | None,
+    ) -> AsyncGenerator[RawPage, None]:
         size = self._settings.page_rows
         while True:
             rows = await connection.page(
@@ -147,10 +181,11 @@ class ShardReader:
         wanted = [one for one in callids if one]
         return dict(await self._transcripts.of(connection, shard, wanted))
 
-    async def _plan(self, connection: Connection, shard: Shard, span: Span) -> Plan | None:
-        table = await connection.table(shard.table)
-        if table is None:
-            return None
+    def _is_by_change(self, span: Span) -> bool:
+        return span.changed and self._settings.changed is not None
+
+    def _plan(self, table: Table, span: Span, *, unchanged: bool = False) -> Plan:
+        """`unchanged`: of a span of changes, the rows without any, by the start of their calls."""
         settings = self._settings
         key = settings.key or next(iter(table.unique), None)
         if key is None:
@@ -158,7 +193,8 @@ class ShardReader:
                 f"{table.name}", "has no column that is unique, by which it could be read in pages",
                 "name one as key in the sources file",
             )  # fmt: skip
-        by = settings.changed if span.changed and settings.changed else settings.time
+        by_change = self._is_by_change(span) and not unchanged
+        by = settings.changed if by_change and settings.changed else settings.time
         columns = columns_of(table, settings.preset, order=(by, key), deleted=settings.deleted)
         # Without an index of its times, each page by time would be a walk over the whole table.
         by_time = by in table.indexed
@@ -166,6 +202,8 @@ class ShardReader:
         order = Order(names, tuple(table.columns[name] for name in names))
         time = time_column(table, by, settings.preset.time_formats, self.zone)
         window = time.window(span.first, span.end)
+        if unchanged:
+            window = replace(window, lacks=settings.changed)
         return Plan(columns, order, window, by_time and by != key, time)
 
     def _through(self, position: Position | None, plan: Plan) -> datetime | None:
