@@ -246,6 +246,23 @@ async def calls_of_import(tx: Transaction, org_id: UUID, import_id: UUID, limit:
     return [row["callid"] for row in rows]
 
 
+async def set_sources_back(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> int:
+    """These calls are going to be deleted: the marks of the tables that they came from go back to before
+    them, so that they are read again. How many marks that are.
+    """
+    return await tx.execute(
+        """UPDATE source_shard s SET through = lost.first
+           FROM (SELECT o.source, o.shard, min(c.started_at) AS first
+                 FROM source_call o
+                 JOIN call_record_enriched c ON c.org_id = o.org_id AND c.callid = o.callid
+                 WHERE o.org_id = (SELECT $1::uuid) AND o.callid = ANY($2::text[])
+                 GROUP BY o.source, o.shard) AS lost
+           WHERE s.org_id = $1 AND s.source = lost.source AND s.shard = lost.shard
+             AND s.through > lost.first""",
+        org_id, list(callids),
+    )  # fmt: skip
+
+
 async def count_taken_back(tx: Transaction, org_id: UUID, import_id: UUID, calls: int) -> None:
     await tx.execute(
         """UPDATE import_run SET taken_back = taken_back + $3

@@ -163,7 +163,8 @@ class _Sync:
 
     def _part(self, request: Request, shard: Shard, known: Row | None) -> Part:
         span = request.span(self._settings, known)
-        return Part(shard, span, request.moves(span, self._settings, known))
+        moves = request.moves(span, self._settings, known)
+        return Part(shard, span, moves, request.after(span, self._settings))
 
     async def _count(self, reader: ShardReader, parts: Sequence[Part]) -> int | None:
         """How many rows there are to be read; None where that can't be told yet."""
@@ -240,7 +241,9 @@ class _Sync:
                 progress.done.append(table)
             elif raw.position is not None:
                 progress.places[table] = list(raw.position)
-            await store.advance(tx, self._org_id, name, table, through, ended=raw.last)
+            await store.advance(
+                tx, self._org_id, name, table, through, after=part.after, ended=raw.last
+            )
             await job.checkpoint(tx, progress.json(), done=progress.rows, total=progress.total)
         self._told.update(new)
         outcomes = stored.outcomes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from ai_services.enrichment.sources.page import Page, Stored
@@ -42,8 +43,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A table that is to be read, and whether that moves up to when it is in."""
+    """A table that is to be read, and whether that moves up to when it is in, given that this is not
+    before `after` (None: whenever it is).
+    """
 
     shard: Shard
     span: Span
     moves: bool
+    after: datetime | None
