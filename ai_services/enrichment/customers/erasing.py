@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from ai_services.enrichment.customers import alias_store, erasure_store, trace_store
@@ -42,16 +43,23 @@ class Order:
 
 
 async def erase_call(db: Relational, org_id: UUID, callid: str, order: Order) -> Erasure:
-    """The call with its transcript and the rejected rows that name it. NotFound for what never was."""
+    """The call with its transcript and the rejected rows that name it. NotFound for what never was.
+
+    Asked for again, it is the erasure there is, and goes on if that was interrupted.
+    """
     digest = order.digests.of("call", callid)
     async with db.tenant(org_id) as tx:
         await alias_store.exclude_others(tx, org_id)
         gone = await delete_calls(tx, org_id, [callid])
-        if not gone:
-            return _erased(await erasure_store.of_id(tx, org_id, digest), "call")
-        begun = await _begin(tx, org_id, "call", callid, [digest], order)
-        await erasure_store.add(tx, org_id, begun.erasure_id, gone, 0)
-        await forget(within(tx), org_id, begun.erasure_id, [callid])
+        if gone:
+            begun = await _begin(tx, org_id, "call", callid, [digest], order)
+            await erasure_store.add(tx, org_id, begun.erasure_id, gone, 0)
+        else:
+            begun = _erased(await erasure_store.of_id(tx, org_id, digest), "call")
+    if begun.finished_at is not None:
+        return begun
+    await forget(partial(db.tenant, org_id), org_id, begun.erasure_id, [callid])
+    async with db.tenant(org_id) as tx:
         return await finish(tx, org_id, begun.erasure_id)
 
 

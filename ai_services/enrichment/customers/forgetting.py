@@ -109,6 +109,8 @@ def within(tx: Transaction) -> Begin:
 async def finish(tx: Transaction, org_id: UUID, erasure_id: UUID) -> Erasure:
     found = await erasure_store.lock(tx, org_id, erasure_id)
     assert found is not None  # it was begun
+    if found.finished_at is not None:
+        return found
     if found.transcripts:
         await erasure_store.forget_verdicts(tx, org_id)
     at = datetime.now(UTC)
