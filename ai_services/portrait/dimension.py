@@ -17,6 +17,7 @@ class Dimension:
 
 USER: Final = Dimension("user", "user_id", "user_portrait_snapshot")
 CUSTOMER: Final = Dimension("customer", "customer_id", "customer_portrait_snapshot")
+DIMENSIONS: Final = (USER, CUSTOMER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ async def get_trend(call: Call[Relational]) -> schemas.TrendOut:
     query: schemas.TrendQuery = call.query
     points = await service.trend(
         call.state, call.org_id, query.period_type, query.metric, query.limit,
-        None if query.user_id is None else Subject(USER, query.user_id),
+        query.subject,
     )  # fmt: skip
     return schemas.TrendOut.of(query.metric, query.period_type, points)
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ai_services.portrait.computing.computation import Computed
 from ai_services.portrait.computing.jobs import computed_of
+from ai_services.portrait.dimension import USER, Subject
 from ai_services.portrait.figures import Figures, seconds
 from ai_services.portrait.metrics import METRICS
 from ai_services.portrait.period import Period, PeriodType, Status
@@ -51,6 +52,10 @@ class TrendQuery(CustomerTrendQuery):
     user_id: Annotated[str | None, AfterValidator(_one_spelling)] = Field(
         None, description="unset = all users together"
     )
+
+    @property
+    def subject(self) -> Subject | None:
+        return None if self.user_id is None else Subject(USER, self.user_id)
 
 
 class ComputeIn(_In):

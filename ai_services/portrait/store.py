@@ -8,12 +8,27 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from ai_services.portrait.dimension import Subject
+from ai_services.portrait.dimension import DIMENSIONS, Subject
 from ai_services.portrait.figures import COLUMNS, Figures
 from ai_services.portrait.period import PeriodType
 from shared.data_access.ports import Row, Transaction
 
 _FIGURES: Final = ", ".join(COLUMNS)
+_OF_SUBJECT: Final = {
+    whose: f"""
+        SELECT period_key, {_FIGURES} FROM {whose.snapshots}
+        WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
+          AND period_key BETWEEN $4 AND $5
+        """  # noqa: S608 - constants only
+    for whose in DIMENSIONS
+}
+_NEWEST: Final = {
+    whose: f"""
+        SELECT max(period_key) FROM {whose.snapshots}
+        WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
+        """  # noqa: S608 - constants only
+    for whose in DIMENSIONS
+}
 
 
 # Reading.
@@ -54,13 +69,8 @@ async def figures_of(
     tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType, first: str, last: str
 ) -> dict[str, Figures]:
     """period_key → the subject's figures, from key `first` to key `last`, where there are any."""
-    whose = subject.dimension
     rows = await tx.fetch(
-        f"""
-        SELECT period_key, {_FIGURES} FROM {whose.snapshots}
-        WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
-          AND period_key BETWEEN $4 AND $5
-        """,  # noqa: S608 - column names of Figures, and of a dimension
+        _OF_SUBJECT[subject.dimension],
         org_id,
         subject.id,
         period_type,
@@ -74,12 +84,8 @@ async def newest_of(
     tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType
 ) -> str | None:
     """Key of the newest period in which the subject has a snapshot."""
-    whose = subject.dimension
     key: str | None = await tx.fetchval(
-        f"""
-        SELECT max(period_key) FROM {whose.snapshots}
-        WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
-        """,  # noqa: S608 - names of a dimension
+        _NEWEST[subject.dimension],
         org_id,
         subject.id,
         period_type,

@@ -18,9 +18,9 @@ from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from ai_services.portrait.dimension import CUSTOMER, USER, Dimension
+from ai_services.portrait.dimension import CUSTOMER, DIMENSIONS, USER
 from ai_services.portrait.figures import COLUMNS, COUNTS
-from ai_services.portrait.period import Period, PeriodType
+from ai_services.portrait.period import PERIOD_TYPES, Period, PeriodType
 from shared.calls import (
     CONNECTED,
     FAIL_REASONS,
@@ -91,25 +91,24 @@ _SNAPSHOT: Final = ("period_start", "period_end", *COLUMNS, *_DERIVED)
 _SUMMARY: Final = ("users", *COLUMNS)
 
 
-def _snapshots(dimension: Dimension, period_type: PeriodType, share: str = "true") -> str:
-    """The part that the dimensions have in common: the law itself, for a share of the subjects.
-
-    $1 organisation, $2 type, $3–$5 keys, starts, ends, $6–$7 first and last day, $8 the time.
-    """
-    subject, table = dimension.column, dimension.snapshots
-    return f"""
+# The part that the dimensions have in common: the law itself, for a share of the subjects.
+# $1 organisation, $2 type, $3–$5 keys, starts, ends, $6–$7 first and last day, $8 the time; of customers
+# the $10th of $9 shares.
+_SHARE: Final = {USER: "true", CUSTOMER: "mod(abs(hashtext(customer_id)::bigint), $9) = $10"}
+_LAW: Final = {
+    (whose, period_type): f"""
 WITH wanted AS (
     SELECT * FROM unnest($3::text[], $4::date[], $5::date[])
         AS wanted (period_key, period_start, period_end)
 ), tally AS (
-    SELECT {subject}, {_START_OF[period_type]} AS period_start,
+    SELECT {whose.column}, {_START_OF[period_type]} AS period_start,
            {_TALLIES}
     FROM call_record_enriched
-    WHERE org_id = $1 AND call_date BETWEEN $6 AND $7 AND {subject} IS NOT NULL
-        AND {share.format(subject)}
+    WHERE org_id = $1 AND call_date BETWEEN $6 AND $7 AND {whose.column} IS NOT NULL
+        AND {_SHARE[whose]}
     GROUP BY 1, 2
 ), fresh AS (
-    SELECT {subject}, period_key, period_start, period_end, {_list(COUNTS)},
+    SELECT {whose.column}, period_key, period_start, period_end, {_list(COUNTS)},
            duration_ms, score_units, {_list(FAIL_REASONS)},
            (duration_ms / 1000.0)::numeric(20, 3) AS total_duration,
            score_units::float8 / {_SCORE_UNIT} AS sentiment_score_sum,
@@ -120,32 +119,35 @@ WITH wanted AS (
            score_units::float8 / {_SCORE_UNIT} / nullif(scored_calls, 0) AS avg_sentiment_score
     FROM tally JOIN wanted USING (period_start)
 ), changed AS (
-    INSERT INTO {table} AS s (
-        org_id, period_type, {subject}, period_key, computed_at, {_list(_SNAPSHOT)})
-    SELECT $1, $2, f.{subject}, f.period_key, $8::timestamptz, {_list(_SNAPSHOT, "f.{}")}
-    FROM fresh f LEFT JOIN {table} s
+    INSERT INTO {whose.snapshots} AS s (
+        org_id, period_type, {whose.column}, period_key, computed_at, {_list(_SNAPSHOT)})
+    SELECT $1, $2, f.{whose.column}, f.period_key, $8::timestamptz, {_list(_SNAPSHOT, "f.{}")}
+    FROM fresh f LEFT JOIN {whose.snapshots} s
         ON s.org_id = $1 AND s.period_type = $2
-        AND s.period_key = ANY($3) AND s.period_key = f.period_key AND s.{subject} = f.{subject}
+        AND s.period_key = ANY($3) AND s.period_key = f.period_key AND s.{whose.column} = f.{whose.column}
     WHERE ({_list(_SNAPSHOT, "s.{}")}) IS DISTINCT FROM ({_list(_SNAPSHOT, "f.{}")})
-    ON CONFLICT (org_id, period_type, period_key, {subject}) DO UPDATE
+    ON CONFLICT (org_id, period_type, period_key, {whose.column}) DO UPDATE
         SET computed_at = excluded.computed_at, {_list(_SNAPSHOT, "{0} = excluded.{0}")}
     RETURNING s.period_key
 ), removed AS (
-    DELETE FROM {table} s USING wanted w
+    DELETE FROM {whose.snapshots} s USING wanted w
     WHERE s.org_id = $1 AND s.period_type = $2
         AND s.period_key = ANY($3) AND s.period_key = w.period_key
-        AND {share.format(f"s.{subject}")}
+        AND {_SHARE[whose]}
         AND NOT EXISTS (SELECT FROM tally t
-                        WHERE t.{subject} = s.{subject} AND t.period_start = w.period_start)
-    RETURNING s.period_key, s.{subject}
+                        WHERE t.{whose.column} = s.{whose.column} AND t.period_start = w.period_start)
+    RETURNING s.period_key, s.{whose.column}
 )"""  # noqa: S608 - constants only
+    for whose in DIMENSIONS
+    for period_type in PERIOD_TYPES
+}
 
 
 @cache
 def _of_users(period_type: PeriodType) -> str:
     """Their snapshots, and the sums over them."""
     return f"""
-{_snapshots(USER, period_type)}, summary AS (
+{_LAW[USER, period_type]}, summary AS (
     SELECT period_key, count(*) AS users, {_list(COUNTS, "sum({0})::bigint AS {0}")},
            sum(total_duration) AS total_duration,
            sum(score_units)::float8 / {_SCORE_UNIT} AS sentiment_score_sum,
@@ -176,9 +178,9 @@ ORDER BY period_key
 
 @cache
 def _of_customers(period_type: PeriodType) -> str:
-    """Those of the $10th of $9 shares of customers, and how many they are."""
+    """Those of one share of customers, and how many they are."""
     return f"""
-{_snapshots(CUSTOMER, period_type, "mod(abs(hashtext({})::bigint), $9) = $10")}
+{_LAW[CUSTOMER, period_type]}
 SELECT period_key, count(*) AS customers FROM fresh GROUP BY period_key
 """  # noqa: S608 - constants only
 
