@@ -54,7 +54,7 @@ CALL protect_tenant_table('analysis_request');
 CREATE TABLE analysis_dead_letter (
     org_id      uuid NOT NULL,
     callid      text COLLATE "C" NOT NULL,
-    reason      text NOT NULL CHECK (reason IN ('invalid', 'missing', 'refused', 'too_long')),
+    reason      text NOT NULL CHECK (reason IN ('invalid', 'missing', 'refused', 'timeout', 'too_long')),
     detail      text NOT NULL,
     analyzer    text NOT NULL,                       -- the model and the prompt that were asked
     failed_at   timestamptz NOT NULL DEFAULT now(),

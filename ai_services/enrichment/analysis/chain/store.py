@@ -7,7 +7,7 @@ stands there.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,6 +35,13 @@ DELETE FROM analysis_claim WHERE org_id = $1 AND claim IN (
     SELECT claim FROM analysis_claim
     WHERE org_id = $1 AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
 RETURNING claim, callids
+"""
+
+# In the order of callids, as imports and erasures lock them. An erasure waits until what was kept of a
+# call is there to be deleted, too.
+_HOLD: Final = """
+SELECT callid FROM call_record_enriched
+WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[]) ORDER BY callid FOR KEY SHARE
 """
 
 _HOLD_WAITING: Final = """
@@ -80,11 +87,16 @@ async def claim(tx: Transaction, org_id: UUID, limit: int, lease: float) -> Clai
     return Claim(number, calls, [row["claim"] for row in over])
 
 
+async def hold(tx: Transaction, org_id: UUID, callids: Collection[str]) -> list[str]:
+    """Those of the calls that are there, and stay until the end of the transaction."""
+    return [row["callid"] for row in await tx.fetch(_HOLD, org_id, list(callids))]
+
+
 async def still_waiting(
     tx: Transaction, org_id: UUID, calls: Sequence[tuple[str, Any]]
 ) -> list[str]:
     """Of (callid, version), those that still wait, with this transcript; locked until the end."""
-    rows = await tx.fetch(_HOLD_WAITING, org_id, [callid for callid, _ in calls])
+    rows = await tx.fetch(_HOLD_WAITING, org_id, sorted(callid for callid, _ in calls))
     versions = await claims.versions(tx, org_id, [row["callid"] for row in rows])
     return [callid for callid, version in calls if versions.get(callid) == version]
 
