@@ -41,12 +41,10 @@ class Tokens:
                 if stop > end:  # it begins in a term, and ends after it
                     matches = pattern.finditer(text, end)
                 continue
-            if match.lastindex is None:
-                found = match
-            elif (found := self._latin.match(text, start)) is None:
-                continue
-            yield found
-            end = found.end()
+            found = match if match.lastindex is None else self._latin.match(text, start)
+            if found is not None:
+                yield found
+                end = found.end()
 
     def _compiled(self) -> re.Pattern[str]:
         if self._all is None:
