@@ -17,7 +17,7 @@ from ai_services.llm.request_headers import prompt_version_of, purpose_of
 from ai_services.llm.state import State
 from shared.errors import InvalidInput, NotFound
 from shared.serving.service import Call, Endpoint
-from shared.wire import REQUEST_ID_HEADER
+from shared.wire import IDEMPOTENCY_KEY_HEADER, REQUEST_ID_HEADER, idempotency_key
 
 _FORM: Final = "multipart/form-data"
 _FORM_BYTES: Final = MOST_BYTES + (64 << 10)
@@ -67,7 +67,8 @@ async def create_batch(call: Call[State]) -> HTTPResponse:
         UUID(call.request_id),
         prompt_version_of(headers),
     )
-    wanted = Wanted(_file_id(body.input_file_id), body.endpoint, body.metadata)
+    key = idempotency_key(headers.getall(IDEMPOTENCY_KEY_HEADER, ()))
+    wanted = Wanted(_file_id(body.input_file_id), body.endpoint, body.metadata, key)
     batch = await call.state.batches.create(asker, wanted)
     return answering.document(schemas.BatchOut.of(batch), call.request_id)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import orjson
 import structlog
@@ -40,11 +40,15 @@ _log = structlog.get_logger("looma.batches")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a client asks for."""
+    """What a client asks for; twice with the same `key`, it gets the batch that there is."""
 
     input_file_id: UUID
     endpoint: Endpoint
     metadata: Mapping[str, str] | None = None
+    key: str | None = None
+
+    def batch_id(self, org_id: UUID) -> UUID:
+        return uuid4() if self.key is None else uuid5(org_id, self.key)
 
 
 class Batches:
@@ -71,8 +75,15 @@ class Batches:
 
         InvalidInput that names the first line which can't be asked, NotFound for the file;
         BudgetExceeded where a hard budget can't hold the worst case of all lines together, and
-        TooManyRequests where it could if others under way end for less. Nothing is kept then.
+        TooManyRequests where it could if others under way end for less; StoreConflict where somebody
+        makes one with the same key right now. Nothing is kept then.
         """
+        batch_id = wanted.batch_id(asker.org_id)
+        if wanted.key is not None:
+            async with self._relational.tenant(asker.org_id, readonly=True) as tx:
+                before = await store.read(tx, asker.org_id, batch_id)
+            if before is not None:
+                return before
         catalogue = self._catalogue()
         content = await self._files.content(asker.org_id, wanted.input_file_id)
         settings = await self._settings.of(asker.org_id)
@@ -82,7 +93,7 @@ class Batches:
         now = datetime.now(UTC)
         price = catalogue.price(plan.model, now.date())
         price = price.in_batches(plan.deployment.provider.batch_discount)
-        batch = _new(asker.org_id, wanted, plan, price, now)
+        batch = _new(asker.org_id, batch_id, wanted, plan, price, now)
         attempts = [_attempt(asker, batch, line) for line in plan.lines]
         sealed = await asyncio.to_thread(self._sealed, batch, plan)
         async with ledger_store.writing(self._relational, asker.org_id) as tx:
@@ -120,9 +131,11 @@ class Batches:
         )
 
 
-def _new(org_id: UUID, wanted: Wanted, plan: Plan, price: Price, now: datetime) -> Batch:
+def _new(
+    org_id: UUID, batch_id: UUID, wanted: Wanted, plan: Plan, price: Price, now: datetime
+) -> Batch:
     return Batch(
-        org_id=org_id, batch_id=uuid4(), input_file_id=wanted.input_file_id,
+        org_id=org_id, batch_id=batch_id, input_file_id=wanted.input_file_id,
         endpoint=wanted.endpoint, metadata=wanted.metadata, model=plan.model.name,
         provider=plan.deployment.provider.name, upstream_model=plan.deployment.model, price=price,
         status="validating", errors=None,

@@ -123,6 +123,20 @@ async def test_a_model_that_no_batch_can_ask_is_named(api: Api, name: str) -> No
         await sent(api, [line("a", model=name)])
 
 
+async def test_the_same_key_makes_one_batch(api: Api, stranger: Api, model: ModelServer) -> None:
+    content = orjson.dumps(line("a"))
+    made = []
+    for one in (api, api, stranger):
+        file = await one.openai.files.create(file=("in.jsonl", content), purpose="batch")
+        batch = await one.openai.batches.create(
+            input_file_id=file.id, endpoint=CHAT, completion_window="24h",
+            extra_headers={"Idempotency-Key": "nightly"},
+        )  # fmt: skip
+        made.append((await ended(one, batch)).id)
+    assert made[0] == made[1] != made[2]
+    assert len(model.bills) == 2
+
+
 async def test_ids_of_others_are_none(api: Api, stranger: Api) -> None:
     batch = await sent(api, [line("a")])
     for asked in (

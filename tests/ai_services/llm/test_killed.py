@@ -208,7 +208,7 @@ async def test_a_killed_service_sends_a_batch_once_and_pays_each_line_once(
     assert await batched(settings, organisation, kills) == "completed"
     assert len(model.batches.batches) == 1
     rows = {str(row["attempt_id"]): row for row in await settled_by_the_sweep(organisation)}
-    assert Counter(bill.attempt for bill in model.bills) == Counter(rows)
+    assert Counter(bill.attempt for bill in model.bills) == Counter(list(rows))
     for bill in model.bills:
         row = rows[bill.attempt]
         assert (row["outcome"], row["output_tokens"]) == ("ok", bill.output)
