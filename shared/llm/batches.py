@@ -16,6 +16,7 @@ from shared.llm.client import translated
 from shared.wire import IDEMPOTENCY_KEY_HEADER
 
 _ENDPOINT: Final = "/v1/chat/completions"
+_TIMEOUT_S: Final = 120.0
 _ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
@@ -34,7 +35,9 @@ async def send_requests(client: openai.AsyncOpenAI, requests: Mapping[str, Any])
         for name, body in requests.items()
     )
     with translated():
-        file = await client.files.create(file=("requests.jsonl", content), purpose="batch")
+        file = await client.files.create(
+            file=("requests.jsonl", content), purpose="batch", timeout=_TIMEOUT_S
+        )
     return file.id
 
 
@@ -46,6 +49,7 @@ async def make_batch(client: openai.AsyncOpenAI, file: str, key: str) -> str:
             endpoint=_ENDPOINT,
             completion_window="24h",
             extra_headers={IDEMPOTENCY_KEY_HEADER: key},
+            timeout=_TIMEOUT_S,
         )
     return batch.id
 

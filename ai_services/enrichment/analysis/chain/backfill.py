@@ -31,8 +31,9 @@ from shared.data_access.ports import Relational, Row
 from shared.errors import LoomaError, NotFound, StoreError, UpstreamError
 from shared.llm.batches import Ended, forget, look_at, make_batch, send_requests
 
-_CALLS: Final = 2_000  # of a batch: what a process has in memory
-_MOST: Final = 20  # batches of an organisation under way
+_CALLS: Final = 1_000  # of a batch, and tokens: what a process has in memory
+_TOKENS: Final = 3_000_000
+_MOST: Final = 50  # batches of an organisation under way
 _HELD_S: Final = 900.0  # beyond what sending one may take
 _LOOK_S: Final = 1.0  # between two looks
 _PAUSE_S: Final = 600.0  # without batches, when one could not be made or brought nothing
@@ -80,23 +81,17 @@ class Backfill:
             known = await store.cached(
                 tx, org_id, [one.digest for some in items.values() for one in some]
             )
-            unknown = {
-                callid: some
-                for callid, some in items.items()
-                if any(one.digest not in known for one in some)
-            }
-            if len(unknown) < min(least, _CALLS):
-                return names[-1]
+            asked, last = _chosen(names, items, known)
+            if last == names[-1] and len(asked) < min(least, _CALLS):
+                return last
             backfill = uuid4()
-            await backfill_store.begin(tx, org_id, backfill, list(unknown), _HELD_S)
-        to_ask = {
-            one.digest: one for some in unknown.values() for one in some if one.digest not in known
-        }
+            await backfill_store.begin(tx, org_id, backfill, list(asked), _HELD_S)
+        to_ask = {one.digest: one for some in asked.values() for one in some}
         try:
             await self._send(org_id, backfill, list(to_ask.values()), wanted)
         except LoomaError as error:
             self._later(org_id, error.message)
-        return names[-1]
+        return last
 
     async def _send(
         self, org_id: UUID, backfill: UUID, items: Sequence[Item], wanted: Wanted
@@ -108,8 +103,9 @@ class Backfill:
             await self._end(org_id, backfill)
             raise
         async with self._db.tenant(org_id) as tx:
-            await backfill_store.ready(tx, org_id, backfill, packs, file)
-        await self._make(org_id, backfill, file)
+            ready = await backfill_store.ready(tx, org_id, backfill, packs, file)
+        if ready:
+            await self._make(org_id, backfill, file)
 
     async def _make(self, org_id: UUID, backfill: UUID, file: str) -> None:
         """Raises what keeps it from being made; where that is for good, its calls wait no longer."""
@@ -209,3 +205,19 @@ class Backfill:
     def _later(self, org_id: UUID, why: str) -> None:
         self._not_before[org_id] = time.monotonic() + _PAUSE_S
         _log.warning("analysis_without_batches", org_id=str(org_id), text=why)
+
+
+def _chosen(
+    names: Sequence[str], items: Mapping[str, Sequence[Item]], known: Mapping[bytes, Any]
+) -> tuple[dict[str, list[Item]], str]:
+    """What is unknown of these calls, as many as a batch takes, and the last one that was looked at."""
+    chosen: dict[str, list[Item]] = {}
+    tokens = 0
+    for name in names:
+        unknown = [one for one in items.get(name, ()) if one.digest not in known]
+        if unknown:
+            chosen[name] = unknown
+            tokens += sum(one.tokens for one in unknown)
+        if tokens > _TOKENS:
+            return chosen, name
+    return chosen, names[-1]

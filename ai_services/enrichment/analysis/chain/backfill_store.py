@@ -75,12 +75,13 @@ async def ready(
     backfill: UUID,
     packs: Mapping[str, Mapping[str, str]],
     file: str,
-) -> None:
-    """Its file is with the llm service: a batch may be made of it."""
-    await tx.execute(
+) -> bool:
+    """Its file is with the llm service: a batch may be made of it. False: others took it for dead."""
+    ready = await tx.execute(
         "UPDATE analysis_backfill SET packs = $3, file = $4 WHERE org_id = $1 AND backfill = $2",
         org_id, backfill, packs, file,
     )  # fmt: skip
+    return ready == 1
 
 
 async def made(tx: Transaction, org_id: UUID, backfill: UUID, batch: str) -> None:
