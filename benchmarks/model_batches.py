@@ -7,10 +7,10 @@ are billed; `BatchBehaviour` makes it take longer, fail, expire, or end before a
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import uuid4
 
 import orjson
 from aiohttp import web
@@ -47,7 +47,6 @@ class Batches:
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
-    _ids: Any = field(default_factory=itertools.count)
 
     def routes(self, allowed: Callable[[web.Request], bool]) -> list[web.RouteDef]:
         def only(handler: Any) -> Any:
@@ -104,7 +103,7 @@ class Batches:
         content = self.files.get(body["input_file_id"])
         if content is None:
             return _error(400, "invalid_request_error")
-        name = f"batch_{next(self._ids)}"
+        name = f"batch_{uuid4().hex}"
         self.batches[name] = {
             "id": name, "object": "batch", "endpoint": body["endpoint"], "errors": None,
             "input_file_id": body["input_file_id"], "completion_window": "24h",
@@ -178,7 +177,7 @@ class Batches:
         return self._keep(b"\n".join(map(orjson.dumps, lines)) + b"\n") if lines else None
 
     def _keep(self, content: bytes) -> str:
-        name = f"file-{next(self._ids)}"
+        name = f"file-{uuid4().hex}"
         self.files[name] = content
         return name
 

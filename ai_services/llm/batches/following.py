@@ -40,6 +40,7 @@ _IDLE_S: Final = 1.0  # between two looks at what is due; other replicas make ba
 _SWEEP_S: Final = 3600.0
 _SETTLED: Final = 500  # in a transaction
 _SPARE: Final = timedelta(seconds=LEASE_S - WINDOW_S)
+_SHOWN: Final = 500  # characters of what a provider says
 _REFUSALS: Final = frozenset({"request", "setup", "quota", "context", "refused"})
 _KNOWN: Final[Mapping[str, Status]] = {"in_progress": "in_progress", "finalizing": "finalizing"}
 _log = structlog.get_logger("looma.batches")
@@ -97,21 +98,19 @@ class Following:
             batch = await store.claim(tx, org_id, batch_id, _HELD_S)
         if batch is None:
             return
+        pause = min(_FIRST_S * 2.0 ** min(batch.looks, 16), _LONGEST_S)
         try:
             async with asyncio.timeout(_HELD_S):
                 await self._advance(batch)
-        except (ProviderFailure, TimeoutError) as error:
-            _log.warning("batch_waits", batch=str(batch_id), reason=str(error))
-        except StoreError as error:
+        except ProviderFailure as error:
             _log.warning("batch_waits", batch=str(batch_id), reason=error.message)
-            return  # others go on once its lease is over, if it can't be given back
-        finally:
-            await self._let_go(batch)
-
-    async def _let_go(self, batch: Batch) -> None:
-        pause = min(_FIRST_S * 2.0 ** min(batch.looks, 16), _LONGEST_S)
+            if batch.upstream_id is None:
+                pause = _LONGEST_S  # it may be there without being listed yet
+        except (StoreError, TimeoutError) as error:
+            _log.warning("batch_waits", batch=str(batch_id), reason=str(error))
+            return  # somebody goes on once its lease is over
         with suppress(StoreError):
-            async with self._relational.tenant(batch.org_id) as tx:
+            async with self._relational.tenant(org_id) as tx:
                 await store.look_later(tx, batch, pause)
 
     async def _advance(self, batch: Batch) -> None:
@@ -193,11 +192,7 @@ class Following:
             status = found.status  # type: ignore[assignment]  # mypy doesn't narrow by `in`
         there = [file for file in (found.output_file, found.error_file) if file is not None]
         contents = [await self._client.content(provider, file) for file in there]
-        errors = [
-            {name: error.get(name) for name in ("code", "message", "param", "line")}
-            for error in found.errors
-        ]
-        await self._settle_and_end(batch, status, contents, errors)
+        await self._settle_and_end(batch, status, contents, list(map(_error, found.errors)))
         await self._delete(provider, [*there, found.input_file])
 
     async def _delete(self, provider: Provider, names: Sequence[str | None]) -> None:
@@ -210,7 +205,7 @@ class Following:
     # Ending.
 
     async def _fail(self, batch: Batch, code: str, message: str) -> None:
-        error = {"code": code, "message": message, "param": None, "line": None}
+        error = _error({"code": code, "message": message})
         await self._settle_and_end(batch, "failed", [], [error])
 
     async def _settle_and_end(
@@ -285,3 +280,14 @@ class Following:
             return None
         place = what + batch.batch_id.bytes
         return await asyncio.to_thread(self._seal.open, batch.org_id, place, sealed)
+
+
+def _error(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Why a batch failed, as clients know it; of what a provider says only what can be kept."""
+    texts = {name: said.get(name) for name in ("code", "message", "param")}
+    line = said.get("line")
+    kept = {
+        name: text.replace("\0", "")[:_SHOWN] if isinstance(text, str) else None
+        for name, text in texts.items()
+    }
+    return {**kept, "line": line if isinstance(line, int) else None}

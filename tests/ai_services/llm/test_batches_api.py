@@ -14,6 +14,7 @@ import pytest
 from benchmarks.model_batches import BatchBehaviour
 from benchmarks.model_server import ModelServer
 from tests.ai_services.llm.conftest import Api
+from tests.ai_services.llm.spend.books import assert_law
 
 CHAT = "/v1/chat/completions"
 
@@ -31,10 +32,16 @@ async def sent(api: Api, lines: Sequence[Any], endpoint: Any = CHAT) -> Any:
     )
 
 
-async def until(api: Api, batch: Any, wanted: Callable[[Any], bool]) -> Any:
+async def until(
+    api: Api, batch: Any, wanted: Callable[[Any], bool], *, at_once: bool = False
+) -> Any:
+    """`at_once`: however long the service would wait until its next look."""
     async with asyncio.timeout(20):
         while not wanted(batch):
             await asyncio.sleep(0.02)
+            if at_once:
+                async with api.organisation.db.tenant(api.organisation.org_id) as tx:
+                    await tx.execute("UPDATE llm_batch SET next_look_at = now()")
             batch = await api.openai.batches.retrieve(batch.id)
     return batch
 
@@ -242,7 +249,11 @@ async def test_one_whose_creation_nobody_saw_is_found_and_not_sent_again(
     api: Api, model: ModelServer
 ) -> None:
     model.batches.behaviour = BatchBehaviour(lost=True)
-    done = await ended(api, await sent(api, [line("a")]))
+    batch = await sent(api, [line("a")])
+    async with asyncio.timeout(20):
+        while not model.batches.batches:  # noqa: ASYNC110 - the service makes it
+            await asyncio.sleep(0.02)
+    done = await until(api, batch, lambda one: one.status == "completed", at_once=True)
     assert done.status == "completed"
     assert (len(model.batches.batches), len(model.bills)) == (1, 1)
 
@@ -267,3 +278,18 @@ async def test_a_file_is_kept_until_it_is_deleted(api: Api) -> None:
         await api.openai.files.retrieve(file.id)
     with pytest.raises(openai.BadRequestError, match="purpose"):
         await api.openai.files.create(file=("in.jsonl", b"{}\n"), purpose="assistants")
+
+
+@pytest.mark.slow
+async def test_as_many_lines_as_there_may_be(api: Api, model: ModelServer) -> None:
+    model.keep_bodies = False
+    budget = await api.organisation.set_budget("1000")
+    batch = await sent(api, [line(str(number)) for number in range(10_000)])
+    reserved, _ = await api.organisation.window(budget)
+    assert reserved > 0
+    done = await ended(api, batch)
+    assert done.request_counts.completed == 10_000
+    assert len(await lines_of(api, done.output_file_id)) == 10_000
+    await assert_law(api.organisation)
+    with pytest.raises(openai.BadRequestError, match="more than 10000 requests"):
+        await sent(api, [line(str(number)) for number in range(10_001)])
