@@ -6,6 +6,7 @@ Nothing is tried again here; ProviderFailure for all that fails.
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class BatchClient:
         """The provider's name of a file of requests."""
         form = aiohttp.FormData()
         form.add_field("purpose", "batch")
-        form.add_field("file", content, filename=name, content_type="application/jsonl")
+        file = io.BytesIO(content)  # written in parts, and others go on between them
+        form.add_field("file", file, filename=name, content_type="application/jsonl")
         return _text(await self._json(provider, "POST", "/files", data=form), "id", provider)
 
     async def create(

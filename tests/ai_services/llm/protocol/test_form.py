@@ -43,3 +43,12 @@ def test_what_is_no_form_is_refused(content_type: str, body: bytes) -> None:
 def test_anything_else_is_a_form_or_refused(content_type: str, body: bytes) -> None:
     with contextlib.suppress(MalformedRequest):
         read_form(content_type, body)
+
+
+@given(st.text(), st.binary(max_size=50))
+def test_names_of_files_can_be_kept_whatever_they_are(disposition: str, content: bytes) -> None:
+    head = f"Content-Disposition: form-data; name=file; {disposition}".encode(errors="replace")
+    body = b"--b\r\n" + head + b"\r\n\r\n" + content + b"\r\n--b--\r\n"
+    with contextlib.suppress(MalformedRequest):
+        for part in read_form("multipart/form-data; boundary=b", body).values():
+            part.filename.encode()
