@@ -18,6 +18,7 @@ nulls      a NUL in each text, a number without end, and, with 'garble', a membe
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -29,7 +30,7 @@ _GOOD: Final = re.compile(r"满意|太好了|谢谢|great|perfect|thank", re.IGN
 _ORDER: Final = re.compile(r"ignore|忽略|system|系统|assistant|JSON", re.IGNORECASE)
 
 
-def judge(body: dict[str, Any], how: str) -> str:
+def judge(body: Mapping[str, Any], how: str) -> str:
     """The answer's text for a chat request."""
     asked = next(one["content"] for one in body["messages"] if one["role"] == "user")
     if how == "single":

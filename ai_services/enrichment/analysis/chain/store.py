@@ -15,6 +15,11 @@ from ai_services.enrichment.analysis import store as claims
 from ai_services.enrichment.analysis.store import Claim
 from shared.data_access.ports import Row, Transaction
 
+# Those of a batch wait for its answer (backfill_store.py).
+_IN_NO_BATCH: Final = """NOT EXISTS (
+    SELECT FROM analysis_backfill_call b
+    WHERE b.org_id = (SELECT $1::uuid) AND b.callid = w.callid AND b.since >= w.updated_at)"""
+
 # A call whose transcript was taken away by hand waits in vain, and holds nobody up.
 _READY: Final = """LATERAL (
     SELECT turns, xmin AS version FROM call_transcript
@@ -27,8 +32,8 @@ _READY: Final = """LATERAL (
 _WAITING: Final = f"""
 SELECT i.callid, t.turns, t.version, c.call_date, c.duration_ms
 FROM (
-    SELECT callid FROM call_insight
-    WHERE org_id = (SELECT $1::uuid) AND waits AND callid <> ALL($3::text[])
+    SELECT callid FROM call_insight w
+    WHERE org_id = (SELECT $1::uuid) AND waits AND callid <> ALL($3::text[]) AND {_IN_NO_BATCH}
       AND callid NOT IN (
           SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1 AND by_models)
     ORDER BY callid) i, {_READY}
@@ -38,14 +43,16 @@ ORDER BY i.callid LIMIT $2
 _LEFT_BEHIND: Final = f"""
 SELECT i.callid, t.turns, t.version, c.call_date, c.duration_ms
 FROM unnest($2::text[]) AS wanted (name), LATERAL (
-    SELECT callid FROM call_insight
-    WHERE org_id = (SELECT $1::uuid) AND callid = wanted.name AND waits OFFSET 0) i, {_READY}
+    SELECT callid FROM call_insight w
+    WHERE org_id = (SELECT $1::uuid) AND callid = wanted.name AND waits AND {_IN_NO_BATCH}
+    OFFSET 0) i, {_READY}
 """  # noqa: S608 - constants only
 
 _WAITED_BEFORE: Final = f"""
 SELECT count(*) FROM (
-    SELECT callid FROM call_insight
-    WHERE org_id = (SELECT $1::uuid) AND waits AND updated_at <= $2 OFFSET 0) i, {_READY}
+    SELECT callid FROM call_insight w
+    WHERE org_id = (SELECT $1::uuid) AND waits AND updated_at <= $2 AND {_IN_NO_BATCH}
+    OFFSET 0) i, {_READY}
 """  # noqa: S608 - constants only
 
 # The oldest, alone: what it had under way is put together again in one claim.
@@ -146,7 +153,10 @@ async def count_waiting(tx: Transaction) -> int:
 
 
 async def waited_before(tx: Transaction, org_id: UUID, before: dt.datetime) -> int:
-    """How many calls wait for a model since before that time, and have what it is to judge."""
+    """How many calls wait for a model since before that time, without those of a batch.
+
+    And without those that have no transcript any more.
+    """
     number: int = await tx.fetchval(_WAITED_BEFORE, org_id, before)
     return number
 
