@@ -23,7 +23,8 @@ from shared.errors import InvalidInput
 _MOST_ROWS: Final = 500
 _LOOKED_AT: Final = 20  # lines among which the header is looked for
 _ENCODINGS: Final = ("utf-8", "gb18030", "cp1252")
-_VALUE: Final = re.compile(r"[\d\s:./+T-]*\d{3}[\d\s:./+TZ-]*")  # no name of a column
+# No name of a column.
+_VALUE: Final = re.compile(r"(?:(?!\d{3})[\d\s:./+T-])*+\d{3}[\d\s:./+TZ-]*+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ _FILLERS: Final = re.compile(r"[\s().\-]")
 _SECONDS: Final = re.compile(r"\d{1,8}(\.\d+)?", re.ASCII)
 _CLOCK: Final = re.compile(r"(?:\d{1,3}:)?\d{1,3}:\d\d(?:\.\d+)?", re.ASCII)
 _WRITTEN: Final = re.compile(
-    r"(?:\d+\s*(?:小时|时|h))?\s*(?:\d+\s*(?:分钟|分|m|min))?\s*(?:\d+\s*(?:秒|s|sec))?"
+    r"(?:\d++\s*+(?:小时|时|h))?\s*+(?:\d++\s*+(?:分钟|分|m|min))?\s*+(?:\d++\s*+(?:秒|s|sec))?"
 )
 
 

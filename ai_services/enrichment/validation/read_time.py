@@ -35,14 +35,14 @@ _AFTERNOON: Final = r"下午|午后|午後|中午|傍晚|오후|pm|p\.m\."
 _HALF: Final = rf"(?:{_MORNING}|{_AFTERNOON})"
 _TAIL: Final = r"(?:[.,](?P<fraction>[0-9]{1,9}))?"
 _ZONE: Final = (
-    r"\s*(?P<zone>(?:z|utc|gmt|ut)?\s?(?P<offset>[+-][0-9]{1,2}(?::?[0-9]{2})?)|[a-z][a-z_/+\-0-9]*)?"
-    r"\s*(?:\[(?P<region>[A-Za-z_/+\-0-9]+)\])?"
+    r"\s*+(?P<zone>(?:z|utc|gmt|ut)?\s?(?P<offset>[+-][0-9]{1,2}(?::?[0-9]{2})?)|[a-z][a-z_/+\-0-9]*)?"
+    r"\s*+(?:\[(?P<region>[A-Za-z_/+\-0-9]+)\])?"
 )
 _WRITTEN: Final = re.compile(
     r"(?P<year>[0-9]{4})(?P<mark>[-/.年])\s?(?P<month>[0-9]{1,2})(?:(?P=mark)|(?<=[0-9])月)\s?(?P<day>[0-9]{1,2})[日号號]?"
-    rf"(?:[t\s_,]\s*|(?<=[日号號])|(?={_HALF}))"
-    rf"(?P<half>{_HALF})?\s*(?P<hour>[0-9]{{1,2}})\s?[:时時点點]\s?(?P<minute>[0-9]{{1,2}})"
-    rf"(?:\s?[:分]\s?(?P<second>[0-9]{{1,2}}){_TAIL})?[分秒]?\s*(?P<after>am|pm|a\.m\.|p\.m\.)?{_ZONE}",
+    rf"(?:[t\s_,]\s*+|(?<=[日号號])|(?={_HALF}))"
+    rf"(?P<half>{_HALF})?\s*+(?P<hour>[0-9]{{1,2}})\s?[:时時点點]\s?(?P<minute>[0-9]{{1,2}})"
+    rf"(?:\s?[:分]\s?(?P<second>[0-9]{{1,2}}){_TAIL})?[分秒]?\s*+(?P<after>am|pm|a\.m\.|p\.m\.)?{_ZONE}",
     re.IGNORECASE,
 )
 _BASIC: Final = re.compile(

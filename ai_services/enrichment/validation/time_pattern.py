@@ -47,7 +47,7 @@ def _with_zone_words(cells: pl.Series, pattern: str, timezone: str | None) -> pl
     says more than it.
     """
     if "%z" in pattern:
-        bare = re.sub(r"\s*%Z", "", pattern)
+        bare = re.sub(r"(?<!\s)\s*+%Z", "", pattern)
         named = cells.str.replace(rf"\s*{_ZONE_WORD}|\s*{_UNIVERSAL}", "")
         return named.str.to_datetime(_chrono(bare), time_unit="us", strict=False).cast(UTC_US)
     universal = cells.str.replace(_UNIVERSAL, "+0000")

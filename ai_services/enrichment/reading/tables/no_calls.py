@@ -17,13 +17,13 @@ _WORDS: Final = (
     "summary", "average", "avg",
 )  # fmt: skip
 _COUNTS: Final = (
-    r"(?:总|總)?[共计計]\s*[:：]?\s*\d[\d,]*\s*[条條笔筆行个個次通项項页頁].*",
-    r"(?:记录|記錄|数据|數據|总|總)?(?:条|條|笔|筆|行|记录|記錄)?数?數?\s*[:：]\s*\d[\d,]*\s*\D?",
+    r"(?:总|總)?[共计計]\s*+[:：]?\s*+\d[\d,]*+\s*+[条條笔筆行个個次通项項页頁].*",
+    r"(?:记录|記錄|数据|數據|总|總)?(?:条|條|笔|筆|行|记录|記錄)?数?數?\s*+[:：]\s*+\d[\d,]*+\s*\D?",
     r"\(?\d[\d,]* (?:rows?|records?|calls?|lines?)\b.*",
     r"(?:rows?|records?|calls?|count|number of (?:rows|records|calls)) ?[:=] ?\d[\d,]*",
     r"[-=*]+ ?(?:end|eof|完|结束|結束).*",
     r"end of (?:report|file|export|data)\b.*",
-    r"page \d+(?: of \d+)?|第\s*\d+\s*[页頁].*",
+    r"page \d+(?: of \d+)?|第\s*+\d+\s*+[页頁].*",
 )
 # Of a line below the calls that has nothing else in it.
 _FOOTERS: Final = (
