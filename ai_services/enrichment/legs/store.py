@@ -1,4 +1,4 @@
-"""The queries about legs of calls.
+"""The queries about legs of calls. A leg that comes again without its transcript keeps it, as calls do.
 
 Whoever joins legs holds the organisation's lock until it commits: of two that bring in legs of one call
 at once, the second would otherwise not see those of the first, and the call would be made of its own only.
@@ -23,9 +23,13 @@ CREATE TEMPORARY TABLE leg_staging (
 ) ON COMMIT DROP
 """
 _ALL_OF_CALLS: Final = """
-SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
-       level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
-FROM leg_staging WHERE callid = ANY($2::text[])
+SELECT s.callid, s.leg_id, s.task_id, s.user_id, s.customer_id, s.started_at, s.duration_ms,
+       s.bill_ms, s.rounds, s.level_name, s.hangup_by, s.call_status, s.phone_cipher,
+       s.phone_masked, coalesce(s.turns, k.turns) AS turns
+FROM leg_staging s
+LEFT JOIN call_leg k
+    ON k.org_id = (SELECT $1::uuid) AND k.callid = s.callid AND k.leg_id = s.leg_id
+WHERE s.callid = ANY($2::text[])
 UNION ALL
 SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
        level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
@@ -48,13 +52,14 @@ ON CONFLICT (org_id, callid, leg_id) DO UPDATE SET
     bill_ms = EXCLUDED.bill_ms, rounds = EXCLUDED.rounds, level_name = EXCLUDED.level_name,
     hangup_by = EXCLUDED.hangup_by, call_status = EXCLUDED.call_status,
     phone_cipher = EXCLUDED.phone_cipher, phone_masked = EXCLUDED.phone_masked,
-    turns = EXCLUDED.turns, updated_at = now()
+    turns = coalesce(EXCLUDED.turns, k.turns), updated_at = now()
 WHERE (k.task_id, k.user_id, k.customer_id, k.started_at, k.duration_ms, k.bill_ms, k.rounds,
        k.level_name, k.hangup_by, k.call_status, k.phone_cipher, k.turns)
     IS DISTINCT FROM
       (EXCLUDED.task_id, EXCLUDED.user_id, EXCLUDED.customer_id, EXCLUDED.started_at,
        EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds, EXCLUDED.level_name,
-       EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher, EXCLUDED.turns)
+       EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher,
+       coalesce(EXCLUDED.turns, k.turns))
 """
 _LEGS: Final = """
 SELECT leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds, level_name,

@@ -119,6 +119,11 @@ async def legs_of(db: Postgres, org_id: UUID, callid: str) -> list[dict[str, Any
         return [dict(row) for row in await store.legs(tx, org_id, callid, 100)]
 
 
+async def transcripts(db: Postgres, org_id: UUID) -> list[Any]:
+    async with db.tenant(org_id) as tx:
+        return [row["turns"] for row in await tx.fetch("SELECT turns FROM call_transcript")]
+
+
 async def test_legs_become_calls(db, org_id, tmp_path) -> None:
     counts = await bring_in(db, org_id, tmp_path / "cdr.csv", ALL)
     assert (counts.rows, counts.inserted, counts.duplicates) == (8, 3, 5)
@@ -166,6 +171,29 @@ async def test_a_leg_that_comes_corrected_replaces_itself_where_it_has_an_id(
     [call] = await rows(db, org_id)
     assert (counts.updated, call["call_status"], call["bill_ms"]) == (1, "busy", 0)
     assert len(await legs_of(db, org_id, call["callid"])) == 1
+
+
+async def test_a_leg_that_comes_again_without_its_transcript_keeps_it(
+    db, org_id, tmp_path
+) -> None:
+    said = [{"role": "agent", "at_ms": 0, "text": "您好"}, {"role": "customer", "at_ms": 900, "text": "喂"}]
+    answered = [QUEUE[0], {**QUEUE[2], "turns": said}]
+    file = tmp_path / "cdr.csv"
+    await bring_in(db, org_id, file, answered, BY_SEQUENCE)
+    [before] = await transcripts(db, org_id)
+    without = [{**leg, "turns": None} for leg in answered]
+    await bring_in(db, org_id, file, without, BY_SEQUENCE)
+    corrected = {**without[1], "billsec": 60}
+    await bring_in(db, org_id, file, [corrected, {**QUEUE[4], "turns": said}], BY_SEQUENCE)
+    [after] = await transcripts(db, org_id)
+    assert [turn["text"] for turn in before] == ["您好", "喂"]
+    assert [turn["text"] for turn in after] == ["您好", "喂", "您好", "喂"]
+    missed = {**corrected, "disposition": "NO ANSWER", "billsec": 0}
+    await bring_in(db, org_id, file, [missed], BY_SEQUENCE)
+    [last] = await transcripts(db, org_id)
+    assert [turn["text"] for turn in last] == ["您好", "喂"]
+    [call] = await calls(db, org_id)
+    assert call["rounds"] == 1
 
 
 async def test_two_imports_of_one_calls_legs_at_once_make_one_call(db, org_id, tmp_path) -> None:
