@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,12 +167,17 @@ def show_warnings(brought: BroughtIn) -> None:
         say("The file ends too soon or is damaged: what came before is in.")
     if brought.counts.rejected and brought.counts.rejected == brought.counts.rows:
         say("Not one row came in: all of them were rejected.")
-    for name, rows in brought.counts.noted.items():
-        say(f"Note: {_told_of(name)} in {rows:,} {'row' if rows == 1 else 'rows'}.")
+    show_noted(brought.counts.noted)
     if brought.notes_file is not None:
         say(f"What was left out of rows, with line, value and reason: {brought.notes_file}")
     if brought.rejected_file is not None:
         say(f"Rejected rows, with line, problem and fix: {brought.rejected_file}")
+
+
+def show_noted(noted: Mapping[str, int]) -> None:
+    """How many rows have a note, by its field."""
+    for name, rows in noted.items():
+        say(f"Note: {_told_of(name)} in {rows:,} {'row' if rows == 1 else 'rows'}.")
 
 
 def _told_of(field: str) -> str:
