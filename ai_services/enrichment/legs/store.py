@@ -22,6 +22,15 @@ CREATE TEMPORARY TABLE leg_staging (
     hangup_by smallint, call_status text, phone_cipher bytea, phone_masked text, turns jsonb
 ) ON COMMIT DROP
 """
+_LEG_BYTES: Final = 200  # of one without its transcript
+_WEIGHED: Final = """
+SELECT callid, sum($2::int + coalesce(pg_column_size(turns), 0))::bigint AS weight
+FROM (SELECT callid, turns FROM leg_staging
+      UNION ALL
+      SELECT callid, turns FROM call_leg
+      WHERE org_id = (SELECT $1::uuid) AND callid = ANY(ARRAY(SELECT DISTINCT callid FROM leg_staging))) legs
+GROUP BY callid ORDER BY callid
+"""
 _ALL_OF_CALLS: Final = """
 SELECT s.callid, s.leg_id, s.task_id, s.user_id, s.customer_id, s.started_at, s.duration_ms,
        s.bill_ms, s.rounds, s.level_name, s.hangup_by, s.call_status, s.phone_cipher,
@@ -76,10 +85,10 @@ async def stage(tx: Transaction, org_id: UUID, rows_csv: bytes) -> None:
     await tx.copy_csv("leg_staging", STAGED_COLUMNS, rows_csv)
 
 
-async def staged_calls(tx: Transaction) -> list[str]:
-    """Whose legs are staged, in order."""
-    rows = await tx.fetch("SELECT DISTINCT callid FROM leg_staging ORDER BY callid")
-    return [row["callid"] for row in rows]
+async def staged_calls(tx: Transaction, org_id: UUID) -> list[tuple[str, int]]:
+    """Whose legs are staged, in order, and what all legs of each take, in bytes as they are kept."""
+    rows = await tx.fetch(_WEIGHED, org_id, _LEG_BYTES)
+    return [(row["callid"], row["weight"]) for row in rows]
 
 
 async def legs_of(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,11 +18,13 @@ from ai_services.enrichment.customers.digests import Digests
 from ai_services.enrichment.customers.erasing import Order, erase_call
 from ai_services.enrichment.importing import ImportCounts, import_batches
 from ai_services.enrichment.legs import store
+from ai_services.enrichment.legs.joining import pages
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.presets.preset import Preset, parse_preset
 from ai_services.enrichment.reading.read_file import read_calls
 from ai_services.enrichment.sources.databases.database import Table
 from ai_services.enrichment.sources.rows import columns_of
+from ai_services.enrichment.staging import stage
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import InvalidInput
 from tests.ai_services.enrichment.calls_files import Folder, as_csv, as_jsonl
@@ -117,6 +120,32 @@ async def calls(db: Postgres, org_id: UUID) -> list[dict[str, Any]]:
 async def legs_of(db: Postgres, org_id: UUID, callid: str) -> list[dict[str, Any]]:
     async with db.tenant(org_id) as tx:
         return [dict(row) for row in await store.legs(tx, org_id, callid, 100)]
+
+
+@given(st.lists(st.integers(1, 9)), st.integers(1, 12))
+def test_calls_are_joined_in_pages_of_what_their_legs_weigh(weights: list[int], most: int) -> None:
+    weighed = [(str(at), weight) for at, weight in enumerate(weights)]
+    found = list(pages(weighed, most))
+    assert [callid for page in found for callid in page] == [callid for callid, _ in weighed]
+    of = dict(weighed)
+    for page, following in pairwise(found):
+        assert sum(map(of.__getitem__, [*page, following[0]])) > most
+    assert all(len(page) == 1 or sum(map(of.__getitem__, page)) <= most for page in found)
+
+
+async def test_what_the_legs_of_a_call_weigh_is_known_before_they_are_read(
+    db, org_id, tmp_path
+) -> None:
+    said = [{"role": "agent", "at_ms": 0, "text": "".join(map(chr, range(0x4E00, 0x6200)))}]
+    heavy = [{**QUEUE[0], "turns": said}]
+    await bring_in(db, org_id, tmp_path / "cdr.csv", [*heavy, *RANG_OUT], BY_SEQUENCE)
+    cipher = PhoneCipher(KEY, org_id)
+    [batch] = read_calls(tmp_path / "cdr.csv", BY_SEQUENCE)
+    async with db.tenant(org_id) as tx:
+        await store.stage(tx, org_id, stage(batch.frame, cipher))
+        (_, first), (_, second) = await store.staged_calls(tx, org_id)
+    assert first > 2 * 2 * len(said[0]["text"])  # staged and kept
+    assert 4 * 200 <= second < 1_000
 
 
 async def transcripts(db: Postgres, org_id: UUID) -> list[Any]:
