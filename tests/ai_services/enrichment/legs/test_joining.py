@@ -202,10 +202,11 @@ async def test_a_leg_that_comes_corrected_replaces_itself_where_it_has_an_id(
     assert len(await legs_of(db, org_id, call["callid"])) == 1
 
 
-async def test_a_leg_that_comes_again_without_its_transcript_keeps_it(
-    db, org_id, tmp_path
-) -> None:
-    said = [{"role": "agent", "at_ms": 0, "text": "您好"}, {"role": "customer", "at_ms": 900, "text": "喂"}]
+async def test_a_leg_that_comes_again_without_its_transcript_keeps_it(db, org_id, tmp_path) -> None:
+    said = [
+        {"role": "agent", "at_ms": 0, "text": "您好"},
+        {"role": "customer", "at_ms": 900, "text": "喂"},
+    ]
     answered = [QUEUE[0], {**QUEUE[2], "turns": said}]
     file = tmp_path / "cdr.csv"
     await bring_in(db, org_id, file, answered, BY_SEQUENCE)

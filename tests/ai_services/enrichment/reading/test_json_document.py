@@ -100,7 +100,11 @@ def test_what_follows_an_array_is_told(folder: Folder) -> None:
 def test_a_mark_for_what_was_lost_elsewhere_is_a_character(folder: Folder, encoding: str) -> None:
     said = [{"role": "customer", "at_ms": None, "text": "a\ufffdb 您好，我要退款"}]
     rows = [call(callid="\ufffd", turns=said), call(turns=said)]
-    texts = (dumped(rows).decode(), dumped({"a": "\ufffd", "calls": rows}).decode(), as_jsonl(rows).decode())
+    texts = (
+        dumped(rows).decode(),
+        dumped({"a": "\ufffd", "calls": rows}).decode(),
+        as_jsonl(rows).decode(),
+    )
     for text in texts:
         batch = folder.read("a.json", text.encode(encoding))
         assert batch.rejects == []
