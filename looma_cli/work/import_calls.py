@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal, Self, TextIO
 from uuid import UUID
 
-from ai_services.enrichment.importing import ImportCounts, import_batches, stayed_out
+from ai_services.enrichment.importing import ImportCounts, import_batches
+from ai_services.enrichment.imports.notes_of_calls import notes_of_calls
 from ai_services.enrichment.imports.trying_out import TriedOut, read_through
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.presets.built_in import load_preset
@@ -83,7 +84,7 @@ async def bring_in(
             preset=source.preset,
             on_progress=committed,
         )
-    warnings += stayed_out(counts.erased)
+    warnings += notes_of_calls(counts.erased, counts.spread)
     seconds = time.monotonic() - began
     return BroughtIn(counts, seconds, rejected.path, noted.path, cut, warnings)
 

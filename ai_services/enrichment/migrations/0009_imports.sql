@@ -5,7 +5,9 @@ CREATE INDEX call_by_import ON call_record_enriched (org_id, import_id, callid) 
 ALTER TABLE import_run
     ADD COLUMN take_back_at   timestamptz,               -- since when nothing more of it comes in
     ADD COLUMN taken_back_at  timestamptz,               -- when all of it that could be deleted was
-    ADD COLUMN taken_back     bigint NOT NULL DEFAULT 0;  -- calls that were deleted
+    ADD COLUMN taken_back     bigint NOT NULL DEFAULT 0,  -- calls that were deleted
+    ADD COLUMN stayed_out     bigint NOT NULL DEFAULT 0,  -- calls that were erased before
+    ADD COLUMN spread         bigint NOT NULL DEFAULT 0;  -- calls whose legs are more than a day apart
 
 CREATE INDEX import_unfinished ON import_run (org_id, import_id) WHERE finished_at IS NULL;
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ai_services.enrichment.customers.digests import Digests
 from ai_services.enrichment.customers.erasing import Order, erase_call
 from ai_services.enrichment.importing import ImportCounts, import_batches
+from ai_services.enrichment.imports.store import get_import, imports
 from ai_services.enrichment.legs import store
 from ai_services.enrichment.legs.joining import pages
 from ai_services.enrichment.phone import PhoneCipher
@@ -254,12 +255,19 @@ async def test_a_deleted_call_takes_its_legs_along(db, org_id, tmp_path) -> None
 
 async def test_legs_that_are_hardly_one_call_are_told(db, org_id, tmp_path) -> None:
     later = leg(1, 10, "601", "14:20:00", (5, 4), "ANSWERED", calldate="2024-05-05 14:20:00")
-    await bring_in(db, org_id, tmp_path / "cdr.csv", [*QUEUE, later])
+    other = [
+        {**one, "linkedid": "1709619600.20", "uniqueid": f"b-{one['uniqueid']}"}
+        for one in (QUEUE[0], later)
+    ]
+    counts = await bring_in(db, org_id, tmp_path / "cdr.csv", [*QUEUE, later, *other], batch_rows=6)
     async with db.tenant(org_id) as tx:
-        notes = await tx.fetchval("SELECT notes FROM import_run WHERE org_id = $1", org_id)
-    assert any("more than a day apart" in note for note in notes)
-    [call] = await rows(db, org_id)
-    assert call["duration_ms"] == 86_400_000
+        run = await get_import(tx, org_id, counts.import_id)
+        [listed] = await imports(tx, org_id, 10, None)
+    assert run is not None
+    [note] = run["notes"]  # once, though each batch has a call of them
+    assert note.startswith("2 calls have legs more than a day apart")
+    assert listed["notes"] == [note]
+    assert {call["duration_ms"] for call in await rows(db, org_id)} == {86_400_000}
 
 
 async def test_of_an_erased_call_no_leg_comes_back(db, org_id, tmp_path) -> None:
