@@ -31,20 +31,32 @@ FROM (SELECT callid, turns FROM leg_staging
       WHERE org_id = (SELECT $1::uuid) AND callid = ANY(ARRAY(SELECT DISTINCT callid FROM leg_staging))) legs
 GROUP BY callid ORDER BY callid
 """
+# Beyond so much before it no transcript of a call's legs counts, whatever its letters (MAX_TRANSCRIPT_CHARS
+# of four bytes, MAX_TURNS with their keys): it isn't read. Nor are those of legs that nobody answered.
+_MOST_BEFORE: Final = 5_000_000  # bytes, as they are kept
 _ALL_OF_CALLS: Final = """
-SELECT s.callid, s.leg_id, s.task_id, s.user_id, s.customer_id, s.started_at, s.duration_ms,
-       s.bill_ms, s.rounds, s.level_name, s.hangup_by, s.call_status, s.phone_cipher,
-       s.phone_masked, coalesce(s.turns, k.turns) AS turns
-FROM leg_staging s
-LEFT JOIN call_leg k
-    ON k.org_id = (SELECT $1::uuid) AND k.callid = s.callid AND k.leg_id = s.leg_id
-WHERE s.callid = ANY($2::text[])
-UNION ALL
+WITH legs AS (
+    SELECT s.callid, s.leg_id, s.task_id, s.user_id, s.customer_id, s.started_at, s.duration_ms,
+           s.bill_ms, s.rounds, s.level_name, s.hangup_by, s.call_status, s.phone_cipher,
+           s.phone_masked, coalesce(s.turns, k.turns) AS turns
+    FROM leg_staging s
+    LEFT JOIN call_leg k
+        ON k.org_id = (SELECT $1::uuid) AND k.callid = s.callid AND k.leg_id = s.leg_id
+    WHERE s.callid = ANY($2::text[])
+    UNION ALL
+    SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
+           level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
+    FROM call_leg k
+    WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
+      AND NOT EXISTS (SELECT FROM leg_staging s WHERE s.callid = k.callid AND s.leg_id = k.leg_id))
 SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
-       level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
-FROM call_leg k
-WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
-  AND NOT EXISTS (SELECT FROM leg_staging s WHERE s.callid = k.callid AND s.leg_id = k.leg_id)
+       level_name, hangup_by, call_status, phone_cipher, phone_masked,
+       CASE WHEN call_status = 'connected' AND coalesce(sum(pg_column_size(turns)) OVER before, 0) <= $3
+            THEN turns END AS turns
+FROM legs
+WINDOW before AS (PARTITION BY callid, call_status = 'connected'
+                  ORDER BY started_at, duration_ms, user_id, leg_id
+                  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 """
 _MERGE: Final = """
 INSERT INTO call_leg AS k (
@@ -91,9 +103,13 @@ async def staged_calls(tx: Transaction, org_id: UUID) -> list[tuple[str, int]]:
     return [(row["callid"], row["weight"]) for row in rows]
 
 
-async def legs_of(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> list[Row]:
-    """STAGED_COLUMNS of all their legs: those staged, and those kept that these don't replace."""
-    return await tx.fetch(_ALL_OF_CALLS, org_id, list(callids))
+async def legs_of(
+    tx: Transaction, org_id: UUID, callids: Sequence[str], most_before: int = _MOST_BEFORE
+) -> list[Row]:
+    """STAGED_COLUMNS of all their legs: those staged, and those kept that these don't replace. Without the
+    transcripts that can't count.
+    """
+    return await tx.fetch(_ALL_OF_CALLS, org_id, list(callids), most_before)
 
 
 async def merge_staged(tx: Transaction, org_id: UUID) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -138,14 +139,18 @@ async def test_what_the_legs_of_a_call_weigh_is_known_before_they_are_read(
     db, org_id, tmp_path
 ) -> None:
     said = [{"role": "agent", "at_ms": 0, "text": "".join(map(chr, range(0x4E00, 0x6200)))}]
-    heavy = [{**QUEUE[0], "turns": said}]
+    heavy = [{**one, "turns": said} for one in (QUEUE[4], QUEUE[0])]
     await bring_in(db, org_id, tmp_path / "cdr.csv", [*heavy, *RANG_OUT], BY_SEQUENCE)
     cipher = PhoneCipher(KEY, org_id)
     [batch] = read_calls(tmp_path / "cdr.csv", BY_SEQUENCE)
     async with db.tenant(org_id) as tx:
         await store.stage(tx, org_id, stage(batch.frame, cipher))
         (_, first), (_, second) = await store.staged_calls(tx, org_id)
-    assert first > 2 * 2 * len(said[0]["text"])  # staged and kept
+        found = await store.legs_of(tx, org_id, [*(one["linkedid"] for one in heavy)], 1)
+    assert [row["turns"] is not None for row in sorted(found, key=itemgetter("started_at"))] == [
+        True, False,
+    ]  # fmt: skip
+    assert first > 2 * 2 * 2 * len(said[0]["text"])  # two legs, staged and kept
     assert 4 * 200 <= second < 1_000
 
 
