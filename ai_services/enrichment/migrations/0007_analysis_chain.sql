@@ -27,6 +27,9 @@ CREATE TABLE call_insight (
 CREATE INDEX call_insight_waits ON call_insight (org_id, callid) WHERE waits;
 CALL protect_tenant_table('call_insight');
 
+-- Calls are claimed for a first look and for models, and no claim of one kind ends one of the other.
+ALTER TABLE analysis_claim ADD COLUMN by_models boolean NOT NULL DEFAULT false;
+
 -- Verdicts of models by what they judged: the same words are paid for once.
 CREATE TABLE analysis_cache (
     org_id      uuid NOT NULL,
@@ -54,7 +57,7 @@ CALL protect_tenant_table('analysis_request');
 CREATE TABLE analysis_dead_letter (
     org_id      uuid NOT NULL,
     callid      text COLLATE "C" NOT NULL,
-    reason      text NOT NULL CHECK (reason IN ('invalid', 'missing', 'refused', 'too_long')),
+    reason      text NOT NULL CHECK (reason IN ('invalid', 'missing', 'refused', 'timeout', 'too_long')),
     detail      text NOT NULL,
     analyzer    text NOT NULL,                       -- the model and the prompt that were asked
     failed_at   timestamptz NOT NULL DEFAULT now(),
@@ -72,3 +75,30 @@ CREATE TABLE analysis_setting (
     updated_at    timestamptz NOT NULL DEFAULT now()
 );
 CALL protect_tenant_table('analysis_setting');
+
+-- Batches of requests that a provider answers within a day. What a killed process may have sent is made
+-- again with the same key, and is the batch that there is.
+CREATE TABLE analysis_backfill (
+    org_id      uuid NOT NULL,
+    backfill    uuid NOT NULL,                       -- the key it is made with
+    packs       jsonb,                               -- request -> id -> digest; null: not sent yet
+    file        text,                                -- the llm service's names
+    batch       text,
+    held_until  timestamptz NOT NULL,                -- by who sends it or looks after it
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, backfill)
+);
+CALL protect_tenant_table('analysis_backfill');
+
+-- Calls that wait for one; those whose transcript is corrected meanwhile are asked about as others are.
+CREATE TABLE analysis_backfill_call (
+    org_id    uuid NOT NULL,
+    callid    text COLLATE "C" NOT NULL,
+    backfill  uuid NOT NULL,
+    since     timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, callid),
+    FOREIGN KEY (org_id, callid) REFERENCES call_record_enriched ON DELETE CASCADE,
+    FOREIGN KEY (org_id, backfill) REFERENCES analysis_backfill ON DELETE CASCADE
+);
+CREATE INDEX analysis_backfill_call_of ON analysis_backfill_call (org_id, backfill);
+CALL protect_tenant_table('analysis_backfill_call');

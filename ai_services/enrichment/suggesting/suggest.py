@@ -103,7 +103,7 @@ def _opened(file: CallFile, sheet: str | None, most: int | None) -> tuple[CallFi
     begin = SentFile(file.name, unpacked(head))
     if begin.data.removeprefix(UTF8_BOM).lstrip().startswith(b"<"):
         return begin, read_html(recognise(begin))
-    return begin, read_table(begin.data)
+    return begin, read_table(begin, begin.data)
 
 
 def _head_of(file: CallFile) -> bytes:

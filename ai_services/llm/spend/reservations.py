@@ -211,7 +211,7 @@ class Reservations:
             return
         for one in waiting:
             if one.budget_id in exhausted:  # it may have been deleted meanwhile
-                _fail(one, _exceeded(exhausted[one.budget_id], one.attempt))
+                _fail(one, exceeded(exhausted[one.budget_id], one.attempt.cost))
 
     def _tidy(self) -> None:
         """Take those out of the line that have an answer, or no more time."""
@@ -244,17 +244,18 @@ def money(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _exceeded(budget: Exhausted, attempt: Attempt) -> BudgetExceeded:
+def exceeded(budget: Exhausted, cost: Decimal, what: str = "this request") -> BudgetExceeded:
+    """What whoever asks is told when a budget can't hold what may cost so much."""
     whose = "organisation" if budget.subject_kind == "organisation" else budget.subject_kind
     named = f"{whose} {budget.subject}".rstrip()
-    what = f"the {_PERIODS[budget.period]} budget of {named} ({money(budget.amount)})"
+    which = f"the {_PERIODS[budget.period]} budget of {named} ({money(budget.amount)})"
     left = f"has {money(max(budget.left, Decimal(0)))} left"
     renews = (
         "it never renews"
         if budget.renews_at is None
         else f"it renews at {budget.renews_at.isoformat()}"
     )
-    problem = f"{what} {left}; this request may cost {money(attempt.cost)}; {renews}"
+    problem = f"{which} {left}; {what} may cost {money(cost)}; {renews}"
     fix = "send less or a smaller max_tokens, wait until it renews, or ask an admin to raise it"
     return BudgetExceeded(
         f"{problem[0].upper()}{problem[1:]}.", details=[Detail("budget", problem, fix)]

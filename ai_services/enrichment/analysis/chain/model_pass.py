@@ -8,7 +8,7 @@ requests again, to the byte, and the llm service has kept the answers that were 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -21,6 +21,7 @@ from ai_services.enrichment.analysis.chain.asking.ask import Asking, Dead, Found
 from ai_services.enrichment.analysis.chain.asking.packing import Pack, planned
 from ai_services.enrichment.analysis.chain.asking.together import together
 from ai_services.enrichment.analysis.chain.asking.verdict import Verdict
+from ai_services.enrichment.analysis.chain.backfill import Backfill
 from ai_services.enrichment.analysis.chain.first_look import read_verdicts
 from ai_services.enrichment.analysis.chain.insight_rows import insight_row
 from ai_services.enrichment.analysis.chain.judged import Judged, judged_by_model
@@ -56,6 +57,22 @@ class _Batch:
     fresh: set[bytes] = field(default_factory=set)  # asked for now, not kept from before
     lost: bool = False  # somebody else has taken the claim over
 
+    def calls_with(self, digests: Collection[bytes]) -> list[str]:
+        return [
+            callid
+            for callid, items in self.items.items()
+            if any(item.digest in digests for item in items)
+        ]
+
+    def verdicts(self, found: Found, callids: Iterable[str]) -> list[tuple[bytes, Any]]:
+        """What was found on these calls, to be kept."""
+        digests = {item.digest for callid in callids for item in self.items[callid]}
+        return [
+            (digest, one.model_dump(mode="json"))
+            for digest, one in found.items()
+            if digest in digests and isinstance(one, Verdict)
+        ]
+
     def complete(self) -> list[str]:
         """Calls that are not saved yet and all of whose items are known."""
         return [
@@ -85,6 +102,7 @@ class ModelPass:
         self._asking = asking
         self._requests = requests
         self._metrics = metrics
+        self._backfill = Backfill(db, asking, requests) if requests.backfill_from else None
         self._limit = requests.batch * requests.at_once
 
     async def run(
@@ -99,6 +117,8 @@ class ModelPass:
 
         After `most_claims` others have their turn.
         """
+        if self._backfill is not None:
+            await self._backfill.run(org_id)
         passed = Passed()
         left = iter(range(most_claims)) if most_claims is not None else None
         one_by_one = asyncio.Lock()  # what is saved; `saving` counts
@@ -155,7 +175,7 @@ class ModelPass:
         saving: Saving | None,
         one_by_one: asyncio.Lock,
     ) -> None:
-        """ModelsAway is noted, not raised: what was answered until then is saved."""
+        """ModelsAway is noted, not raised. What was answered until then is saved."""
         packs = await self._planned(org_id, batch)
 
         async def save(names: Sequence[bytes], found: Found) -> None:
@@ -167,12 +187,14 @@ class ModelPass:
         async def ask(pack: Pack) -> None:
             if passed.away is not None or batch.lost:
                 return
+            found: Found = {}
             try:
-                found = await self._asking.ask(org_id, pack, batch.wanted.topics)
+                await self._asking.ask(org_id, pack, batch.wanted.topics, found)
             except ModelsAway as away:
                 passed.away = passed.away or away
-                return
-            await save([pack.name], found)
+            finally:
+                if found:  # paid for, whatever ended it
+                    await save([pack.name], found)
 
         await together(ask(pack) for pack in packs)
 
@@ -206,18 +228,17 @@ class ModelPass:
         passed: Passed,
         saving: Saving | None,
     ) -> None:
-        """Keep the verdicts; save the calls that they complete, if the claim still holds."""
+        """Keep the verdicts; save the calls that they complete, if the claim still holds.
+
+        Of calls that were erased meanwhile nothing is kept: a verdict quotes them.
+        """
         batch.known |= found
         batch.fresh |= found.keys()
         calls = batch.complete()
         judged, dead = await asyncio.to_thread(self._judged, batch, calls)
-        verdicts = [
-            (digest, one.model_dump(mode="json"))
-            for digest, one in found.items()
-            if isinstance(one, Verdict)
-        ]
         async with self._db.tenant(org_id) as tx:
-            await store.keep(tx, org_id, verdicts)  # paid for, whoever saves the calls
+            there = await store.hold(tx, org_id, {*calls, *batch.calls_with(found)})
+            await store.keep(tx, org_id, batch.verdicts(found, there))  # paid for, whoever saves
             if not await claims.renew_claim(tx, org_id, batch.number, batch.lease):
                 batch.lost, calls, judged, dead = True, [], {}, {}
             else:
@@ -286,7 +307,7 @@ class ModelPass:
             return []
         buried = await store.still_waiting(tx, org_id, self._versions(batch, dead))
         letters: list[tuple[str, str, str, str]] = [
-            (callid, dead[callid].reason, dead[callid].detail[:500], self._asking.analyzer)
+            (callid, dead[callid].reason, dead[callid].detail, self._asking.analyzer)
             for callid in buried
         ]
         await store.bury(tx, org_id, letters)

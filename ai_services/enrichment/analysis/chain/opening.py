@@ -23,7 +23,8 @@ from shared.security import InternalTokens
 if TYPE_CHECKING:
     from ai_services.enrichment.analysis.chain.model_pass import ModelPass
 
-_PROMPT: Final = ("calls", 1)
+PROMPTS: Final = Path(__file__).parent / "asking" / "prompts"
+PROMPT: Final = ("calls", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def judge_named(model: str) -> str:
 
 
 def _prompt() -> Prompt:
-    return read_prompt(Path(__file__).parent / "asking" / "prompts", *_PROMPT)
+    return read_prompt(PROMPTS, *PROMPT)
 
 
 def first_look(config: Config) -> FirstLook:
