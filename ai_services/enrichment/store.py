@@ -2,7 +2,7 @@
 
 Calls come in through one statement per batch: COPY into a staging table, then one merge that
 inserts, updates what differs and leaves the rest alone. A transcript that is not sent again
-is kept; one that changed loses the analysis of the old one.
+is kept; one that changed loses the analysis of the old one, but not what people decided of it.
 
 Why it is `(SELECT $1::uuid)` where calls are looked for by their keys: analysis/store.py.
 """
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from ai_services.enrichment.analysis.chain import store as insights
+from ai_services.enrichment.analysis.corrections.keeping import keep_corrections
 from ai_services.enrichment.customers import arriving
 from ai_services.enrichment.customers.digests import Digests
 from shared.data_access.ports import Row, Transaction
@@ -172,6 +173,7 @@ async def merge_calls(
         if replaced:
             await tx.execute(_FORGET_ANALYSIS, org_id, replaced, import_id)
             await insights.forget(tx, org_id, replaced)
+            await keep_corrections(tx, org_id, replaced)
         updated.update(row["callid"] for row in turns if row["callid"] not in inserted)
     await tx.execute("DROP TABLE call_staging")
     return Merged(inserted, frozenset(updated), left, left_days, erased)
@@ -195,16 +197,18 @@ async def organisation_slug(tx: Transaction, org_id: UUID) -> str | None:
 
 _COLUMNS = """callid, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
     level_name, hangup_by, call_status, phone_masked, has_transcript, sentiment, sentiment_score,
-    complaint_risk, churn_risk, reason, analyzer, llm_analyzed_at"""
+    complaint_risk, churn_risk, reason, analyzer, llm_analyzed_at,
+    ARRAY(SELECT jsonb_object_keys(k.facts) FROM call_correction k
+          WHERE k.org_id = c.org_id AND k.callid = c.callid ORDER BY 1) AS corrected"""
 
 _ONE_CALL = f"""
-    SELECT {_COLUMNS} FROM call_record_enriched
+    SELECT {_COLUMNS} FROM call_record_enriched c
     WHERE org_id = (SELECT $1::uuid) AND callid = $2"""  # noqa: S608 - a constant
 _CALLS_BY_ID = f"""
-    SELECT {_COLUMNS} FROM call_record_enriched
+    SELECT {_COLUMNS} FROM call_record_enriched c
     WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])"""  # noqa: S608 - a constant
 _CALLS_OF_USER = f"""
-    SELECT {_COLUMNS} FROM call_record_enriched
+    SELECT {_COLUMNS} FROM call_record_enriched c
     WHERE org_id = (SELECT $1::uuid) AND user_id = $2 AND started_at >= $3 AND started_at < $4
       AND (started_at, callid) < ($5, $6)
     ORDER BY started_at DESC, callid DESC LIMIT $7"""  # noqa: S608 - a constant

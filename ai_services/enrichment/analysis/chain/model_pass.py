@@ -28,6 +28,7 @@ from ai_services.enrichment.analysis.chain.metrics import ChainMetrics
 from ai_services.enrichment.analysis.chain.rules import Requests
 from ai_services.enrichment.analysis.chain.transcript import Item, basis_of, items_of, normalised
 from ai_services.enrichment.analysis.chain.wanted import Wanted, wanted_by
+from ai_services.enrichment.analysis.corrections.keeping import keep_corrections
 from ai_services.enrichment.analysis.leases import LEASE_S, leased
 from ai_services.enrichment.analysis.local import Turn
 from ai_services.enrichment.analysis.rows import columns, to_turns
@@ -276,6 +277,7 @@ class ModelPass:
                 for callid in saved
             ],
         )  # fmt: skip
+        await keep_corrections(tx, org_id, saved)
         await announce_analyses(tx, org_id, saved)
         return saved
 
