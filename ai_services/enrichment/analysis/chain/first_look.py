@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -22,20 +22,32 @@ from ai_services.enrichment.analysis.chain.transcript import Item, basis_of, ite
 from ai_services.enrichment.analysis.chain.trivial import is_trivial
 from ai_services.enrichment.analysis.chain.wanted import Wanted, wanted_by
 from ai_services.enrichment.analysis.local import Analysis, Turn
+from ai_services.enrichment.analysis.trained.judging import with_label
 from shared.data_access.ports import Relational, Row
+
+if TYPE_CHECKING:
+    from ai_services.enrichment.analysis.trained.model import TrainedModel
 
 Looked = tuple[list[Judged], list[tuple[Any, ...]]]  # and their rows of insights
 
 
 class FirstLook:
-    """`look` at a batch. `analyzer` is the model's name as a judge, '' where there is none."""
+    """`look` at a batch. `analyzer` is the model's name as a judge, '' where there is none.
+
+    `trained` has the last word on its fact.
+    """
 
     def __init__(
-        self, rules: Rules = LOCAL_ONLY, analyzer: str = "", window_tokens: int = 12_000
+        self,
+        rules: Rules = LOCAL_ONLY,
+        analyzer: str = "",
+        window_tokens: int = 12_000,
+        trained: TrainedModel | None = None,
     ) -> None:
         self._rules = rules
         self._analyzer = analyzer if rules.model is not None else ""
         self._window = window_tokens
+        self._trained = trained
 
     async def look(
         self,
@@ -80,7 +92,12 @@ class FirstLook:
         wanted: Wanted,
     ) -> Looked:
         judged = [
-            self._one(call, turns, analysis, several, known, wanted)
+            with_label(
+                self._one(call, turns, analysis, several, known, wanted),
+                self._trained,
+                org_id,
+                turns,
+            )
             for call, turns, analysis, several in zip(
                 calls, transcripts, analyses, items, strict=True
             )
