@@ -26,6 +26,7 @@ from looma_cli.commands import (
     tenants,
     up,
 )
+from looma_cli.commands.analyze import group as analyze
 from looma_cli.commands.calls import (
     analysis,
     corrections,
@@ -61,6 +62,7 @@ app.add_typer(customers.calls, name="calls", rich_help_panel=_DATA)
 for _command in (corrections.correct, corrections.corrections, corrections.withdraw):
     customers.calls.command()(_command)
 app.add_typer(analysis.analysis, name="analysis", rich_help_panel=_DATA)
+app.add_typer(analyze.analyze, name="analyze", rich_help_panel=_DATA)
 app.add_typer(sync.sync, name="sync", rich_help_panel=_DATA)
 app.add_typer(imports.imports, name="imports", rich_help_panel=_DATA)
 app.command(rich_help_panel=_DATA)(compute.compute)

@@ -76,5 +76,12 @@ async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExit
         chain.trained.labels if chain.trained and chain.trained.fact == "topic" else ()
     )
     return Stores(
-        db, data.search, data_key(config), counts, country, config.erased_stay_out, connected, topics
+        db,
+        data.search,
+        data_key(config),
+        counts,
+        country,
+        config.erased_stay_out,
+        connected,
+        topics,
     )

@@ -40,9 +40,11 @@ class Block:
     vocabulary: Hashes
     idf: Floats
 
-    def row(self, text: str) -> tuple[Indices, Floats]:
-        """Where the text has n-grams that are known, and what each weighs; of length 1, or empty."""
-        found, counts = np.unique(FAMILIES[self.family](text), return_counts=True)
+    def row(self, found: Hashes, counts: Indices) -> tuple[Indices, Floats]:
+        """Which n-grams of a text are known, as `counted` has them, and what each weighs.
+
+        The weights are of length 1, unless there are none.
+        """
         if not len(self.vocabulary) or not len(found):
             return np.empty(0, np.int64), np.empty(0, np.float32)
         at = np.searchsorted(self.vocabulary, found)
@@ -54,11 +56,18 @@ class Block:
         return at, (weights / length if length else weights).astype(np.float32)
 
 
-def features(blocks: Sequence[Block], text: str) -> tuple[Indices, Floats]:
-    """The rows of all blocks, one beside another."""
+def counted(family: str, text: str) -> tuple[Hashes, Indices]:
+    """The n-grams of a text in ascending order, and how often it has each."""
+    return np.unique(FAMILIES[family](text), return_counts=True)
+
+
+def features(
+    blocks: Sequence[Block], found: Sequence[tuple[Hashes, Indices]]
+) -> tuple[Indices, Floats]:
+    """The rows of all blocks, one beside another; `found`: what each finds in the text."""
     start, places, weights = 0, [], []
-    for block in blocks:
-        at, row = block.row(text)
+    for block, (hashes, counts) in zip(blocks, found, strict=True):
+        at, row = block.row(hashes, counts)
         places.append(at + start)
         weights.append(row)
         start += len(block.vocabulary)
@@ -98,7 +107,8 @@ class TrainedModel:
 
     def scores(self, text: str) -> Floats:
         """(labels,): the higher, the rather."""
-        at, row = features(self.blocks, text)
+        found = [counted(block.family, text) for block in self.blocks]
+        at, row = features(self.blocks, found)
         scores: Floats = row @ self.weights[at] + self.bias
         return scores
 

@@ -79,8 +79,11 @@ def parts(text: str) -> Hashes:
     return np.concatenate(found)
 
 
-FAMILIES: Final[Mapping[str, Callable[[str], Hashes]]] = {"words": words, "pairs": pairs, "parts": parts}
-
+FAMILIES: Final[Mapping[str, Callable[[str], Hashes]]] = {
+    "words": words,
+    "pairs": pairs,
+    "parts": parts,
+}
 
 
 def _plain(text: str) -> str:

@@ -204,8 +204,9 @@ def _check(model: TrainedModel) -> None:
         and bool(np.all(block.vocabulary[1:] > block.vocabulary[:-1]))
         for block in model.blocks
     )
-    shapes = model.weights.shape == (size, len(model.labels)), model.bias.shape == (
-        len(model.labels),
+    shapes = (
+        model.weights.shape == (size, len(model.labels)),
+        model.bias.shape == (len(model.labels),),
     )
     finite = np.isfinite(model.weights).all() and np.isfinite(model.bias).all()
     if not (fits and all(shapes) and finite and model.blocks and model.temperature > 0):
