@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -41,9 +41,8 @@ async def labelled_of_corrections(
     config: Config, org: str | None, fact: Fact
 ) -> tuple[Labelled, UUID]:
     """What customers said in calls of which a person has decided this fact, and whose calls they are."""
-    async with opened_for(config, org) as (db, org_id):
-        async with db.tenant(org_id, readonly=True) as tx:
-            rows = await corrections.labelled(tx, org_id, fact)
+    async with opened_for(config, org) as (db, org_id), db.tenant(org_id, readonly=True) as tx:
+        rows = await corrections.labelled(tx, org_id, fact)
     spoken = [(heard(to_turns(row["turns"])), row["label"]) for row in rows]
     known = [one for one in spoken if one[0]]
     texts, labels = [text for text, _ in known], [label for _, label in known]
@@ -76,12 +75,11 @@ def train_model(
         ) from error
     training = Training(name, fact, folds, seed=seed, org_id=org_id)
     with bar("Training", (folds + 1) * len(labelled.names), "classifiers") as progress:
-        fitted = fit(labelled, training, lambda done, total: progress.to(done, total))
+        fitted = fit(labelled, training, progress.to)
     root = root_of(config)
     papers = {CARD: card(fitted).encode(), **plots(fitted.measures)}
     model = save(root, fitted.model, papers)
-    kept = type(fitted)(model, fitted.measures, fitted.of_folds)
-    return TrainedNow(kept, root / model.name / str(model.version) / CARD)
+    return TrainedNow(replace(fitted, model=model), root / model.name / str(model.version) / CARD)
 
 
 def evaluated(

@@ -12,7 +12,6 @@ from looma_cli.options import AsJson, Org
 if TYPE_CHECKING:
     from ai_services.enrichment.analysis.training.labelled import Labelled
     from ai_services.enrichment.analysis.training.measures import Measures
-    from shared.config import Config
 
 analyze = typer.Typer(
     no_args_is_help=True, help="Models of your own: train them, measure any analyser, list them."
@@ -46,17 +45,18 @@ def train(
     from looma_cli.work.training import labelled_of_corrections, train_model
     from shared.errors import InvalidInput
 
-    if (file is None) != corrections:
-        raise InvalidInput("Train of a file, LABELED.csv, or of --corrections: one of the two.")
-    org_id = None
-    if file is None:
-        config = settings()
+    if corrections:
+        if file is not None:
+            raise InvalidInput("Train of a file or of --corrections: one of the two.")
         labelled, org_id = run(lambda config: labelled_of_corrections(config, org, fact))
+        called = name or fact.replace("_", "-")
     else:
-        config, labelled = settings(), _read(file, text, label)
-    called = name or (fact.replace("_", "-") if file is None else _name_of(file))
+        if file is None:
+            raise InvalidInput("Train of a file, LABELED.csv, or of --corrections: one of the two.")
+        labelled, org_id = _read(file, text, label), None
+        called = name or _name_of(file)
     done = train_model(
-        config, labelled, name=called, fact=fact, folds=folds, seed=seed, org_id=org_id
+        settings(), labelled, name=called, fact=fact, folds=folds, seed=seed, org_id=org_id
     )
     model = done.fitted.model
     _show(

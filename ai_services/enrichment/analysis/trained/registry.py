@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -123,7 +122,7 @@ def _placed(root: Path, draft: Path, model: TrainedModel, digest: str) -> Traine
         said = json.dumps(_said(model, version, digest), ensure_ascii=False, indent=2)
         (draft / _MODEL).write_text(said + "\n", encoding="utf-8")
         try:
-            os.rename(draft, folder / str(version))
+            draft.rename(folder / str(version))
         except OSError:
             if not (folder / str(version)).exists():
                 raise

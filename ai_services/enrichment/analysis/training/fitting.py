@@ -8,7 +8,7 @@ trained on all rows. Its confidences are calibrated on the scores of the validat
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Final
@@ -68,36 +68,63 @@ class Fitted:
 def fit(labelled: Labelled, training: Training, progress: Progress = lambda *_: None) -> Fitted:
     """`progress` hears how many of how many classifiers are trained. InvalidInput: see `check_trainable`."""
     check_trainable(labelled, training.fact, training.folds)
-    labels = labelled.names
-    wanted = np.array([labels.index(one) for one in labelled.labels])
-    texts = [[counted(family, text) for family in FAMILIES] for text in labelled.texts]
-    total = (training.folds + 1) * len(labels)
+    total = (training.folds + 1) * len(labelled.names)
     done = count(1)
 
     def step() -> None:
         progress(next(done), total)
 
+    measures, of_folds, temperature = _validated(labelled, training, step)
+    model = replace(
+        classifier(labelled, training, step),
+        temperature=temperature,
+        trained=_told(labelled, training, measures, of_folds),
+    )
+    return Fitted(model, measures, tuple(of_folds))
+
+
+def classifier(
+    labelled: Labelled, training: Training, step: Callable[[], None] = lambda: None
+) -> TrainedModel:
+    """Of all rows, neither measured nor calibrated."""
+    labels = labelled.names
+    texts, wanted = _counted(labelled), _places(labelled)
+    blocks = _blocks(texts)
+    weights, bias = _weights(_matrix(blocks, texts), wanted, len(labels), training, step)
+    return TrainedModel(
+        training.name, 0, training.fact, labels, blocks, weights.astype(np.float32),
+        bias.astype(np.float32), 1.0, training.org_id, {},
+    )  # fmt: skip
+
+
+def _validated(
+    labelled: Labelled, training: Training, step: Callable[[], None]
+) -> tuple[Measures, list[float], float]:
+    """What is measured of rows held out, the accuracy of each fold, and the temperature that calibrates."""
+    labels = labelled.names
+    texts, wanted = _counted(labelled), _places(labelled)
     folds = StratifiedKFold(training.folds, shuffle=True, random_state=training.seed)
     scores = np.zeros((len(texts), len(labels)))
     of_folds = []
     for known, held_out in folds.split(np.zeros(len(texts)), wanted):
         blocks = _blocks([texts[row] for row in known])
-        trained = _matrix(blocks, [texts[row] for row in known])
-        weights, bias = _weights(trained, wanted[known], len(labels), training, step)
+        matrix = _matrix(blocks, [texts[row] for row in known])
+        weights, bias = _weights(matrix, wanted[known], len(labels), training, step)
         scores[held_out] = _matrix(blocks, [texts[row] for row in held_out]) @ weights + bias
         right = scores[held_out].argmax(axis=1) == wanted[held_out]
         of_folds.append(round(float(right.mean()), 4))
     temperature = _temperature(scores, wanted)
-    chances = softmax(scores, temperature)
-    measures = measured(labels, wanted, scores.argmax(axis=1), chances.max(axis=1))
-    blocks = _blocks(texts)
-    weights, bias = _weights(_matrix(blocks, texts), wanted, len(labels), training, step)
-    model = TrainedModel(
-        training.name, 0, training.fact, labels, blocks, weights.astype(np.float32),
-        bias.astype(np.float32), temperature, training.org_id,
-        _told(labelled, training, measures, of_folds),
-    )  # fmt: skip
-    return Fitted(model, measures, tuple(of_folds))
+    sure = softmax(scores, temperature).max(axis=1)
+    return measured(labels, wanted, scores.argmax(axis=1), sure), of_folds, temperature
+
+
+def _counted(labelled: Labelled) -> list[Found]:
+    return [[counted(family, text) for family in FAMILIES] for text in labelled.texts]
+
+
+def _places(labelled: Labelled) -> NDArray[np.int64]:
+    places = {label: place for place, label in enumerate(labelled.names)}
+    return np.array([places[label] for label in labelled.labels])
 
 
 def _blocks(texts: Sequence[Found]) -> tuple[Block, ...]:

@@ -23,4 +23,5 @@ def test_no_service_imports_training() -> None:
         if within(module, TRAINING)
         and not within(module_of(path), TRAINING)
         and not within(module_of(path), "looma_cli")
+        and not within(module_of(path), "benchmarks")
     )
