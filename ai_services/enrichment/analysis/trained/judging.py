@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ai_services.enrichment.analysis.chain.judged import Judged
@@ -34,11 +34,9 @@ def with_label(
         return judged
     label = model.label(text).label
     analysis = replace(judged.analysis, analyzer=f"{judged.analysis.analyzer}+{model.analyzer}")
+    said: dict[str, Any] = {model.fact: label}  # a model of that fact has no other labels
     if model.fact in ("topic", "resolution"):
-        insight = replace(judged.insight, **{model.fact: label})
-        return replace(judged, analysis=analysis, insight=insight)
-    facts = {model.fact: label}
+        return replace(judged, analysis=analysis, insight=replace(judged.insight, **said))
     if model.fact == "sentiment":
-        score = score_within(label, judged.analysis.sentiment_score)  # type: ignore[arg-type]
-        return replace(judged, analysis=replace(analysis, **facts, sentiment_score=score))
-    return replace(judged, analysis=replace(analysis, **facts))
+        said["sentiment_score"] = score_within(said["sentiment"], analysis.sentiment_score)
+    return replace(judged, analysis=replace(analysis, **said))

@@ -114,7 +114,8 @@ class TrainedModel:
 
     def probabilities(self, text: str) -> Floats:
         """(labels,), of sum 1."""
-        return softmax(self.scores(text)[None], self.temperature)[0]
+        chances: Floats = softmax(self.scores(text)[None], self.temperature)[0]
+        return chances
 
     def label(self, text: str) -> Label:
         chances = self.probabilities(text)

@@ -24,14 +24,13 @@ from sklearn.svm import LinearSVC
 from ai_services.enrichment.analysis.trained.model import (
     Block,
     Fact,
-    Hashes,
     Indices,
     TrainedModel,
     counted,
     features,
     softmax,
 )
-from ai_services.enrichment.analysis.trained.ngrams import FAMILIES
+from ai_services.enrichment.analysis.trained.ngrams import FAMILIES, Hashes
 from ai_services.enrichment.analysis.training.labelled import Labelled, check_trainable
 from ai_services.enrichment.analysis.training.measures import Measures, measured
 
