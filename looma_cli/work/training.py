@@ -9,10 +9,10 @@ from uuid import UUID
 
 import numpy as np
 
+from ai_services.enrichment.analysis.chain.own_model import heard
 from ai_services.enrichment.analysis.corrections import store as corrections
 from ai_services.enrichment.analysis.local import LocalAnalyzer, Turn
 from ai_services.enrichment.analysis.rows import to_turns
-from ai_services.enrichment.analysis.trained.judging import heard
 from ai_services.enrichment.analysis.trained.model import LABELS, Fact
 from ai_services.enrichment.analysis.trained.registry import CARD, is_name, load, root_of, save
 from ai_services.enrichment.analysis.training.labelled import Labelled, check_trainable

@@ -22,12 +22,11 @@ from ai_services.enrichment.analysis import store
 from ai_services.enrichment.analysis.chain import store as insights
 from ai_services.enrichment.analysis.chain.first_look import FirstLook
 from ai_services.enrichment.analysis.chain.judged import Judged
-from ai_services.enrichment.analysis.corrections.keeping import keep_corrections
 from ai_services.enrichment.analysis.leases import LEASE_S, leased
 from ai_services.enrichment.analysis.local import Analysis, Analyzer, LocalAnalyzer, Turn
 from ai_services.enrichment.analysis.rows import columns, to_turns
+from ai_services.enrichment.analysis.saving import saved_analyses
 from ai_services.enrichment.analysis.store import Claim
-from ai_services.enrichment.events import announce_analyses
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import InternalError
 from shared.telemetry.spans import work
@@ -209,8 +208,7 @@ async def _save(
         saved = await store.save_analyses(tx, org_id, rows)
         current = set(saved)
         await insights.save_insights(tx, [row for row in insight_rows if row[1] in current])
-        await keep_corrections(tx, org_id, saved)
-        await announce_analyses(tx, org_id, saved)
+        await saved_analyses(tx, org_id, saved)
         if saving is not None:
             await saving(tx, len(saved))
     return len(saved)

@@ -17,12 +17,12 @@ from ai_services.enrichment.analysis.chain import store
 from ai_services.enrichment.analysis.chain.asking.verdict import Verdict
 from ai_services.enrichment.analysis.chain.insight_rows import insight_row
 from ai_services.enrichment.analysis.chain.judged import Judged, judged_by_model
+from ai_services.enrichment.analysis.chain.own_model import with_label
 from ai_services.enrichment.analysis.chain.rules import LOCAL_ONLY, Rules
 from ai_services.enrichment.analysis.chain.transcript import Item, basis_of, items_of, normalised
 from ai_services.enrichment.analysis.chain.trivial import is_trivial
 from ai_services.enrichment.analysis.chain.wanted import Wanted, wanted_by
 from ai_services.enrichment.analysis.local import Analysis, Turn
-from ai_services.enrichment.analysis.trained.judging import with_label
 from shared.data_access.ports import Relational, Row
 
 if TYPE_CHECKING:

@@ -25,16 +25,15 @@ from ai_services.enrichment.analysis.chain.first_look import read_verdicts
 from ai_services.enrichment.analysis.chain.insight_rows import insight_row
 from ai_services.enrichment.analysis.chain.judged import Judged, judged_by_model
 from ai_services.enrichment.analysis.chain.metrics import ChainMetrics
+from ai_services.enrichment.analysis.chain.own_model import with_label
 from ai_services.enrichment.analysis.chain.rules import Requests
 from ai_services.enrichment.analysis.chain.transcript import Item, basis_of, items_of, normalised
 from ai_services.enrichment.analysis.chain.wanted import Wanted, wanted_by
-from ai_services.enrichment.analysis.corrections.keeping import keep_corrections
 from ai_services.enrichment.analysis.leases import LEASE_S, leased
 from ai_services.enrichment.analysis.local import Turn
 from ai_services.enrichment.analysis.rows import columns, to_turns
+from ai_services.enrichment.analysis.saving import saved_analyses
 from ai_services.enrichment.analysis.store import Claim
-from ai_services.enrichment.analysis.trained.judging import with_label
-from ai_services.enrichment.events import announce_analyses
 from shared.data_access.ports import Relational, Row, Transaction
 
 if TYPE_CHECKING:
@@ -288,8 +287,7 @@ class ModelPass:
                 for callid in saved
             ],
         )  # fmt: skip
-        await keep_corrections(tx, org_id, saved)
-        await announce_analyses(tx, org_id, saved)
+        await saved_analyses(tx, org_id, saved)
         return saved
 
     async def _bury(

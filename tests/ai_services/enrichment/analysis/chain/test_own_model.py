@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from ai_services.enrichment.analysis.chain.judged import Judged
+from ai_services.enrichment.analysis.chain.own_model import with_label
 from ai_services.enrichment.analysis.local import Analysis, Turn
-from ai_services.enrichment.analysis.trained.judging import with_label
 from tests.ai_services.enrichment.analysis.trained.test_registry import model
 
 ORG = UUID(int=1)
