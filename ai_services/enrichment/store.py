@@ -197,18 +197,16 @@ async def organisation_slug(tx: Transaction, org_id: UUID) -> str | None:
 
 _COLUMNS = """callid, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
     level_name, hangup_by, call_status, phone_masked, has_transcript, sentiment, sentiment_score,
-    complaint_risk, churn_risk, reason, analyzer, llm_analyzed_at,
-    ARRAY(SELECT jsonb_object_keys(k.facts) FROM call_correction k
-          WHERE k.org_id = c.org_id AND k.callid = c.callid ORDER BY 1) AS corrected"""
+    complaint_risk, churn_risk, reason, analyzer, llm_analyzed_at, corrected"""
 
 _ONE_CALL = f"""
-    SELECT {_COLUMNS} FROM call_record_enriched c
+    SELECT {_COLUMNS} FROM call_record_enriched
     WHERE org_id = (SELECT $1::uuid) AND callid = $2"""  # noqa: S608 - a constant
 _CALLS_BY_ID = f"""
-    SELECT {_COLUMNS} FROM call_record_enriched c
+    SELECT {_COLUMNS} FROM call_record_enriched
     WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])"""  # noqa: S608 - a constant
 _CALLS_OF_USER = f"""
-    SELECT {_COLUMNS} FROM call_record_enriched c
+    SELECT {_COLUMNS} FROM call_record_enriched
     WHERE org_id = (SELECT $1::uuid) AND user_id = $2 AND started_at >= $3 AND started_at < $4
       AND (started_at, callid) < ($5, $6)
     ORDER BY started_at DESC, callid DESC LIMIT $7"""  # noqa: S608 - a constant

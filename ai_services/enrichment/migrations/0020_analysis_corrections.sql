@@ -1,4 +1,7 @@
 -- What people have decided of analysed calls: it wins over every analyser until it is withdrawn.
+ALTER TABLE call_record_enriched
+    ADD COLUMN corrected text[] NOT NULL DEFAULT '{}';  -- the names of these facts, for lists of calls
+
 CREATE TABLE call_correction (
     org_id        uuid NOT NULL,
     callid        text COLLATE "C" NOT NULL,

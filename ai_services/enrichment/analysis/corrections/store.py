@@ -77,6 +77,9 @@ ON CONFLICT (org_id, callid) DO UPDATE SET version = excluded.version, facts = e
     analysed = excluded.analysed, corrected_at = excluded.corrected_at,
     corrected_by = excluded.corrected_by
 """
+_NAME: Final = """
+UPDATE call_record_enriched SET corrected = $3 WHERE org_id = (SELECT $1::uuid) AND callid = $2
+"""
 _WRITE_ANALYSED: Final = """
 UPDATE call_correction SET analysed = $3 WHERE org_id = (SELECT $1::uuid) AND callid = $2
 """
@@ -170,6 +173,7 @@ async def write(tx: Transaction, org_id: UUID, callid: str, one: Correction) -> 
         _WRITE, org_id, callid, one.version, dict(one.facts), dict(one.analysed),
         one.corrected_at, one.corrected_by,
     )  # fmt: skip
+    await tx.execute(_NAME, org_id, callid, sorted(one.facts))
 
 
 async def write_analysed(

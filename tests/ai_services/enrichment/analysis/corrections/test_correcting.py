@@ -146,7 +146,7 @@ async def test_whatever_happens_what_holds_is_the_correction_over_the_analysis(
     said: dict[str, Any] = {"complaint_risk": None, "churn_risk": None}
     decided: dict[str, Any] = {}
     await bring(house, text="0")
-    for step in range(1, 25):
+    for step in range(1, 16):
         match chance.choice(["bring", "analyse", "correct", "withdraw"]):
             case "bring":
                 await bring(house, text=str(step))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from shared.config import Config
 from tests.ai_services.enrichment.records import TURNS, record
 from tests.ai_services.enrichment.test_calls_api import Api, api, config, organisation, until
@@ -66,36 +64,34 @@ async def test_a_person_corrects_a_call_and_withdraws_that(api: Api) -> None:
     assert history["entries"][2]["reason"] == "she rang again from 138****8000"
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"sentiment": "glad"}, "sentiment"),
-        ({"sentiment": None}, "sentiment"),
-        ({"sentiment_score": 1.01}, "sentiment_score"),
-        ({"sentiment_score": "0.9"}, "sentiment_score"),
-        ({"sentiment": "positive", "sentiment_score": 0.1}, "sentiment_score"),
-        ({"churn_risk": "grave"}, "churn_risk"),
-        ({"agent_quality": 6}, "agent_quality"),
-        ({"agent_quality": True}, "agent_quality"),
-        ({"topic": "x" * 61}, "topic"),
-        ({"summary": "a\u202eb"}, "summary"),
-        ({"callbacks": [{"said": "then", "date": "2024-02-30"}]}, "callbacks.0.date"),
-        ({"callbacks": [{"said": "then", "time": "25:00"}]}, "callbacks.0.time"),
-        ({"talk_ratio": 0.5, "topic": "x"}, "talk_ratio"),
-        ({"churn": "low", "topic": "x"}, "churn"),
-        ({"reason": "because"}, "body"),
-        ({"topic": "x", "reason": "x" * 301}, "reason"),
-        ({"topic": "x", "version": -1}, "version"),
-        ({}, "body"),
-    ],
-)
-async def test_what_no_analysis_can_have_is_refused_by_name(
-    api: Api, body: dict[str, Any], field: str
-) -> None:
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"sentiment": "glad"}, "sentiment"),
+    ({"sentiment": None}, "sentiment"),
+    ({"sentiment_score": 1.01}, "sentiment_score"),
+    ({"sentiment_score": "0.9"}, "sentiment_score"),
+    ({"sentiment": "positive", "sentiment_score": 0.1}, "sentiment_score"),
+    ({"churn_risk": "grave"}, "churn_risk"),
+    ({"agent_quality": 6}, "agent_quality"),
+    ({"agent_quality": True}, "agent_quality"),
+    ({"topic": "x" * 61}, "topic"),
+    ({"summary": "a\u202eb"}, "summary"),
+    ({"callbacks": [{"said": "then", "date": "2024-02-30"}]}, "callbacks.0.date"),
+    ({"callbacks": [{"said": "then", "time": "25:00"}]}, "callbacks.0.time"),
+    ({"talk_ratio": 0.5, "topic": "x"}, "talk_ratio"),
+    ({"churn": "low", "topic": "x"}, "churn"),
+    ({"reason": "because"}, "body"),
+    ({"topic": "x", "reason": "x" * 301}, "reason"),
+    ({"topic": "x", "version": -1}, "version"),
+    ({}, "body"),
+]
+
+
+async def test_what_no_analysis_can_have_is_refused_by_name(api: Api) -> None:
     await api.post(record("a"))
-    answer = await api.request("PATCH", ANALYSIS, json=body)
-    assert answer.status_code == 422, answer.text
-    assert answer.json()["details"][0]["field"] == field
+    for body, field in REFUSED:
+        answer = await api.request("PATCH", ANALYSIS, json=body)
+        assert answer.status_code == 422, (body, answer.text)
+        assert answer.json()["details"][0]["field"] == field, body
     assert (await api.get(CALL)).json()["data"]["corrected"] == []
 
 
