@@ -17,6 +17,7 @@ refuses    nothing, where a transcript holds the word 'garble'
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -28,7 +29,7 @@ _GOOD: Final = re.compile(r"满意|太好了|谢谢|great|perfect|thank", re.IGN
 _ORDER: Final = re.compile(r"ignore|忽略|system|系统|assistant|JSON", re.IGNORECASE)
 
 
-def judge(body: dict[str, Any], how: str) -> str:
+def judge(body: Mapping[str, Any], how: str) -> str:
     """The answer's text for a chat request."""
     asked = next(one["content"] for one in body["messages"] if one["role"] == "user")
     if how == "single":

@@ -65,8 +65,8 @@ async def _rate(once: Callable[[int], Awaitable[None]], workers: int, seconds: f
 
 
 async def _single(relational: Relational, org_id: UUID, worker: int) -> None:
-    async with relational.tenant(org_id) as tx:
-        short = await ledger_store.reserve(tx, org_id, [_attempt(org_id, worker)])
+    async with relational.calling(org_id) as call:
+        short = await ledger_store.reserve_at_once(call, [_attempt(org_id, worker)])
     assert not short, "the budgets are as large as they can be"
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.model_server --port 0        (prints its URL, then serves)
 
-It answers chat completions (whole and as server-sent events) and embeddings, bills each request and
-keeps the bills: what a ledger says can be compared with them. `Behaviour` makes it slow, hang, refuse,
+It answers chat completions (whole and as server-sent events), embeddings and batches of both, bills
+each request and keeps the bills: what a ledger says can be compared with them. `Behaviour` makes it slow, hang, refuse,
 limit, break off, or lie about its tokens; by HTTP, `PUT /control/MODEL` takes the same fields as
 JSON and `GET /control/bills` gives what was billed.
 """
@@ -26,6 +26,7 @@ import orjson
 from aiohttp import web
 
 from benchmarks.call_judge import judge
+from benchmarks.model_batches import Batches
 
 ATTEMPT_HEADER: Final = "X-Client-Request-Id"
 _ERROR_TYPES: Final = {
@@ -86,6 +87,10 @@ class ModelServer:
     url: str = ""  # with /v1
     _ids: Any = field(default_factory=itertools.count)
     _random: random.Random = field(default_factory=lambda: random.Random(1))
+    batches: Batches = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.batches = Batches(self._batched)
 
     def behave(self, model: str, **fields: Any) -> None:
         self.behaviours[model] = Behaviour(**fields)
@@ -94,6 +99,7 @@ class ModelServer:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/embeddings", self._embeddings)
+        app.add_routes(self.batches.routes(self._allowed))
         app.router.add_put("/control/{model}", self._control)
         app.router.add_get("/control/bills", self._bills)
         return app
@@ -118,7 +124,7 @@ class ModelServer:
             self.bodies.append(body)
             self.headers.append(dict(request.headers))
         now = self._take(bill.model)
-        if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
+        if not self._allowed(request):
             now = replace(now, status=401, code="invalid_api_key")
         if now.hang:
             await asyncio.sleep(3600)
@@ -126,6 +132,9 @@ class ModelServer:
             bill.waited_s = now.delay_s + now.jitter_s * self._random.random()
             await asyncio.sleep(bill.waited_s)
         return body, bill, now
+
+    def _allowed(self, request: web.Request) -> bool:
+        return self.key is None or request.headers.get("Authorization") == f"Bearer {self.key}"
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body, bill, now = await self._begin(request)
@@ -135,8 +144,25 @@ class ModelServer:
         bill.input = tokens(orjson.dumps(body.get("messages")).decode())
         if bill.stream:
             return await self._stream(request, body, bill, now, text)
+        whole = self._whole(body, bill, now, text)
+        content = orjson.dumps(whole) if now.raw is None else now.raw.encode()
+        if now.break_after is not None:
+            response = web.StreamResponse(
+                headers={"Content-Type": "application/json", "Content-Length": str(len(content))}
+            )
+            await response.prepare(request)
+            await response.write(content[: now.break_after])
+            _cut(request)
+            return response
+        bill.ended = True
+        return web.Response(body=content, content_type="application/json")
+
+    def _whole(
+        self, body: Mapping[str, Any], bill: Bill, now: Behaviour, text: str
+    ) -> dict[str, Any]:
+        """A chat completion; bills its output."""
         bill.output = sum(tokens(text) for _ in range(body.get("n") or 1))
-        whole = {
+        return {
             "id": f"chatcmpl-{next(self._ids)}",
             "object": "chat.completion",
             "created": 1_700_000_000,
@@ -152,17 +178,24 @@ class ModelServer:
             ],
             **_usage(bill, now),
         }
-        content = orjson.dumps(whole) if now.raw is None else now.raw.encode()
-        if now.break_after is not None:
-            response = web.StreamResponse(
-                headers={"Content-Type": "application/json", "Content-Length": str(len(content))}
-            )
-            await response.prepare(request)
-            await response.write(content[: now.break_after])
-            _cut(request)
-            return response
-        bill.ended = True
-        return web.Response(body=content, content_type="application/json")
+
+    def _batched(
+        self, attempt: str, url: str, body: Mapping[str, Any]
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and answer of a request within a batch."""
+        bill = Bill(attempt, str(body.get("model")), stream=False)
+        self.bills.append(bill)
+        if self.keep_bodies:
+            self.bodies.append(dict(body))
+        now = self._take(bill.model)
+        bill.status, bill.ended = now.status, True
+        if now.status != 200:
+            return now.status, {"error": {"message": now.text or "", "code": now.code}}
+        if url == "/v1/embeddings":
+            return 200, _vectors(body, bill, now)
+        text = _answer(body, now)
+        bill.input = tokens(orjson.dumps(body.get("messages")).decode())
+        return 200, self._whole(body, bill, now, text)
 
     async def _stream(
         self, request: web.Request, body: dict[str, Any], bill: Bill, now: Behaviour, text: str
@@ -206,19 +239,9 @@ class ModelServer:
         body, bill, now = await self._begin(request)
         if now.status != 200:
             return _failure(bill, now)
-        given = body["input"]
-        texts = (
-            given if isinstance(given, list) and given and isinstance(given[0], str) else [given]
-        )
-        bill.input = sum(tokens(str(text)) for text in texts)
+        answer = _vectors(body, bill, now)
         bill.ended = True
-        usage = {"prompt_tokens": bill.input, "total_tokens": bill.input}
-        vectors = [
-            {"object": "embedding", "index": index, "embedding": [float(len(str(text))), 1.0, 0.0]}
-            for index, text in enumerate(texts)
-        ]
-        answer = {"object": "list", "data": vectors, "model": bill.model}
-        return web.json_response(answer if now.usage == "missing" else {**answer, "usage": usage})
+        return web.json_response(answer)
 
     async def _control(self, request: web.Request) -> web.StreamResponse:
         self.behave(request.match_info["model"], **orjson.loads(await request.read()))
@@ -236,7 +259,21 @@ def tokens(text: str) -> int:
     return len(text.encode()) // 3 + 1
 
 
-def _answer(body: dict[str, Any], now: Behaviour) -> str:
+def _vectors(body: Mapping[str, Any], bill: Bill, now: Behaviour) -> dict[str, Any]:
+    """An answer to a request for embeddings; bills it."""
+    given = body["input"]
+    texts = given if isinstance(given, list) and given and isinstance(given[0], str) else [given]
+    bill.input = sum(tokens(str(text)) for text in texts)
+    vectors = [
+        {"object": "embedding", "index": index, "embedding": [float(len(str(text))), 1.0, 0.0]}
+        for index, text in enumerate(texts)
+    ]
+    answer = {"object": "list", "data": vectors, "model": bill.model}
+    usage = {"prompt_tokens": bill.input, "total_tokens": bill.input}
+    return answer if now.usage == "missing" else {**answer, "usage": usage}
+
+
+def _answer(body: Mapping[str, Any], now: Behaviour) -> str:
     if now.judge is not None:
         text = judge(body, now.judge)
     elif now.words:
@@ -256,7 +293,7 @@ def _parts(text: str) -> list[str]:
     return [text[at : at + 8] for at in range(0, len(text), 8)] or [""]
 
 
-def _message(body: dict[str, Any], now: Behaviour, text: str) -> dict[str, Any]:
+def _message(body: Mapping[str, Any], now: Behaviour, text: str) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": now.refusal}
     if now.judge == "refuses" and "garble" in str(body["messages"]):
         message["refusal"] = "I can't judge this."
@@ -278,7 +315,7 @@ def _delta(body: dict[str, Any], now: Behaviour, part: str, *, first: bool) -> d
     return {**delta, "content": part}
 
 
-def _function(body: dict[str, Any], arguments: str) -> dict[str, str]:
+def _function(body: Mapping[str, Any], arguments: str) -> dict[str, str]:
     tools = body.get("tools") or [{"function": {"name": "unnamed"}}]
     return {"name": tools[0]["function"]["name"], "arguments": arguments}
 

@@ -23,6 +23,7 @@ from shared.config_values import (
     country,
     folder,
     microseconds,
+    natural,
     networks,
     origins,
     pause,
@@ -356,6 +357,12 @@ class Config:
         "time in which transcripts gather for a model; 0: they wait for the daily analysis",
         "0",
         pause,
+    )
+    analysis_backfill_from: int = setting(
+        "0",
+        "waiting transcripts from which they are judged by a batch, within a day and for less; 0: never",
+        "2000",
+        natural,
     )
     analysis_kept_days: int = setting(
         "30", "days for which a model's verdicts are kept for equal transcripts", "7", positive

@@ -34,6 +34,13 @@ def positive(text: str) -> int:
     return number
 
 
+def natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("must be a whole number, 0 or more")
+    return number
+
+
 def up_to_thousand(text: str) -> int:
     number = int(text)
     if not 0 < number <= 1000:

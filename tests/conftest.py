@@ -16,7 +16,7 @@ from playwright.async_api import Browser
 
 from shared.embedded.stores import EmbeddedStores, Endpoints
 from tests.browser import chromium
-from tests.databases import SpareDatabases
+from tests.databases import SpareDatabases, forgo_fsync
 from tests.ports import free_port
 
 # How long an example takes, or how slowly they are drawn, is the machine's affair and decides nothing.
@@ -47,7 +47,9 @@ async def stores_home() -> AsyncIterator[Path]:
 @pytest.fixture(scope="session")
 async def stores(stores_home: Path) -> Endpoints:
     """The embedded stores, started once for the whole run in a home of their own."""
-    return await EmbeddedStores(stores_home).start()
+    running = await EmbeddedStores(stores_home).start()
+    forgo_fsync(stores_home)
+    return running
 
 
 @pytest.fixture(scope="session")

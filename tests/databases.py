@@ -7,9 +7,12 @@ tests run. Bringing one up to date takes as long again: most are copies of one t
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from queue import Empty, Queue
 from typing import Final, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -21,6 +24,17 @@ from shared.data_access.relational.migrate import CORE, migrate
 
 _AHEAD: Final = 2
 _LOOK_S: Final = 0.2
+
+
+def forgo_fsync(home: Path) -> None:
+    """Let the embedded PostgreSQL of this home leave its writes to the operating system.
+
+    What tests write has to outlive killed processes, and no power failure.
+    """
+    data = home / "postgres" / "data"
+    with (data / "postgresql.auto.conf").open("a") as settings:
+        settings.write("fsync = off\n")
+    os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGHUP)
 
 
 @asynccontextmanager
@@ -106,7 +120,8 @@ class SpareDatabases:
 
 async def _make(admin: asyncpg.Connection, template: str | None = None) -> str:
     name = f"looma_test_{uuid4().hex[:12]}"
-    copied = "" if template is None else f' TEMPLATE "{template}"'
+    # The files themselves: not every page of them into the write-ahead log first.
+    copied = "" if template is None else f' TEMPLATE "{template}" STRATEGY file_copy'
     await admin.execute(f'CREATE DATABASE "{name}"{copied}')
     return name
 

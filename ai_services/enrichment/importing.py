@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Final, Self
 from uuid import UUID
 
 from ai_services.enrichment import store
+from ai_services.enrichment.customers import arriving
 from ai_services.enrichment.customers.digests import Digests
 from ai_services.enrichment.events import announce_calls
 from ai_services.enrichment.imports import store as import_store
@@ -111,7 +113,7 @@ class Import:
         if staged:
             await announce_calls(tx, self.org_id, merged)
         if self.import_id is not None:
-            await _record(tx, self.org_id, self.import_id, batch, merged)
+            await _record(tx, self.org_id, self.import_id, batch, merged, digests)
         return merged
 
     async def check_worth(self, db: Relational) -> None:
@@ -144,19 +146,32 @@ async def _timezone(tx: Transaction, org_id: UUID) -> str:
 
 
 async def _record(
-    tx: Transaction, org_id: UUID, import_id: UUID, batch: Batch, merged: store.Merged
+    tx: Transaction,
+    org_id: UUID,
+    import_id: UUID,
+    batch: Batch,
+    merged: store.Merged,
+    digests: Digests,
 ) -> None:
+    """Counts, and what is kept of rows: nothing of those that name what was erased and stays out."""
+    texts = [f"{one.raw}\t{one.value}" for one in batch.rejects]
+    texts += [f"{one.value}\t{one.problem}" for one in batch.notes]
+    nameless = await arriving.nameless(tx, org_id, texts, digests) if texts else []
+    rejects = list(compress(batch.rejects, nameless))
     await import_store.keep_rejects(
         tx,
         org_id,
         import_id,
-        [(r.line, r.field, r.value, r.problem, r.fix, r.raw) for r in batch.rejects],
+        [(r.line, r.field, r.value, r.problem, r.fix, r.raw) for r in rejects],
     )
     await import_store.keep_notes(
         tx,
         org_id,
         import_id,
-        [(n.line, n.field, n.value, n.problem, n.fix) for n in batch.notes],
+        [
+            (n.line, n.field, n.value, n.problem, n.fix)
+            for n in compress(batch.notes, nameless[len(batch.rejects) :])
+        ],
     )
     await import_store.count_import(
         tx,
@@ -168,7 +183,7 @@ async def _record(
         duplicates=batch.duplicates,
         rejected=len(batch.rejects),
         noted=batch.noted,
-        notes=notes_of(batch, merged),
+        notes=[*notes_of(batch, merged), *_not_kept(len(batch.rejects) - len(rejects))],
         error=_CUT if batch.cut else None,
     )
 
@@ -189,6 +204,12 @@ def stayed_out(calls: int) -> list[str]:
     if not calls:
         return []
     return [f"{calls} calls stayed out: they, or their customers, were erased."]
+
+
+def _not_kept(rejects: int) -> list[str]:
+    if not rejects:
+        return []
+    return [f"{rejects} rejected rows are not kept: they name what was erased."]
 
 
 async def import_batches(

@@ -14,9 +14,14 @@ from ai_services.llm.asking.course import RetryPolicy
 from ai_services.llm.asking.limits import Limits
 from ai_services.llm.asking.replicas import Replicas
 from ai_services.llm.asking.running import Means
+from ai_services.llm.batches.batches import Batches
+from ai_services.llm.batches.files import Files
+from ai_services.llm.batches.following import Following
 from ai_services.llm.metrics import LlmMetrics
 from ai_services.llm.models.reload import Models
 from ai_services.llm.organisation.settings import Settings
+from ai_services.llm.privacy.seal import Seal
+from ai_services.llm.providers.batch_client import opened_batch_client
 from ai_services.llm.providers.client import opened_providers
 from ai_services.llm.providers.health import Health
 from ai_services.llm.routes import endpoints
@@ -62,4 +67,12 @@ async def _open(config: Config, service: BaseAIService[State], stack: AsyncExitS
     settings = Settings(data.relational)
     answers = AnswersCache(data.cache, data_key(config), service.metrics.registry)
     completions = Completions(lambda: models.catalogue, attempts, settings, answers, coalescing)
-    return State(data.relational, models, completions, settings)
+    seal = Seal(data_key(config), b"looma llm batches")
+    client = await stack.enter_async_context(opened_batch_client())
+    following = Following(data.relational, lambda: models.catalogue, client, seal, metrics)
+    service.background("batches", following.follow_forever)
+    files = Files(data.relational, seal)
+    batches = Batches(
+        data.relational, lambda: models.catalogue, settings, files, seal, following.news
+    )
+    return State(data.relational, models, completions, settings, files, batches)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -40,6 +41,9 @@ class LlmMetrics:
             "llm_fallbacks", "Requests that another model answered than the one asked for", ("model",),
             registry=registry,
         )  # fmt: skip
+        self._batches = Counter(
+            "llm_batches", "Batches by how they ended", ("outcome",), registry=registry
+        )
         self._swept = Counter(
             "llm_swept", "Attempts that were never settled, charged by their worst case",
             registry=registry,
@@ -56,6 +60,20 @@ class LlmMetrics:
 
     def ended(self, deployment: Deployment, settlement: Settlement) -> None:
         of = (deployment.provider.name, deployment.model)
+        self._charged(of, settlement)
+        self._seconds.labels(*of).observe(settlement.latency_ms / 1000)
+        if settlement.first_token_ms is not None:
+            self._first.labels(*of).observe(settlement.first_token_ms / 1000)
+
+    def batch_ended(
+        self, provider: str, model: str, outcome: str, settlements: Iterable[Settlement]
+    ) -> None:
+        """A batch and its lines; how long they took says nothing of the provider."""
+        self._batches.labels(outcome).inc()
+        for settlement in settlements:
+            self._charged((provider, model), settlement)
+
+    def _charged(self, of: tuple[str, str], settlement: Settlement) -> None:
         usage = settlement.usage
         self._attempts.labels(*of, settlement.outcome).inc()
         for kind, count in (
@@ -65,9 +83,6 @@ class LlmMetrics:
             if count:
                 self._tokens.labels(*of, kind).inc(count)
         self._cost.labels(*of).inc(float(settlement.cost))  # also 0: a series to be looked at
-        self._seconds.labels(*of).observe(settlement.latency_ms / 1000)
-        if settlement.first_token_ms is not None:
-            self._first.labels(*of).observe(settlement.first_token_ms / 1000)
         if settlement.outcome == "ok" and settlement.source != "provider":
             self._disbelieved.labels(*of).inc()
 

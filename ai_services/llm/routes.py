@@ -1,4 +1,4 @@
-"""Endpoints of the llm service: those that OpenAI's clients call, spending and settings."""
+"""Endpoints of the llm service: those that OpenAI's clients call, batches, spending and settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sanic.response import HTTPResponse
 
-from ai_services.llm import answering, schemas, settings_routes, spend_routes
+from ai_services.llm import answering, batch_routes, schemas, settings_routes, spend_routes
 from ai_services.llm.asking.completions import Wishes
 from ai_services.llm.asking.question import Asker
 from ai_services.llm.protocol.request import read_chat, read_embeddings
@@ -72,6 +72,7 @@ endpoints: list[Endpoint[State]] = [
         "GET", "/v1/models/{model}", get_model, "llm:use", "One model",
         returns=schemas.ModelOut, enveloped=False, failed=answering.failed, failure_schema="OpenAIError", tags=("llm",),
     ),
+    *batch_routes.endpoints,
     *spend_routes.endpoints,
     *settings_routes.endpoints,
 ]  # fmt: skip

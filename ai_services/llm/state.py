@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ai_services.llm.asking.completions import Completions
+from ai_services.llm.batches.batches import Batches
+from ai_services.llm.batches.files import Files
 from ai_services.llm.models.reload import Models
 from ai_services.llm.organisation.settings import Settings
 from shared.data_access.ports import Relational
@@ -16,3 +18,5 @@ class State:
     models: Models
     completions: Completions
     settings: Settings
+    files: Files
+    batches: Batches

@@ -55,11 +55,26 @@ class Transaction(Protocol):
         ...
 
 
+class Call(Protocol):
+    async def __call__(self, function: str, *args: Any) -> list[Row]:
+        """The rows of a function of the database: its arguments are the organisation and `args`."""
+        ...
+
+
 class Relational(Protocol):
     def tenant(
         self, org_id: UUID, *, readonly: bool = False
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that sees and writes this organisation's rows only."""
+        ...
+
+    def calling(self, org_id: UUID) -> AbstractAsyncContextManager[Call]:
+        """One function of the database, called with the rights and the rows of `tenant`.
+
+        It is a transaction of its own, in a single round trip: committed when its rows are there.
+        A call that fails with StoreUnavailable may have been kept; what fails before the block
+        has not begun.
+        """
         ...
 
     def system(self, *, who: Hashable | None = None) -> AbstractAsyncContextManager[Transaction]:

@@ -66,6 +66,28 @@ async def structured(
     )
 
 
+def request_of(
+    schema: type[BaseModel], *, model: str, messages: Sequence[Any], **parameters: Any
+) -> dict[str, Any]:
+    """The body that `structured` sends first."""
+    return {
+        "model": model, "messages": list(messages), "response_format": _format(schema), **parameters,
+    }  # fmt: skip
+
+
+def value_of(schema: type[AnswerT], completion: Any) -> AnswerT:
+    """Of an answer to `request_of`; AnswerInvalid as above, without a repair."""
+    try:
+        return schema.model_validate_json(_text(completion))
+    except ValidationError as error:
+        findings = _findings(error)
+        raise AnswerInvalid(
+            f"The model has answered with something else than {schema.__name__}: "
+            f"{findings[0].field}: {findings[0].problem}.",
+            details=findings,
+        ) from error
+
+
 @cache  # describing a schema takes pydantic tens of milliseconds
 def _format(schema: type[BaseModel]) -> Any:
     described = {"name": schema.__name__, "schema": _strict(schema.model_json_schema())}

@@ -82,13 +82,11 @@ COURSES = (
     Course("workers", WORKERS, {"GATEWAY_WORKERS": "2"}),
     Course("elsewhere", ELSEWHERE, pair=True),
 )
-# A minute's worth of them, for every run of the tests.
+# Half a minute's worth of them, for every run of the tests.
 FAST = Course(
     "fast",
     (
         KILL_ENRICHMENT,
         KILL_POSTGRES,
-        FLUSH_REDIS,
-        Drill("a hostile neighbour, 4 s", of(attack, 4.0), unnoticed=True),
     ),
 )

@@ -43,6 +43,7 @@ async def test_a_file_is_sent_waited_for_and_found(whole: RealServices) -> None:
         assert (await client.get("/api/v1/imports")).json()["data"]["imports"] == []
 
 
+@pytest.mark.slow
 async def test_a_file_larger_than_other_bodies_comes_in_parts(whole: RealServices) -> None:
     """48 MiB, in chunks, of which most is one column that nobody knows."""
     row = as_csv([call(callid="large", filler="x" * (7 << 20))])

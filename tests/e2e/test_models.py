@@ -119,3 +119,15 @@ async def test_organisations_are_told_apart_by_their_keys(whole: RealServices) -
     async with httpx.AsyncClient(base_url=whole.url, timeout=20) as nobody:
         answer = await nobody.post("/v1/chat/completions", json={"model": MODEL, "messages": HELLO})
     assert answer.status_code == 401
+
+
+async def test_a_file_of_requests_comes_and_goes(client: AsyncOpenAI) -> None:
+    content = b'{"custom_id": "a"}\n' * 50_000
+    file = await client.files.create(file=("in.jsonl", content), purpose="batch")
+    assert (await client.files.content(file.id)).content == content
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.batches.create(
+            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+    assert caught.value.param == "line 1: method"
+    assert (await client.files.delete(file.id)).deleted

@@ -1,7 +1,8 @@
 """The queries about customers who are one: the tree of merges, its tops, the calls that move.
 
-`customer_alias` has for each merged customer the one at the top; a call's `customer_id` is always that
-one, `given_customer_id` what its source says where that is another. All who change the tree take
+`customer_alias` has for each merged customer the one at the top; a call's `customer_id` is that one, or,
+while calls are being moved, one that stands under it; `given_customer_id` what its source says where
+that is another. All who change the tree take
 turns, and imports, which read it, wait for them.
 """
 
@@ -45,12 +46,16 @@ WITH moving AS (
     SELECT callid, customer_id FROM call_record_enriched
     WHERE org_id = $1 AND customer_id = $2
       AND ($4::text[] IS NULL OR coalesce(given_customer_id, customer_id) = ANY($4))
-    ORDER BY callid FOR UPDATE)
+    ORDER BY callid LIMIT $5 FOR UPDATE)
 UPDATE call_record_enriched c SET customer_id = $3, updated_at = now(),
     given_customer_id = nullif(coalesce(c.given_customer_id, c.customer_id), $3),
     moved_from = ARRAY[c.user_id, c.customer_id, to_char(c.call_date, 'YYYY-MM-DD')]
 FROM moving WHERE c.org_id = $1 AND c.callid = moving.callid
 RETURNING c.callid, c.user_id, c.call_date
+"""
+_COUNT: Final = """
+SELECT count(*) FROM call_record_enriched WHERE org_id = $1 AND customer_id = ANY($2::text[])
+  AND ($3::text[] IS NULL OR coalesce(given_customer_id, customer_id) = ANY($3))
 """
 _MERGES: Final = "merge_id, customer_id, into_id, calls, merged_at, merged_by, split_at, split_by"
 _INSERT: Final = f"""
@@ -142,11 +147,26 @@ async def place(tx: Transaction, org_id: UUID, customers: Sequence[str], survivo
 
 
 async def move_calls(
-    tx: Transaction, org_id: UUID, of: str, to: str, given: Sequence[str] | None = None
+    tx: Transaction,
+    org_id: UUID,
+    of: str,
+    to: str,
+    given: Sequence[str] | None = None,
+    *,
+    limit: int,
 ) -> list[Moved]:
-    """The calls of the customer `of` become those of `to`; only those that sources give as `given`'s."""
-    rows = await tx.fetch(_MOVE, org_id, of, to, None if given is None else list(given))
+    """The next calls of the customer `of` become those of `to`; only those that sources give as `given`'s."""
+    rows = await tx.fetch(_MOVE, org_id, of, to, None if given is None else list(given), limit)
     return [Moved(**row) for row in rows]
+
+
+async def count_calls(
+    tx: Transaction, org_id: UUID, customers: Sequence[str], given: Sequence[str] | None = None
+) -> int:
+    """Those under these customers; only those that sources give as `given`'s."""
+    wanted = None if given is None else list(given)
+    count: int = await tx.fetchval(_COUNT, org_id, list(customers), wanted)
+    return count
 
 
 async def insert(

@@ -9,10 +9,12 @@ from uuid import UUID
 
 from ai_services.enrichment.customers import alias_store, erasure_store, staging_store
 from ai_services.enrichment.customers.digests import Digests
+from ai_services.enrichment.customers.receipt import names_in
 from ai_services.enrichment.customers.staging_store import Staged
 from shared.data_access.ports import Transaction
 
 _NONE: Final = frozenset[str]()
+_TEXTS: Final = 500  # whose ids are looked up together
 
 
 async def settle(tx: Transaction, org_id: UUID, digests: Digests) -> frozenset[str]:
@@ -36,6 +38,39 @@ async def kept_out(
     named = await asyncio.to_thread(_digested, calls, digests)
     out = await erasure_store.kept_out(tx, org_id, sorted(named))
     return frozenset(callid for digest in out for callid in named[digest])
+
+
+async def nameless(
+    tx: Transaction, org_id: UUID, texts: Sequence[str], digests: Digests
+) -> list[bool]:
+    """Which of the texts, rows that were refused for instance, name nothing that stays out.
+
+    Until `tx` ends nobody begins to erase: what is kept of the others is found by who does then.
+    """
+    await alias_store.exclude_changes(tx, org_id)
+    kept = [True] * len(texts)
+    if not texts or not await erasure_store.keeps_out(tx, org_id):
+        return kept
+    for start in range(0, len(texts), _TEXTS):
+        part = texts[start : start + _TEXTS]
+        named = await asyncio.to_thread(_named, part, digests)
+        for digest in await erasure_store.kept_out(tx, org_id, sorted(named)):
+            for place in named[digest]:
+                kept[start + place] = False
+    return kept
+
+
+def _named(texts: Sequence[str], digests: Digests) -> dict[bytes, set[int]]:
+    """Digest of whatever may be an id in a text → the places of the texts that hold it."""
+    holding: dict[str, set[int]] = {}
+    for place, text in enumerate(texts):
+        for one in names_in(text):
+            holding.setdefault(one, set()).add(place)
+    return {
+        digests.of(kind, one): places
+        for one, places in holding.items()
+        for kind in ("call", "customer")
+    }
 
 
 def _digested(staged: Sequence[Staged], digests: Digests) -> dict[bytes, list[str]]:

@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
-from ai_services.enrichment.customers import alias_store, erasure_store
+from ai_services.enrichment.customers import alias_store, erasure_store, trace_store
 from ai_services.enrichment.customers.digests import Digests, Kind
 from ai_services.enrichment.customers.erasure_store import Erasure
-from ai_services.enrichment.customers.forgetting import AT_ONCE, callids_of, finish, forget
+from ai_services.enrichment.customers.forgetting import (
+    AT_ONCE,
+    TRACES_AT_ONCE,
+    callids_of,
+    finish,
+    forget,
+    within,
+)
 from ai_services.enrichment.customers.job import ERASE_CUSTOMER
 from ai_services.enrichment.deleting.calls import delete_calls
 from shared.audit import trail
@@ -35,25 +43,39 @@ class Order:
 
 
 async def erase_call(db: Relational, org_id: UUID, callid: str, order: Order) -> Erasure:
-    """The call with its transcript and the rejected rows that name it. NotFound for what never was."""
+    """The call with its transcript and the rejected rows that name it. NotFound for what never was.
+
+    Asked for again, it is the erasure there is, and goes on if that was interrupted.
+    """
     digest = order.digests.of("call", callid)
     async with db.tenant(org_id) as tx:
         await alias_store.exclude_others(tx, org_id)
         gone = await delete_calls(tx, org_id, [callid])
-        if not gone:
-            return _erased(await erasure_store.of_id(tx, org_id, digest), "call")
-        begun = await _begin(tx, org_id, "call", callid, [digest], order)
-        await forget(tx, org_id, begun.erasure_id, gone, [callid])
+        if gone:
+            begun = await _begin(tx, org_id, "call", callid, [digest], order)
+            await erasure_store.add(tx, org_id, begun.erasure_id, gone, 0)
+        else:
+            begun = _erased(await erasure_store.of_id(tx, org_id, digest), "call")
+    if begun.finished_at is not None:
+        return begun
+    await forget(partial(db.tenant, org_id), org_id, begun.erasure_id, [callid])
+    async with db.tenant(org_id) as tx:
         return await finish(tx, org_id, begun.erasure_id)
 
 
 async def erase_customer(
-    db: Relational, org_id: UUID, customer_id: str, order: Order, *, at_once: int = AT_ONCE
+    db: Relational,
+    org_id: UUID,
+    customer_id: str,
+    order: Order,
+    *,
+    at_once: int = AT_ONCE,
+    traces: int = TRACES_AT_ONCE,
 ) -> Erasure:
     """The customer, and all who are one with it: calls, transcripts, numbers, merges, rejected rows.
 
-    With more than `at_once` calls a job does it: `job_id`. Asked for again, it is the erasure there
-    is. NotFound for who never was.
+    With more than `at_once` calls, or where imports keep more than `traces` rejected rows and notes, a
+    job does it: `job_id`. Asked for again, it is the erasure there is. NotFound for who never was.
     """
     async with db.tenant(org_id) as tx:
         await alias_store.exclude_others(tx, org_id)
@@ -66,11 +88,15 @@ async def erase_customer(
         family = await alias_store.below(tx, org_id, subject)
         known = [order.digests.of("customer", one) for one in (subject, *family)]
         begun = await _begin(tx, org_id, "customer", subject, known, order)
-        if await erasure_store.count_calls(tx, org_id, subject, at_once + 1) > at_once:
+        if (
+            await erasure_store.count_calls(tx, org_id, family, at_once + 1) > at_once
+            or await trace_store.count(tx, org_id, traces + 1) > traces
+        ):
             return await _give_to_job(tx, org_id, begun)
-        callids = await erasure_store.next_calls(tx, org_id, subject, at_once)
+        callids = await erasure_store.next_calls(tx, org_id, family, at_once)
         gone = await delete_calls(tx, org_id, callids)
-        await forget(tx, org_id, begun.erasure_id, gone, [*family, *callids_of(gone)])
+        await erasure_store.add(tx, org_id, begun.erasure_id, gone, 0)
+        await forget(within(tx), org_id, begun.erasure_id, [*family, *callids_of(gone)])
         await alias_store.forget(tx, org_id, family)
         return await finish(tx, org_id, begun.erasure_id)
 

@@ -32,33 +32,15 @@ SELECT EXISTS (SELECT FROM erasure
 """
 _COUNT_CALLS: Final = """
 SELECT count(*) FROM (
-    SELECT FROM call_record_enriched WHERE org_id = $1 AND customer_id = $2 LIMIT $3) AS counted
+    SELECT FROM call_record_enriched
+    WHERE org_id = $1 AND customer_id = ANY($2::text[]) LIMIT $3) AS counted
+"""
+_CALLIDS: Final = """
+SELECT callid FROM call_record_enriched WHERE org_id = $1 AND customer_id = ANY($2::text[])
+ORDER BY callid LIMIT $3
 """
 # In the order of callids, as imports and analyses lock them.
-_NEXT_CALLS: Final = """
-SELECT callid FROM call_record_enriched WHERE org_id = $1 AND customer_id = $2
-ORDER BY callid LIMIT $3 FOR UPDATE
-"""
-# A row is found by its ids, whole: `c-1` is not in `c-12`. What is masked there names nobody.
-_DELETE_REJECTS: Final = """
-DELETE FROM import_reject r USING unnest($2::text[], $3::text[]) AS sought (id, pattern)
-WHERE r.org_id = $1 AND (strpos(r.raw, id) > 0 OR strpos(r.value, id) > 0)
-  AND (r.raw ~ pattern OR r.value ~ pattern)
-"""
-_DELETE_NOTES: Final = """
-DELETE FROM import_note n USING unnest($2::text[], $3::text[]) AS sought (id, pattern)
-WHERE n.org_id = $1 AND (strpos(n.value, id) > 0 OR strpos(n.problem, id) > 0)
-  AND (n.value ~ pattern OR n.problem ~ pattern)
-"""
-_DELETE_FROM_RUNS: Final = """
-UPDATE import_run SET notes = ARRAY(
-    SELECT note FROM unnest(notes) WITH ORDINALITY AS told (note, place)
-    WHERE NOT EXISTS (SELECT FROM unnest($3::text[]) AS pattern WHERE note ~ pattern)
-    ORDER BY place)
-WHERE org_id = $1 AND EXISTS (
-    SELECT FROM unnest(notes) AS note, unnest($2::text[], $3::text[]) AS sought (id, pattern)
-    WHERE strpos(note, id) > 0 AND note ~ pattern)
-"""
+_NEXT_CALLS: Final = f"{_CALLIDS} FOR UPDATE"
 _FORGET_VERDICTS: Final = "DELETE FROM analysis_cache WHERE org_id = $1"
 _ADD: Final = """
 UPDATE erasure SET calls = calls + $3, transcripts = transcripts + $4, rejects = rejects + $5,
@@ -79,6 +61,7 @@ ON CONFLICT (org_id, digest)
 _KEPT_OUT: Final = """
 SELECT digest FROM erased_id WHERE org_id = $1 AND digest = ANY($2::bytea[]) AND kept_out
 """
+_KEEPS_OUT: Final = "SELECT EXISTS (SELECT FROM erased_id WHERE org_id = $1 AND kept_out)"
 _LET_IN: Final = """
 UPDATE erased_id SET kept_out = false WHERE org_id = $1 AND erasure_id = $2 AND kept_out
 """
@@ -138,31 +121,24 @@ async def is_under_way(tx: Transaction, org_id: UUID, subjects: Sequence[str]) -
     return bool(await tx.fetchval(_UNDER_WAY, org_id, list(subjects)))
 
 
-async def count_calls(tx: Transaction, org_id: UUID, customer_id: str, most: int) -> int:
-    """Of those under this customer, `most` at most."""
-    count: int = await tx.fetchval(_COUNT_CALLS, org_id, customer_id, most)
+async def count_calls(tx: Transaction, org_id: UUID, customers: Sequence[str], most: int) -> int:
+    """Of those under these customers, `most` at most."""
+    count: int = await tx.fetchval(_COUNT_CALLS, org_id, list(customers), most)
     return count
 
 
-async def next_calls(tx: Transaction, org_id: UUID, customer_id: str, limit: int) -> list[str]:
-    """The next calls under this customer; nobody else changes them until `tx` ends."""
-    rows = await tx.fetch(_NEXT_CALLS, org_id, customer_id, limit)
+async def callids(tx: Transaction, org_id: UUID, customers: Sequence[str], limit: int) -> list[str]:
+    """The next calls under these customers."""
+    rows = await tx.fetch(_CALLIDS, org_id, list(customers), limit)
     return [row["callid"] for row in rows]
 
 
-async def delete_rejects(
-    tx: Transaction, org_id: UUID, ids: Sequence[str], patterns: Sequence[str]
-) -> int:
-    """Rejected rows that hold one of the ids; each has its pattern, of PostgreSQL."""
-    return await tx.execute(_DELETE_REJECTS, org_id, list(ids), list(patterns))
-
-
-async def delete_notes(
-    tx: Transaction, org_id: UUID, ids: Sequence[str], patterns: Sequence[str]
-) -> None:
-    """Notes of imports, and of their rows, that hold one of the ids, as with rejected rows."""
-    await tx.execute(_DELETE_NOTES, org_id, list(ids), list(patterns))
-    await tx.execute(_DELETE_FROM_RUNS, org_id, list(ids), list(patterns))
+async def next_calls(
+    tx: Transaction, org_id: UUID, customers: Sequence[str], limit: int
+) -> list[str]:
+    """`callids`; nobody else changes them until `tx` ends."""
+    rows = await tx.fetch(_NEXT_CALLS, org_id, list(customers), limit)
+    return [row["callid"] for row in rows]
 
 
 async def forget_verdicts(tx: Transaction, org_id: UUID) -> None:
@@ -203,6 +179,11 @@ async def remember(
 async def kept_out(tx: Transaction, org_id: UUID, digests: Sequence[bytes]) -> set[bytes]:
     """Those of the digests that stay out."""
     return {row["digest"] for row in await tx.fetch(_KEPT_OUT, org_id, list(digests))}
+
+
+async def keeps_out(tx: Transaction, org_id: UUID) -> bool:
+    """Whether anything stays out at all."""
+    return bool(await tx.fetchval(_KEEPS_OUT, org_id))
 
 
 async def let_in(tx: Transaction, org_id: UUID, erasure_id: UUID) -> int:

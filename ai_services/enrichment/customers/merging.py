@@ -4,6 +4,10 @@ A customer who is merged keeps its id in its calls, which count for the other on
 graph and portraits follow by the same events as for calls that a source corrects. Merges make a
 tree: whoever is merged brings along who was merged into it before, and takes them along when it is
 split off.
+
+Imports wait for whoever changes the tree, so that many calls move in several transactions: of a merge
+after the one that makes it, of a split before. Whoever is killed in between leaves calls under a customer
+that stands under theirs; the same merge or split, asked for again, goes on.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.ids import why_unaddressable
 
+MOST_CALLS: Final = 20_000  # that a request moves
+STEP: Final = 1_000  # calls that a transaction moves
 _UNDER_WAY: Final = "This customer is being erased. There is nothing to merge or split any more."
 
 
@@ -38,12 +44,19 @@ class Who:
 
 
 async def merge(
-    db: Relational, digests: Digests, org_id: UUID, customer_id: str, into: str, *, actor: str
+    db: Relational,
+    digests: Digests,
+    org_id: UUID,
+    customer_id: str,
+    into: str,
+    *,
+    actor: str,
+    most: int | None = MOST_CALLS,
 ) -> Merge:
     """The calls of a customer, and those to come, become another's. The same merge again changes nothing.
 
-    NotFound for a customer without calls, InvalidInput where it would stand for itself, Conflict if
-    it was merged into someone else, or one of them was or is erased.
+    NotFound for a customer without calls, InvalidInput where it would stand for itself or has more
+    than `most` calls, Conflict if it was merged into someone else, or one of them was or is erased.
     """
     if customer_id == into:
         raise InvalidInput.of("into", "is the customer itself", "name another one")
@@ -52,56 +65,110 @@ async def merge(
         raise InvalidInput.of("into", *(wrong or ("holds what can't be shown", "leave it out")))
     async with db.tenant(org_id) as tx:
         await alias_store.exclude_others(tx, org_id)
-        if not await alias_store.is_known(tx, org_id, customer_id):
-            raise _no_customer()
-        before = await alias_store.active(tx, org_id, customer_id)
-        if before is not None:
-            if before.into_id == into:
-                return before
-            raise Conflict(
-                "This customer was merged into another one. Split that merge first: "
-                "GET /api/v1/customers/ID/history shows it."
-            )
-        survivor = await alias_store.top(tx, org_id, into)
-        if survivor == customer_id:
-            problem = "was merged into this customer, which would stand for itself then"
-            raise InvalidInput.of("into", problem, "split that merge first, or merge the other way")
-        await _check_not_erased(tx, org_id, digests, (customer_id, into, survivor))
-        family = await alias_store.below(tx, org_id, customer_id)
-        moved = await alias_store.move_calls(tx, org_id, customer_id, survivor)
-        await alias_store.place(tx, org_id, family, survivor)
-        done = await alias_store.insert(tx, org_id, customer_id, into, len(moved), actor)
-        await _announce(tx, org_id, moved, customer_id)
-        await _record(tx, org_id, "customer.merged", actor, done.merge_id, len(moved))
+        done = await _merged_before(tx, org_id, customer_id, into)
+        if done is None:
+            done = await _merge(tx, digests, org_id, customer_id, into, actor, most)
+        moved = await _move_up(tx, org_id, customer_id)
+    while moved == STEP:
+        async with db.tenant(org_id) as tx:
+            await alias_store.exclude_others(tx, org_id)
+            moved = await _move_up(tx, org_id, customer_id)
     return done
 
 
+async def _merged_before(
+    tx: Transaction, org_id: UUID, customer_id: str, into: str
+) -> Merge | None:
+    if not await alias_store.is_known(tx, org_id, customer_id):
+        raise _no_customer()
+    before = await alias_store.active(tx, org_id, customer_id)
+    if before is not None and before.into_id != into:
+        raise Conflict(
+            "This customer was merged into another one. Split that merge first: "
+            "GET /api/v1/customers/ID/history shows it."
+        )
+    return before
+
+
+async def _merge(
+    tx: Transaction,
+    digests: Digests,
+    org_id: UUID,
+    customer_id: str,
+    into: str,
+    actor: str,
+    most: int | None,
+) -> Merge:
+    """The change of the tree; the calls follow."""
+    survivor = await alias_store.top(tx, org_id, into)
+    if survivor == customer_id:
+        problem = "was merged into this customer, which would stand for itself then"
+        raise InvalidInput.of("into", problem, "split that merge first, or merge the other way")
+    await _check_not_erased(tx, org_id, digests, (customer_id, into, survivor))
+    family = await alias_store.below(tx, org_id, customer_id)
+    calls = await alias_store.count_calls(tx, org_id, family)
+    if most is not None and calls > most:
+        raise _too_many("customer_id", calls, most, "merge the other one into it, or use")
+    await alias_store.place(tx, org_id, family, survivor)
+    done = await alias_store.insert(tx, org_id, customer_id, into, calls, actor)
+    await _record(tx, org_id, "customer.merged", actor, done.merge_id, calls)
+    return done
+
+
+async def _move_up(tx: Transaction, org_id: UUID, customer_id: str) -> int:
+    """Some calls of a customer and of those below it to whom they stand under; how many."""
+    survivor = await alias_store.top(tx, org_id, customer_id)
+    moved = 0
+    for one in await alias_store.below(tx, org_id, customer_id):
+        if one != survivor and moved < STEP:
+            calls = await alias_store.move_calls(tx, org_id, one, survivor, limit=STEP - moved)
+            await _announce(tx, org_id, calls, one)
+            moved += len(calls)
+    return moved
+
+
 async def split(
-    db: Relational, org_id: UUID, customer_id: str, merge_id: UUID, *, actor: str
+    db: Relational,
+    org_id: UUID,
+    customer_id: str,
+    merge_id: UUID,
+    *,
+    actor: str,
+    most: int | None = MOST_CALLS,
 ) -> Merge:
     """Undo a merge: the calls go back to whom it had merged, with those merged into that one.
 
-    One that was undone before changes nothing. NotFound for a merge that this customer has no part in.
+    One that was undone before changes nothing. NotFound for a merge that this customer has no part in,
+    InvalidInput where more than `most` calls would go back.
     """
-    async with db.tenant(org_id) as tx:
-        await alias_store.exclude_others(tx, org_id)
-        found = await alias_store.get(tx, org_id, merge_id)
-        if found is None or customer_id not in (found.customer_id, found.into_id):
-            raise NotFound(
-                "This customer has no such merge. GET /api/v1/customers/ID/history lists them."
+    calls, done = 0, None
+    while done is None:
+        async with db.tenant(org_id) as tx:
+            await alias_store.exclude_others(tx, org_id)
+            found = await alias_store.get(tx, org_id, merge_id)
+            if found is None or customer_id not in (found.customer_id, found.into_id):
+                raise NotFound(
+                    "This customer has no such merge. GET /api/v1/customers/ID/history lists them."
+                )
+            if found.split_at is not None:
+                return found
+            survivor = await alias_store.top(tx, org_id, found.customer_id)
+            if await erasure_store.is_under_way(tx, org_id, [survivor]):
+                raise Conflict(_UNDER_WAY)
+            family = await alias_store.below(tx, org_id, found.customer_id)
+            if most is not None and not calls:
+                there = await alias_store.count_calls(tx, org_id, [survivor], family)
+                if there > most:
+                    raise _too_many("merge_id", there, most, "use")
+            moved = await alias_store.move_calls(
+                tx, org_id, survivor, found.customer_id, family, limit=STEP
             )
-        if found.split_at is not None:
-            return found
-        survivor = await alias_store.top(tx, org_id, found.customer_id)
-        if await erasure_store.is_under_way(tx, org_id, [survivor]):
-            raise Conflict(_UNDER_WAY)
-        done = await alias_store.split(tx, org_id, merge_id, actor)
-        assert done is not None  # nobody else splits meanwhile
-        family = await alias_store.below(tx, org_id, found.customer_id)
-        moved = await alias_store.move_calls(tx, org_id, survivor, found.customer_id, family)
-        await alias_store.place(tx, org_id, family, found.customer_id)
-        await _announce(tx, org_id, moved, survivor)
-        await _record(tx, org_id, "customer.split", actor, merge_id, len(moved))
+            await _announce(tx, org_id, moved, survivor)
+            calls += len(moved)
+            if len(moved) < STEP:
+                done = await alias_store.split(tx, org_id, merge_id, actor)
+                await alias_store.place(tx, org_id, family, found.customer_id)
+                await _record(tx, org_id, "customer.split", actor, merge_id, calls)
     return done
 
 
@@ -146,6 +213,13 @@ async def _record(
     await trail.record(
         tx, org_id, at=datetime.now(UTC), actor=actor, action=action, target=f"merge:{merge_id}",
         details={"calls": calls},
+    )  # fmt: skip
+
+
+def _too_many(field: str, calls: int, most: int, fix: str) -> InvalidInput:
+    return InvalidInput.of(
+        field, f"is about {calls:,} calls; a request moves {most:,} at most",
+        f"{fix} `looma customers`, which may take its time",
     )  # fmt: skip
 
 

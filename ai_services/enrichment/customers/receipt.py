@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,9 +12,13 @@ from uuid import UUID
 import orjson
 
 from ai_services.enrichment.customers.erasure_store import Erasure
+from shared.ids import MAX_ID_CHARS, one_spelling
 
 _SHORTEST: Final = 4  # an id of fewer characters stands in rows that are not about it
 _WITHIN_IDS: Final = "[[:alnum:]_-]"
+_WORD: Final = re.compile(r"[\w-]+")
+_VALUES: Final = re.compile(r"""[\t\r\n"',;|{}\[\]]+""")
+_UP_TO_BLANKS: Final = re.compile(r"""[\s"',;|{}\[\]()<>=]+""")
 
 
 def receipt(org_id: UUID, erasure: Erasure, finished_at: datetime) -> dict[str, Any]:
@@ -39,10 +44,18 @@ def receipt_hash(org_id: UUID, erasure: Erasure, finished_at: datetime) -> str:
     return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def sought(ids: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Those ids that are sought in rejected rows, and the patterns that find each of them whole."""
+def sought(ids: Sequence[str]) -> tuple[list[str], str]:
+    """Those ids that are sought in what imports keep, and the pattern that finds them there, whole."""
     long = [one for one in ids if len(one) >= _SHORTEST]
-    return long, [f"(?<!{_WITHIN_IDS}){_escaped(one)}(?!{_WITHIN_IDS})" for one in long]
+    any_of_them = "|".join(map(_escaped, long))
+    return long, f"(?<!{_WITHIN_IDS})(?:{any_of_them})(?!{_WITHIN_IDS})"
+
+
+def names_in(text: str) -> set[str]:
+    """Whatever in a text may be an id that is `sought`: words, values up to a blank, whole values."""
+    found = {*_WORD.findall(text), *_UP_TO_BLANKS.split(text), *_VALUES.split(text)}
+    names = {one_spelling(one.strip(" :\\")) for one in found}
+    return {one for one in names if _SHORTEST <= len(one) <= MAX_ID_CHARS}
 
 
 def _escaped(text: str) -> str:

@@ -68,8 +68,8 @@ async def count_import(
     """Add a batch's counts and notes, in the transaction that brings the batch in.
 
     `noted` is how many rows have a note, by its field; `notes` are about the file as a whole.
-    `error` says why what follows it in the file can't be read. InvalidInput for an import that is
-    taken back: its calls don't come in any more.
+    `error` says why what follows it in the file can't be read. InvalidInput for an import that has
+    ended or is taken back: nothing comes in with it any more.
     """
     counted = await tx.execute(
         """UPDATE import_run SET inserted = inserted + $3, updated = updated + $4,
@@ -78,12 +78,12 @@ async def count_import(
                noted = noted || coalesce((
                    SELECT jsonb_object_agg(field, coalesce((noted ->> field)::bigint, 0) + count)
                    FROM unnest($11::text[], $12::bigint[]) AS more (field, count)), '{}')
-           WHERE org_id = $1 AND import_id = $2 AND take_back_at IS NULL""",
+           WHERE org_id = $1 AND import_id = $2 AND finished_at IS NULL""",
         org_id, import_id, inserted, updated, unchanged, duplicates, rejected,
         [_shortened(note) for note in notes], _WARNINGS, error, list(noted), list(noted.values()),
     )  # fmt: skip
     if not counted:
-        raise InvalidInput.of("import", "was taken back meanwhile", "import the file anew")
+        raise InvalidInput.of("import", "was ended or taken back meanwhile", "import it anew")
 
 
 def _shortened(note: str) -> str:
@@ -116,6 +116,15 @@ async def left_open(tx: Transaction, dead_s: float, limit: int) -> list[Row]:
                       ELSE j.job_id IS NULL OR j.finished_at IS NOT NULL END
            ORDER BY r.org_id, r.import_id LIMIT $2 FOR UPDATE OF r SKIP LOCKED""",
         dead_s, limit,
+    )  # fmt: skip
+
+
+async def hold_import(tx: Transaction, org_id: UUID, import_id: UUID) -> Row | None:
+    """(started_at, finished_at, take_back_at): nobody ends it before `tx` does."""
+    return await tx.fetchrow(
+        """SELECT started_at, finished_at, take_back_at FROM import_run
+           WHERE org_id = $1 AND import_id = $2 FOR UPDATE""",
+        org_id, import_id,
     )  # fmt: skip
 
 
@@ -235,6 +244,23 @@ async def calls_of_import(tx: Transaction, org_id: UUID, import_id: UUID, limit:
         org_id, import_id, limit,
     )  # fmt: skip
     return [row["callid"] for row in rows]
+
+
+async def set_sources_back(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> int:
+    """These calls are going to be deleted: the marks of the tables that they came from go back to before
+    them, so that they are read again. How many marks that are.
+    """
+    return await tx.execute(
+        """UPDATE source_shard s SET through = lost.first
+           FROM (SELECT o.source, o.shard, min(c.started_at) AS first
+                 FROM source_call o
+                 JOIN call_record_enriched c ON c.org_id = o.org_id AND c.callid = o.callid
+                 WHERE o.org_id = (SELECT $1::uuid) AND o.callid = ANY($2::text[])
+                 GROUP BY o.source, o.shard) AS lost
+           WHERE s.org_id = $1 AND s.source = lost.source AND s.shard = lost.shard
+             AND s.through > lost.first""",
+        org_id, list(callids),
+    )  # fmt: skip
 
 
 async def count_taken_back(tx: Transaction, org_id: UUID, import_id: UUID, calls: int) -> None:

@@ -2,7 +2,7 @@
 
 A call that was there before the import stays as the import left it: what it was isn't kept. One that
 another import or a request has changed since stays, too: it is no longer this import's. A call that
-another import found as it is was not changed by it, and goes.
+another import found as it is was not changed by it, and goes. A source is read again from before them.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ async def _delete_some(tx: Transaction, org_id: UUID, import_id: UUID) -> int:
     callids = await store.calls_of_import(tx, org_id, import_id, MOST_AT_ONCE)
     if not callids:
         return 0
+    await store.set_sources_back(tx, org_id, callids)
     deleted = len(await delete_calls(tx, org_id, callids))
     await store.count_taken_back(tx, org_id, import_id, deleted)
     return deleted

@@ -72,3 +72,30 @@ CREATE TABLE analysis_setting (
     updated_at    timestamptz NOT NULL DEFAULT now()
 );
 CALL protect_tenant_table('analysis_setting');
+
+-- Batches of requests that a provider answers within a day. What a killed process may have sent is made
+-- again with the same key, and is the batch that there is.
+CREATE TABLE analysis_backfill (
+    org_id      uuid NOT NULL,
+    backfill    uuid NOT NULL,                       -- the key it is made with
+    packs       jsonb,                               -- request -> id -> digest; null: not sent yet
+    file        text,                                -- the llm service's names
+    batch       text,
+    held_until  timestamptz NOT NULL,                -- by who sends it or looks after it
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, backfill)
+);
+CALL protect_tenant_table('analysis_backfill');
+
+-- Calls that wait for one; those whose transcript is corrected meanwhile are asked about as others are.
+CREATE TABLE analysis_backfill_call (
+    org_id    uuid NOT NULL,
+    callid    text COLLATE "C" NOT NULL,
+    backfill  uuid NOT NULL,
+    since     timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, callid),
+    FOREIGN KEY (org_id, callid) REFERENCES call_record_enriched ON DELETE CASCADE,
+    FOREIGN KEY (org_id, backfill) REFERENCES analysis_backfill ON DELETE CASCADE
+);
+CREATE INDEX analysis_backfill_call_of ON analysis_backfill_call (org_id, backfill);
+CALL protect_tenant_table('analysis_backfill_call');

@@ -1,10 +1,6 @@
 -- Who was called: customers that are one, and what was erased.
 ALTER TABLE call_record_enriched
     ADD COLUMN given_customer_id text COLLATE "C";   -- as the source says; null: customer_id is that
-CREATE INDEX call_by_customer ON call_record_enriched (org_id, customer_id, callid)
-    WHERE customer_id IS NOT NULL;
-CREATE INDEX call_by_given_customer ON call_record_enriched (org_id, given_customer_id, callid)
-    WHERE given_customer_id IS NOT NULL;
 
 -- Every merge, also those that were undone: the tree of customers is made of those that were not.
 CREATE TABLE customer_merge (

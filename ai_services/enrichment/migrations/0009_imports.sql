@@ -1,13 +1,10 @@
 -- Which import brought a call in, as long as nothing else has changed it: what taking it back deletes.
 ALTER TABLE call_record_enriched ADD COLUMN import_id uuid;  -- null: posted, changed since, or older than this column
-CREATE INDEX call_by_import ON call_record_enriched (org_id, import_id, callid) WHERE import_id IS NOT NULL;
 
 ALTER TABLE import_run
     ADD COLUMN take_back_at   timestamptz,               -- since when nothing more of it comes in
     ADD COLUMN taken_back_at  timestamptz,               -- when all of it that could be deleted was
     ADD COLUMN taken_back     bigint NOT NULL DEFAULT 0;  -- calls that were deleted
-
-CREATE INDEX import_unfinished ON import_run (org_id, import_id) WHERE finished_at IS NULL;
 
 -- An upload that comes in several requests: how it is to be read once all of it is there.
 ALTER TABLE import_file

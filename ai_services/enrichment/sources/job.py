@@ -28,7 +28,7 @@ from ai_services.enrichment.sources.routing import Layout, Shard
 from ai_services.enrichment.sources.settings import SourceSettings
 from ai_services.enrichment.sources.shard_reader import ShardReader
 from ai_services.enrichment.work import Work
-from shared.data_access.ports import Row
+from shared.data_access.ports import Row, Transaction
 from shared.errors import InvalidInput, LoomaError, NotFound, UpstreamError, UpstreamUnavailable
 from shared.jobs.backoff import Retry
 from shared.jobs.context import JobContext
@@ -96,26 +96,44 @@ class _Sync:
         return await self._end(request, progress, gaps)
 
     async def _begin(self, args: Mapping[str, Any]) -> tuple[Import, Progress, datetime]:
-        """The import that the run is, begun with its first checkpoint or found by the last one."""
-        job, cursor = self._job, self._job.cursor
+        """The import that the run is, begun with its first checkpoint or found by the last one.
+
+        One that has been ended meanwhile, as the job's was that is tried again, stays as it is: the
+        run goes on in another. If it was taken back, what it had read is to be read again.
+        """
+        job = self._job
         async with job.db.tenant(self._org_id) as tx:
             await job.fence(tx)
-            if cursor is None:
-                await store.begin_sync(tx, self._org_id, self._settings.name)
-                days = "–".join(str(args[name]) for name in ("from", "to") if args.get(name))
-                source = f"{self._settings.name} {days}".strip()
-                run = await Import.begin(
-                    tx, self._org_id, source, self._settings.preset.name, job_id=job.job_id
-                )
-                progress = Progress(str(run.import_id))
-                await job.checkpoint(tx, progress.json(), done=0)
-            else:
-                progress = Progress(**cursor)
-                run = await Import.resume(tx, self._org_id, UUID(progress.import_id))
-            found = await import_store.get_import(tx, self._org_id, UUID(progress.import_id))
-        if found is None:
-            raise NotFound(f"There is no import {progress.import_id}.")
-        return run, progress, found["started_at"]
+            progress = None if job.cursor is None else Progress(**job.cursor)
+            if progress is not None:
+                import_id = UUID(progress.import_id)
+                before = await import_store.hold_import(tx, self._org_id, import_id)
+                if before is None:
+                    raise NotFound(f"There is no import {import_id}.")
+                if before["finished_at"] is None:
+                    run = await Import.resume(tx, self._org_id, import_id)
+                    return run, progress, datetime.fromisoformat(progress.started)
+                if before["take_back_at"] is not None:
+                    progress = None
+            await store.begin_sync(tx, self._org_id, self._settings.name)
+            run, started = await self._new_import(tx, args)
+            if progress is None:
+                progress = Progress(str(run.import_id), started.isoformat())
+            progress.import_id = str(run.import_id)
+            await job.checkpoint(tx, progress.json(), done=progress.rows)
+        return run, progress, datetime.fromisoformat(progress.started)
+
+    async def _new_import(
+        self, tx: Transaction, args: Mapping[str, Any]
+    ) -> tuple[Import, datetime]:
+        """And when it was begun."""
+        days = "–".join(str(args[name]) for name in ("from", "to") if args.get(name))
+        source, preset = f"{self._settings.name} {days}".strip(), self._settings.preset.name
+        run = await Import.begin(tx, self._org_id, source, preset, job_id=self._job.job_id)
+        assert run.import_id is not None, "it is listed"
+        found = await import_store.hold_import(tx, self._org_id, run.import_id)
+        assert found is not None, "it was begun here"
+        return run, found["started_at"]
 
     async def _parts(
         self, reader: ShardReader, request: Request, progress: Progress
@@ -145,7 +163,8 @@ class _Sync:
 
     def _part(self, request: Request, shard: Shard, known: Row | None) -> Part:
         span = request.span(self._settings, known)
-        return Part(shard, span, request.moves(span, self._settings, known))
+        moves = request.moves(span, self._settings, known)
+        return Part(shard, span, moves, request.after(span, self._settings))
 
     async def _count(self, reader: ShardReader, parts: Sequence[Part]) -> int | None:
         """How many rows there are to be read; None where that can't be told yet."""
@@ -222,7 +241,9 @@ class _Sync:
                 progress.done.append(table)
             elif raw.position is not None:
                 progress.places[table] = list(raw.position)
-            await store.advance(tx, self._org_id, name, table, through, ended=raw.last)
+            await store.advance(
+                tx, self._org_id, name, table, through, after=part.after, ended=raw.last
+            )
             await job.checkpoint(tx, progress.json(), done=progress.rows, total=progress.total)
         self._told.update(new)
         outcomes = stored.outcomes

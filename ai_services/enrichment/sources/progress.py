@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from ai_services.enrichment.sources.page import Page, Stored
@@ -14,11 +15,13 @@ OUTCOMES: Final = ("inserted", "updated", "unchanged", "duplicate", "rejected", 
 
 @dataclass(slots=True)
 class Progress:
-    """What checkpoints hold. `places`: table → the place that it is read up to; `done`: those that
-    are read; `failed`: why others could not be.
+    """What checkpoints hold. `started` is when the run began, whichever import it is by now; `places`:
+    table → the place that it is read up to; `done`: those that are read; `failed`: why others could
+    not be.
     """
 
     import_id: str
+    started: str
     line: int = 0
     rows: int = 0
     total: int | None = None
@@ -40,8 +43,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A table that is to be read, and whether that moves up to when it is in."""
+    """A table that is to be read, and whether that moves up to when it is in, given that this is not
+    before `after` (None: whenever it is).
+    """
 
     shard: Shard
     span: Span
     moves: bool
+    after: datetime | None

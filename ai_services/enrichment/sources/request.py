@@ -58,15 +58,20 @@ class Request:
 
     def moves(self, span: Span, settings: SourceSettings, known: Row | None) -> bool:
         """Whether, once the span is read, all is in up to its end: it leaves no gap before itself."""
-        if span.first is None:
+        if self.after(span, settings) is None:
             return True
-        if settings.since is not None and span.first <= midnight(settings.since, self.zone):
-            return True
+        assert span.first is not None, "it begins after something"
         through = None if known is None else known["through"]
         if through is None or span.first > through:
             return False
         # Days are those of calls: what changed of earlier ones meanwhile is not in.
         return span.changed or settings.changed is None
+
+    def after(self, span: Span, settings: SourceSettings) -> datetime | None:
+        """Up to when all has to be in before the span; None: it begins with the first that is read."""
+        if span.first is None or settings.since is None:
+            return span.first
+        return None if span.first <= midnight(settings.since, self.zone) else span.first
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import polars as pl
 import structlog
 
 from ai_services.enrichment.sources.databases.database import Connection, Database, Rows, Table
@@ -18,14 +18,14 @@ from ai_services.enrichment.sources.databases.statement import Order, Position, 
 from ai_services.enrichment.sources.routing import Shard
 from ai_services.enrichment.sources.rows import Columns, columns_of
 from ai_services.enrichment.sources.settings import SourceSettings
+from ai_services.enrichment.sources.time_column import TimeColumn, time_column
 from ai_services.enrichment.sources.transcripts.lookup import Transcripts
-from ai_services.enrichment.validation.parse_time import parse_times
-from ai_services.enrichment.validation.read_time import UNIX_UNITS
 from shared.errors import InvalidInput, UpstreamUnavailable
 
 _TRIES: Final = 6  # in a row; then the job waits longer than a reader should
 _FIRST_PAUSE_S: Final = 0.5
-_DATES: Final = frozenset({"date", "datetime", "timestamp", "timestamptz"})
+# Stands before places among the rows that have never been changed, and for their end.
+_UNCHANGED: Final[Position] = ("", "", "")
 _log = structlog.get_logger("looma.sources")
 
 
@@ -63,6 +63,7 @@ class Plan:
     order: Order
     window: Window
     by_time: bool
+    time: TimeColumn
 
 
 class ShardReader:
@@ -89,8 +90,13 @@ class ShardReader:
 
     async def count(self, shard: Shard, span: Span) -> int:
         async with self._database.connect() as connection:
-            plan = await self._plan(connection, shard, span)
-            return 0 if plan is None else await connection.count(shard.table, plan.window)
+            table = await connection.table(shard.table)
+            if table is None:
+                return 0
+            plans = [self._plan(table, span)]
+            if self._is_by_change(span):
+                plans.append(self._plan(table, span, unchanged=True))
+            return sum([await connection.count(shard.table, plan.window) for plan in plans])
 
     async def pages(
         self, shard: Shard, span: Span, after: Position | None = None
@@ -119,10 +125,36 @@ class ShardReader:
     async def _connected(
         self, connection: Connection, shard: Shard, span: Span, after: Position | None
     ) -> AsyncGenerator[RawPage, None]:
-        plan = await self._plan(connection, shard, span)
-        if plan is None:  # dropped since it was listed
+        """Rows that have never been changed come first, so that the mark moves only after them."""
+        table = await connection.table(shard.table)
+        if table is None:  # dropped since it was listed
             yield RawPage(shard, Columns((), {}), (), {}, None, None, last=True)
             return
+        begun = () if after is None else after[: len(_UNCHANGED)]
+        if self._is_by_change(span) and (after is None or begun == _UNCHANGED != after):
+            plan, start = self._plan(table, span, unchanged=True), (after or ())[len(_UNCHANGED) :]
+            async with aclosing(
+                self._walk(connection, shard, span, plan, start or None)
+            ) as unchanged:
+                async for page in unchanged:
+                    place = _UNCHANGED if page.last else (*_UNCHANGED, *(page.position or ()))
+                    if page.rows or not page.last:
+                        yield replace(page, position=place, through=None, last=False)
+        if begun == _UNCHANGED:
+            after = None
+        plan = self._plan(table, span)
+        async with aclosing(self._walk(connection, shard, span, plan, after)) as pages:
+            async for page in pages:
+                yield page
+
+    async def _walk(
+        self,
+        connection: Connection,
+        shard: Shard,
+        span: Span,
+        plan: Plan,
+        after: Position | None,
+    ) -> AsyncGenerator[RawPage, None]:
         size = self._settings.page_rows
         while True:
             rows = await connection.page(
@@ -132,8 +164,9 @@ class ShardReader:
             if rows:
                 places = [plan.columns.names.index(name) for name in plan.order.columns]
                 after = tuple(str(rows[-1][place]) for place in places)
+            rows = _within(rows, plan, span)
             turns = await self._turns(connection, shard, plan.columns, rows)
-            through = span.end if last else self._instant(after, plan)
+            through = span.end if last else self._through(after, plan)
             yield RawPage(shard, plan.columns, rows, turns, after, through, last)
             if last:
                 return
@@ -148,10 +181,11 @@ class ShardReader:
         wanted = [one for one in callids if one]
         return dict(await self._transcripts.of(connection, shard, wanted))
 
-    async def _plan(self, connection: Connection, shard: Shard, span: Span) -> Plan | None:
-        table = await connection.table(shard.table)
-        if table is None:
-            return None
+    def _is_by_change(self, span: Span) -> bool:
+        return span.changed and self._settings.changed is not None
+
+    def _plan(self, table: Table, span: Span, *, unchanged: bool = False) -> Plan:
+        """`unchanged`: of a span of changes, the rows without any, by the start of their calls."""
         settings = self._settings
         key = settings.key or next(iter(table.unique), None)
         if key is None:
@@ -159,38 +193,28 @@ class ShardReader:
                 f"{table.name}", "has no column that is unique, by which it could be read in pages",
                 "name one as key in the sources file",
             )  # fmt: skip
-        by = settings.changed if span.changed and settings.changed else settings.time
+        by_change = self._is_by_change(span) and not unchanged
+        by = settings.changed if by_change and settings.changed else settings.time
         columns = columns_of(table, settings.preset, order=(by, key), deleted=settings.deleted)
         # Without an index of its times, each page by time would be a walk over the whole table.
         by_time = by in table.indexed
         names = (by, key) if by_time and by != key else (key,)
         order = Order(names, tuple(table.columns[name] for name in names))
-        window = Window(
-            by,
-            table.columns[by],
-            self._bound(span.first, table, by),
-            self._bound(span.end, table, by),
-        )
-        return Plan(columns, order, window, by_time and by != key)
+        time = time_column(table, by, settings.preset.time_formats, self.zone)
+        window = time.window(span.first, span.end)
+        if unchanged:
+            window = replace(window, lacks=settings.changed)
+        return Plan(columns, order, window, by_time and by != key, time)
 
-    def _bound(self, at: datetime | None, table: Table, column: str) -> str | None:
-        """An instant as this column has it."""
-        if at is None:
+    def _through(self, position: Position | None, plan: Plan) -> datetime | None:
+        """Text may have times of a day in any order: of it nothing is told before the end."""
+        if not plan.by_time or position is None or plan.time.day is not None:
             return None
-        kind, form = table.columns[column], self._settings.preset.time_formats[0]
-        if kind in _DATES or form not in UNIX_UNITS:
-            local = at.astimezone(self.zone)
-            return (
-                local.isoformat(" ")
-                if kind == "timestamptz"
-                else local.strftime("%Y-%m-%d %H:%M:%S.%f")
-            )
-        return str(round(at.timestamp() * (1 if form == "unix_s" else 1000)))
+        [at] = plan.time.moments([position[0]])
+        return None if at is None else at.astimezone(UTC)
 
-    def _instant(self, position: Position | None, plan: Plan) -> datetime | None:
-        if not plan.by_time or position is None:
-            return None
-        formats = self._settings.preset.time_formats
-        times = parse_times(pl.Series([position[0]]), formats, str(self.zone))
-        [at] = times.moments.to_list()
-        return at.astimezone(UTC) if isinstance(at, datetime) else None
+
+def _within(rows: Rows, plan: Plan, span: Span) -> Rows:
+    place = plan.columns.names.index(plan.time.name)
+    kept = plan.time.within(rows, place, span.first, span.end)
+    return rows if kept is None else [row for row, keep in zip(rows, kept, strict=True) if keep]

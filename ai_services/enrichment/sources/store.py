@@ -39,17 +39,21 @@ async def advance(
     shard: str,
     through: dt.datetime | None,
     *,
+    after: dt.datetime | None,
     ended: bool,
 ) -> None:
-    """Everything up to `through` (None: as before) is in; `ended`: it was read to its end."""
+    """Everything from `after` (None: the beginning) up to `through` (None: as before) is in; `ended`: it
+    was read to its end. A mark that was set back to before `after` meanwhile stays there.
+    """
     await tx.execute(
         """INSERT INTO source_shard AS s (org_id, source, shard, through, read_at)
            VALUES ($1, $2, $3, $4, CASE WHEN $5 THEN now() END)
            ON CONFLICT (org_id, source, shard) DO UPDATE SET
-               through = greatest(s.through, EXCLUDED.through),
+               through = CASE WHEN $6::timestamptz > s.through THEN s.through
+                              ELSE greatest(s.through, EXCLUDED.through) END,
                read_at = coalesce(EXCLUDED.read_at, s.read_at),
                error = CASE WHEN $5 THEN NULL ELSE s.error END""",
-        org_id, source, shard, through, ended,
+        org_id, source, shard, through, ended, after,
     )  # fmt: skip
 
 

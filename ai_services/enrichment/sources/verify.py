@@ -84,8 +84,17 @@ class Compared:
     repaired: int = 0
 
     @property
+    def differing(self) -> int:
+        return sum(one.count for one in (self.missing, self.changed, self.extra))
+
+    @property
     def differs(self) -> bool:
-        return any(one.count for one in (self.missing, self.changed, self.extra))
+        return self.differing > 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing differs any more."""
+        return self.repaired >= self.differing
 
     def examples(self) -> list[str]:
         """A line for each way in which calls differ."""

@@ -9,16 +9,12 @@ away every request is a miss.
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Final, Literal, get_args
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from prometheus_client import CollectorRegistry
 
+from ai_services.llm.privacy.seal import Seal
 from shared.data_access.ports import Cache
 from shared.errors import StoreError
 from shared.telemetry.metrics import Counter
@@ -27,8 +23,7 @@ LARGEST: Final = 256 * 1024  # bytes of an answer that is kept
 BUDGET_S: Final = 0.25  # a model is asked rather than a slow cache waited for
 _PLAIN: Final = b"\x00"  # the first byte of what is stored tells how the rest is to be read
 _SEALED: Final = b"\x01"
-_NONCE: Final = 12  # bytes
-_KEY: Final = 32
+_LABEL: Final = b"looma llm answers"
 
 # hit, miss: of look-ups; unreadable: stored by another DATA_KEY, moved or spoilt, so a miss;
 # stored; skipped: an answer too large to keep; away: look-ups and answers, while Redis is.
@@ -48,7 +43,7 @@ class AnswersCache:
         budget_s: float = BUDGET_S,
     ) -> None:
         self._cache = cache
-        self._data_key = data_key
+        self._seal = Seal(data_key, _LABEL)
         self._budget_s = budget_s
         counter = Counter(
             "llm_answers_cache",
@@ -71,7 +66,9 @@ class AnswersCache:
         if len(answer) > LARGEST:
             self._counts["skipped"].inc()
             return
-        stored = self._sealed(org_id, key, answer) if encrypted else _PLAIN + answer
+        stored = _PLAIN + answer
+        if encrypted:
+            stored = _SEALED + self._seal.seal(org_id, key, answer)
         try:
             async with asyncio.timeout(self._budget_s):
                 await self._cache.set(_name(org_id, key), stored, ttl=ttl)
@@ -91,32 +88,12 @@ class AnswersCache:
         answer = self._opened(org_id, key, stored)
         return ("unreadable" if answer is None else "hit"), answer
 
-    def _sealed(self, org_id: UUID, key: bytes, answer: bytes) -> bytes:
-        nonce = os.urandom(_NONCE)
-        return _SEALED + nonce + self._cipher(org_id).encrypt(nonce, answer, _bound(org_id, key))
-
     def _opened(self, org_id: UUID, key: bytes, stored: bytes) -> bytes | None:
         form, rest = stored[:1], stored[1:]
         if form == _PLAIN:
             return rest
-        nonce, sealed = rest[:_NONCE], rest[_NONCE:]
-        if form != _SEALED or len(nonce) < _NONCE:
-            return None
-        try:
-            return self._cipher(org_id).decrypt(nonce, sealed, _bound(org_id, key))
-        except InvalidTag:
-            return None  # counted as unreadable
-
-    def _cipher(self, org_id: UUID) -> AESGCM:
-        # Keys of their own, derived: the data key protects other things, and other organisations.
-        info = b"looma llm answers\0" + org_id.bytes
-        return AESGCM(HKDF(SHA256(), _KEY, salt=None, info=info).derive(self._data_key))
+        return self._seal.open(org_id, key, rest) if form == _SEALED else None
 
 
 def _name(org_id: UUID, key: bytes) -> str:
     return f"llm:answer:{org_id}:{key.hex()}"
-
-
-def _bound(org_id: UUID, key: bytes) -> bytes:
-    """What an entry is authenticated with: it opens under its own name only."""
-    return org_id.bytes + key

@@ -25,15 +25,13 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from ai_services.llm.asking.charge import COUNTED, Terms
 from ai_services.llm.asking.course import Candidate
 from ai_services.llm.asking.limits import Limits, Over, Taken
 from ai_services.llm.asking.question import Asker, Chunks, Question, Read
 from ai_services.llm.asking.rates import of_client, of_provider, places
 from ai_services.llm.metrics import LlmMetrics
 from ai_services.llm.models.catalogue import Catalogue
-from ai_services.llm.models.price import Price
-from ai_services.llm.protocol.answer import believed
-from ai_services.llm.protocol.tokens import estimate
 from ai_services.llm.protocol.usage import Usage
 from ai_services.llm.providers.client import Providers
 from ai_services.llm.providers.health import Health
@@ -45,7 +43,6 @@ from shared.errors import InvalidInput, NoPrice, TooManyRequests, UpstreamError
 _LEASE_SPARE_S: Final = 30.0  # beyond the longest time that an attempt may take
 _NOTHING: Final = Usage()
 _LEFT_S: Final = 0.25
-_COUNTED: Final = 1 << 20  # characters of an answer: more has more tokens than any model writes
 log = structlog.get_logger()
 
 
@@ -88,7 +85,7 @@ class RunningAttempt:
         self._held = AsyncExitStack()
         self._taken: Taken | None = None
         self._attempt: Attempt | None = None
-        self._price: Price | None = None
+        self._terms: Terms | None = None
         self._started = 0.0
         self._first_ms: int | None = None
         self._reading: Chunks | None = None
@@ -122,7 +119,8 @@ class RunningAttempt:
         try:
             await self._keep_rates(worst)
             await self._means.ledger.reserve(attempt)
-            self._attempt, self._price = attempt, price
+            self._attempt = attempt
+            self._terms = Terms(worst, self._question.input_estimate, price)
             self._started = time.monotonic()
             await self._take_place()
         except BaseException as error:
@@ -181,7 +179,7 @@ class RunningAttempt:
         try:
             found = read(answer)
         except UpstreamError as error:
-            self._count(answer[:_COUNTED].decode(errors="replace"), "invalid")
+            self._count(answer[:COUNTED].decode(errors="replace"), "invalid")
             raise ProviderFailure(
                 "unavailable", "invalid", error.message, billed=True, begun=True
             ) from error
@@ -234,26 +232,17 @@ class RunningAttempt:
 
     def _charge(self, stated: object, text: str, outcome: Outcome) -> None:
         """By what the provider states, as far as that can be true."""
-        assert self._attempt is not None
-        assert self._price is not None
-        usage = believed(stated, self._attempt.tokens, has_text=bool(text))
-        if isinstance(usage, Usage):
-            self._settlement = usage, self._price.cost(usage), outcome, "provider"
-            return
-        if usage != "missing":
-            log.warning("usage not believed", provider=self._of[0], model=self._of[1], why=usage)
-        if usage == "excessive":  # what it took can't be seen here, so that no budget is escaped
-            self._settlement = self._attempt.tokens, self._attempt.cost, outcome, "estimate"
-        else:
-            self._count(text, outcome)
+        assert self._terms is not None
+        charge = self._terms.charged(stated, text)
+        if charge.doubt not in (None, "missing"):
+            of = {"provider": self._of[0], "model": self._of[1]}
+            log.warning("usage not believed", why=charge.doubt, **of)
+        self._settlement = charge.usage, charge.cost, outcome, charge.source
 
     def _count(self, text: str, outcome: Outcome) -> None:
-        assert self._attempt is not None
-        assert self._price is not None
-        written = estimate(text[:_COUNTED])
-        worst = self._attempt.tokens
-        counted = Usage(min(self._question.input_estimate, worst.input), min(written, worst.output))
-        self._settlement = counted, self._price.cost(counted), outcome, "counted"
+        assert self._terms is not None
+        charge = self._terms.counted(text)
+        self._settlement = charge.usage, charge.cost, outcome, charge.source
 
     def _failed(self, error: BaseException | None) -> None:
         assert self._attempt is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Literal
 
 from ai_services.llm.models.price import Price
@@ -36,7 +37,8 @@ class Provider:
 
     `key` is '' where none is asked for. `local`: what is sent doesn't leave the operator's network.
     `concurrency` is the number of requests under way. An attempt may take `connect_s` to connect,
-    `first_byte_s` to its first byte, `idle_s` between two, `total_s` in all.
+    `first_byte_s` to its first byte, `idle_s` between two, `total_s` in all. `batch`: it takes batches
+    of requests, for which it asks `batch_discount` (0 to 1) less.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Provider:
     first_byte_s: float = 60.0
     total_s: float = 600.0
     idle_s: float = 60.0
+    batch: bool = False
+    batch_discount: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,11 @@ class Catalogue:
     def purpose(self, name: str) -> Purpose:
         """One that the file doesn't name has no cache and no limits."""
         return self.purposes.get(name) or Purpose(name)
+
+    def provider(self, name: str) -> Provider | None:
+        """One that a model is deployed at."""
+        deployed = (one.provider for model in self.models for one in model.deployments)
+        return next((provider for provider in deployed if provider.name == name), None)
 
     def price(self, model: Model, on: date) -> Price:
         """The one that holds on a day; NoPrice (503) for a day before the first one begins."""

@@ -149,6 +149,21 @@ class _ProviderEntry(Table):
     first_byte_s: Seconds = _seconds(60)
     total_s: Seconds = _seconds(600)
     idle_s: Seconds = _seconds(60)
+    batch: bool = Field(False, description="true or false")
+    batch_discount: Annotated[Decimal, BeforeValidator(_exact)] = Field(
+        Decimal(0),
+        ge=0,
+        lt=1,
+        decimal_places=4,
+        description="the share of the price that batches cost less, such as 0.5: from 0 to below 1, "
+        "with 4 places at most",
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> _ProviderEntry:
+        if self.batch_discount and not self.batch:
+            raise ValueError("batch_discount is of batches. Add batch = true, or leave it out.")
+        return self
 
 
 class _DeploymentEntry(Table):

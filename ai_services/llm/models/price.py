@@ -31,5 +31,16 @@ class Price:
         )
         return total.scaleb(-_MILLION).quantize(PLACES, ROUND_CEILING)
 
+    def in_batches(self, discount: Decimal) -> Price:
+        """Of requests in a batch: less by the share `discount` (0 to 1)."""
+        share = 1 - discount
+        return Price(
+            f"{self.version} batch",
+            self.input * share,
+            self.output * share,
+            self.cached * share,
+            self.since,
+        )
+
 
 UNPRICED: Final = Price("none", Decimal(0), Decimal(0), Decimal(0))

@@ -90,7 +90,11 @@ def read_chat(body: bytes) -> ChatRequest:
     """A chat completion request. MalformedRequest for what is no JSON, InvalidInput that names the
     field for a value that can't be taken.
     """
-    document = _read(body)
+    return chat_of(read_document(body))
+
+
+def chat_of(document: Document) -> ChatRequest:
+    """The same of a body that is read."""
     _check_for_provider(document)
     options = _object(document, "stream_options") or {}
     bounds = [_whole(document, name, 1) for name in _BOUNDS]
@@ -107,7 +111,11 @@ def read_chat(body: bytes) -> ChatRequest:
 
 def read_embeddings(body: bytes) -> EmbeddingsRequest:
     """An embeddings request; errors as those of `read_chat`."""
-    document = _read(body)
+    return embeddings_of(read_document(body))
+
+
+def embeddings_of(document: Document) -> EmbeddingsRequest:
+    """The same of a body that is read."""
     encoding = document.get("encoding_format")
     if encoding not in (None, "float", "base64"):
         raise InvalidInput.of("encoding_format", "is neither of the two", "send float or base64")
@@ -118,7 +126,8 @@ def read_embeddings(body: bytes) -> EmbeddingsRequest:
 _BOUNDS: Final = ("max_tokens", "max_completion_tokens")
 
 
-def _read(body: bytes) -> Document:
+def read_document(body: bytes) -> Document:
+    """A JSON object that isn't too deep; MalformedRequest for anything else."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:

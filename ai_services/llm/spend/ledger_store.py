@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from ai_services.llm.spend.attempt import Attempt, Settlement
-from shared.data_access.ports import Relational, Transaction
+from shared.data_access.ports import Call, Relational, Row, Transaction
 from shared.errors import StoreUnavailable
 
 TOPIC: Final = "budgets"
@@ -33,9 +33,22 @@ LONGEST_S: Final = 15.0  # above the server's lock timeout, so that it speaks fi
 @asynccontextmanager
 async def writing(relational: Relational, org_id: UUID) -> AsyncIterator[Transaction]:
     """A transaction of the ledger; StoreUnavailable also where it takes too long."""
+    async with _in_time(), relational.tenant(org_id) as tx:
+        yield tx
+
+
+@asynccontextmanager
+async def calling(relational: Relational, org_id: UUID) -> AsyncIterator[Call]:
+    """A function of the ledger as a transaction; StoreUnavailable also where it takes too long."""
+    async with _in_time(), relational.calling(org_id) as call:
+        yield call
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(LONGEST_S), relational.tenant(org_id) as tx:
-            yield tx
+        async with asyncio.timeout(LONGEST_S):
+            yield
     except TimeoutError as error:
         raise StoreUnavailable("The database takes too long. Try again.") from error
 
@@ -76,13 +89,27 @@ async def reserve(
 
     `unconditional` reserves whatever the budgets say. StoreConflict for an attempt that is there.
     """
-    subjects = [split_subject(attempt.subject) for attempt in attempts]
     rows = await tx.fetch(
         """
         SELECT place, verdict, budget_id
         FROM llm_reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         """,
         org_id,
+        *_columns(attempts),
+        unconditional,
+    )
+    return _shortages(rows)
+
+
+async def reserve_at_once(call: Call, attempts: Sequence[Attempt]) -> dict[int, Shortage]:
+    """`reserve` as a transaction of its own."""
+    return _shortages(await call("llm_reserve", *_columns(attempts)))
+
+
+def _columns(attempts: Sequence[Attempt]) -> tuple[list[Any], ...]:
+    """The arguments of llm_reserve that tell of attempts, in its order."""
+    subjects = [split_subject(attempt.subject) for attempt in attempts]
+    return (
         [attempt.attempt_id for attempt in attempts],
         [attempt.request_id for attempt in attempts],
         [attempt.parent for attempt in attempts],
@@ -97,8 +124,10 @@ async def reserve(
         [attempt.tokens.output for attempt in attempts],
         [attempt.cost for attempt in attempts],
         [attempt.lease_s for attempt in attempts],
-        unconditional,
     )
+
+
+def _shortages(rows: Sequence[Row]) -> dict[int, Shortage]:
     return {
         row["place"] - 1: Shortage(row["verdict"] == "refused", row["budget_id"]) for row in rows
     }

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
+
+import structlog
 
 from ai_services.llm.spend import ledger_store
 from ai_services.llm.spend.attempt import Attempt
@@ -31,6 +33,7 @@ from shared.errors import (
 )
 from shared.serving.background import end
 
+_log = structlog.get_logger("looma.ledger")
 _PERIODS: Final = {"day": "daily", "week": "weekly", "month": "monthly", "total": "total"}
 
 
@@ -155,7 +158,7 @@ class Reservations:
         if not batch:
             return
         try:
-            refused = await self._write(batch)
+            await self._write(batch)
         except StoreUnavailable as error:
             for waiting in self._line:  # each batch would wait as long again
                 _fail(waiting, copy(error))
@@ -167,18 +170,18 @@ class Reservations:
                     await self._try([waiting])
         else:
             for waiting in batch:
-                self._answer(waiting, refused)
+                if waiting.budget_id is None:
+                    self._grant(waiting)
+            await self._refuse([waiting for waiting in batch if waiting.refused])
 
-    async def _write(self, batch: Sequence[_Waiting]) -> Mapping[UUID, Exhausted]:
-        """Note in each of `batch` what it waits for; returns the budgets that refused any."""
+    async def _write(self, batch: Sequence[_Waiting]) -> None:
+        """Reserve what fits, and note in each of `batch` what it waits for."""
         began = False
         try:
-            async with ledger_store.writing(self._relational, self._org_id) as tx:
+            async with ledger_store.calling(self._relational, self._org_id) as call:
                 began = True
                 attempts = [waiting.attempt for waiting in batch]
-                short = await ledger_store.reserve(tx, self._org_id, attempts)
-                full = [shortage.budget_id for shortage in short.values() if shortage.refused]
-                refused = await ledger_store.exhausted(tx, self._org_id, full) if full else {}
+                short = await ledger_store.reserve_at_once(call, attempts)
         except (StoreUnavailable, asyncio.CancelledError):
             if began:  # whether it was kept is unknown
                 for waiting in batch:
@@ -188,17 +191,27 @@ class Reservations:
             shortage = short.get(place)
             waiting.budget_id = None if shortage is None else shortage.budget_id
             waiting.refused = shortage is not None and shortage.refused
-        return refused
 
-    def _answer(self, waiting: _Waiting, refused: Mapping[UUID, Exhausted]) -> None:
-        budget_id = waiting.budget_id
-        if budget_id is None:
-            if waiting.answer.done():  # who asked has left
-                self._release(waiting.attempt)
-            else:
-                waiting.answer.set_result(None)
-        elif waiting.refused and budget_id in refused:  # another may be too large where this is not
-            _fail(waiting, _exceeded(refused[budget_id], waiting.attempt))
+    def _grant(self, waiting: _Waiting) -> None:
+        if waiting.answer.done():  # who asked has left
+            self._release(waiting.attempt)
+        else:
+            waiting.answer.set_result(None)
+
+    async def _refuse(self, waiting: Sequence[_Waiting]) -> None:
+        """Tell them what their budgets have left; where that can't be read they are tried again."""
+        if not waiting:
+            return
+        budgets = {one.budget_id for one in waiting if one.budget_id is not None}
+        try:
+            async with ledger_store.writing(self._relational, self._org_id) as tx:
+                exhausted = await ledger_store.exhausted(tx, self._org_id, budgets)
+        except StoreError as error:
+            _log.warning("refusals wait", waiting=len(waiting), reason=error.message)
+            return
+        for one in waiting:
+            if one.budget_id in exhausted:  # it may have been deleted meanwhile
+                _fail(one, exceeded(exhausted[one.budget_id], one.attempt.cost))
 
     def _tidy(self) -> None:
         """Take those out of the line that have an answer, or no more time."""
@@ -231,17 +244,18 @@ def money(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _exceeded(budget: Exhausted, attempt: Attempt) -> BudgetExceeded:
+def exceeded(budget: Exhausted, cost: Decimal, what: str = "this request") -> BudgetExceeded:
+    """What whoever asks is told when a budget can't hold what may cost so much."""
     whose = "organisation" if budget.subject_kind == "organisation" else budget.subject_kind
     named = f"{whose} {budget.subject}".rstrip()
-    what = f"the {_PERIODS[budget.period]} budget of {named} ({money(budget.amount)})"
+    which = f"the {_PERIODS[budget.period]} budget of {named} ({money(budget.amount)})"
     left = f"has {money(max(budget.left, Decimal(0)))} left"
     renews = (
         "it never renews"
         if budget.renews_at is None
         else f"it renews at {budget.renews_at.isoformat()}"
     )
-    problem = f"{what} {left}; this request may cost {money(attempt.cost)}; {renews}"
+    problem = f"{which} {left}; {what} may cost {money(cost)}; {renews}"
     fix = "send less or a smaller max_tokens, wait until it renews, or ask an admin to raise it"
     return BudgetExceeded(
         f"{problem[0].upper()}{problem[1:]}.", details=[Detail("budget", problem, fix)]

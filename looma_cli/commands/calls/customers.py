@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -116,7 +117,7 @@ async def _merge(config: Config, org: str | None, customer_id: str, into: str) -
 
     async with opened_for(config, org) as (db, org_id):
         digests = Digests(data_key(config), org_id)
-        return await merging.merge(db, digests, org_id, customer_id, into, actor=_ACTOR)
+        return await merging.merge(db, digests, org_id, customer_id, into, actor=_ACTOR, most=None)
 
 
 async def _split(config: Config, org: str | None, customer_id: str, merge_id: UUID) -> Merge:
@@ -124,7 +125,7 @@ async def _split(config: Config, org: str | None, customer_id: str, merge_id: UU
     from looma_cli.stores.organisation import opened_for
 
     async with opened_for(config, org) as (db, org_id):
-        return await merging.split(db, org_id, customer_id, merge_id, actor=_ACTOR)
+        return await merging.split(db, org_id, customer_id, merge_id, actor=_ACTOR, most=None)
 
 
 async def _history(config: Config, org: str | None, customer_id: str) -> tuple[Who, list[Merge]]:
@@ -144,8 +145,7 @@ async def _erase_customer(config: Config, org: str | None, customer_id: str) -> 
     async with opened_for(config, org) as (db, org_id):
         found = await erasing.erase_customer(db, org_id, customer_id, _order(config, org_id))
         while found.finished_at is None:
-            async with db.tenant(org_id) as tx:
-                found = await forgetting.step(tx, org_id, found.erasure_id)
+            found = await forgetting.step(partial(db.tenant, org_id), org_id, found.erasure_id)
     return found
 
 

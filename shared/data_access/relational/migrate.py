@@ -9,7 +9,9 @@ vector adapters keep their tables in PostgreSQL, and a production PostgreSQL wit
 not be asked for it.
 
 Each file runs once, in its own transaction, under a lock that serialises all processes; its checksum
-is kept, so that a file that was edited after it ran is noticed. While replicas are upgraded one by
+is kept, so that a file that was edited after it ran is noticed. One that builds an index CONCURRENTLY,
+while others write, runs in none, statement by statement: first it drops what a killed process may have left
+of the index. While replicas are upgraded one by
 one, those of the release before work on the new tables: a file only adds what they need not know
 (expand), and takes away what no release in use reads any more (contract). A statement that takes
 away says so: tests/shared/data_access/relational/test_expand_contract.py.
@@ -17,6 +19,7 @@ away says so: tests/shared/data_access/relational/test_expand_contract.py.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +43,8 @@ Key = tuple[str, int]  # whose it is, and which of theirs
 _FOLDER: Final = "migrations"
 _NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _LOCK: Final = 0x4C6F6F6D61  # "Looma": one advisory lock per database
+_LOOK_S: Final = 0.2  # whether the lock is free
+_CONCURRENT: Final = re.compile(r"^(?:CREATE|DROP) .*\bCONCURRENTLY\b", re.MULTILINE)
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS applied_migration (
     owner       text NOT NULL,
@@ -78,6 +83,13 @@ class Migration:
     @property
     def key(self) -> Key:
         return self.owner, self.number
+
+    @property
+    def alone(self) -> list[str]:
+        """Its statements, where they can't run in a transaction, nor several at once."""
+        if not _CONCURRENT.search(self.sql):
+            return []
+        return [one for one in self.sql.split(";\n") if one.strip()]
 
     @property
     def checksum(self) -> str:
@@ -137,7 +149,7 @@ async def migrate(
         return []  # the common case needs no lock
     # A process that is killed lets go of the lock then, not when its statement would have ended.
     await connection.execute("SET client_connection_check_interval = '1s'")
-    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    await _lock(connection)
     try:
         async with connection.transaction():
             await connection.execute(_LEDGER)
@@ -179,9 +191,22 @@ async def _take_over(connection: asyncpg.Connection, known: Sequence[Migration])
         await _note(connection, migration, row["applied_at"])
 
 
+async def _lock(connection: asyncpg.Connection) -> None:
+    """Who waits for it in PostgreSQL has a snapshot, for whose end an index waits that is built while
+    others write: by whom they wait for.
+    """
+    while not await connection.fetchval(  # noqa: ASYNC110 - other processes' state
+        "SELECT pg_try_advisory_lock($1)", _LOCK
+    ):
+        await asyncio.sleep(_LOOK_S)
+
+
 async def _run(connection: asyncpg.Connection, migration: Migration) -> None:
+    for statement in migration.alone:
+        await connection.execute(statement)
     async with connection.transaction():
-        await connection.execute(migration.sql)
+        if not migration.alone:
+            await connection.execute(migration.sql)
         await _note(connection, migration)
     _log.info("migrated", owner=migration.owner, number=migration.number, migration=migration.name)
 

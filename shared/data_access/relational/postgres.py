@@ -1,7 +1,8 @@
 """The relational port over asyncpg.
 
-A transaction costs three round trips beyond its queries' own at most: one to begin, step down to
-a role without rights of its own and say whose rows are meant, one to commit. Connections go back
+A transaction costs two round trips beyond its queries' own: one to begin, step down to a role
+without rights of its own and say whose rows are meant, one to commit. A function that is called
+alone costs one in all. Connections go back
 to the pool without the customary reset query, because everything that a transaction sets is LOCAL.
 """
 
@@ -20,11 +21,13 @@ import orjson
 from shared.data_access.errors import NETWORK_ERRORS
 from shared.data_access.guard import Guard
 from shared.data_access.outbox.topics import TOPICS
-from shared.data_access.ports import Transaction
+from shared.data_access.ports import Call, Transaction
+from shared.data_access.relational.driver_calls import is_lost
 from shared.data_access.relational.fair_turns import FairTurns
+from shared.data_access.relational.function_call import FunctionCall
 from shared.data_access.relational.migrate import CORE, migrate
 from shared.data_access.relational.postgres_errors import DRIVER_ERRORS, POSTGRES, is_answer
-from shared.data_access.relational.transaction import PostgresTransaction, is_lost
+from shared.data_access.relational.transaction import PostgresTransaction
 from shared.errors import StoreUnavailable
 
 Proxy = asyncpg.pool.PoolConnectionProxy
@@ -83,6 +86,30 @@ class Postgres:
             yield transaction
 
     @asynccontextmanager
+    async def calling(self, org_id: UUID) -> AsyncIterator[Call]:
+        async with self._turn(org_id):
+            try:
+                await self.require(CORE)
+                async with self.guard.call(self._acquire_timeout + 0.5, "ACQUIRE"):
+                    connection = await self._acquire()
+            except StoreUnavailable:
+                self.guard.suspect()
+                raise
+            call = FunctionCall(
+                connection, self.guard, _uuid(org_id), seconds=self._command_timeout + 1
+            )
+            try:
+                yield call
+            except StoreUnavailable:  # others in the pool may be as stale as this one
+                await asyncio.shield(self._discard(connection))
+                await self._open_pool().expire_connections()
+                raise
+            except BaseException:
+                await asyncio.shield(self._give_back(connection))
+                raise
+            await self._release(connection)
+
+    @asynccontextmanager
     async def system(self, *, who: Hashable | None = None) -> AsyncIterator[Transaction]:
         begin = "BEGIN; SET LOCAL ROLE looma_system"
         async with self._transaction(begin, who=who) as transaction:
@@ -126,14 +153,19 @@ class Postgres:
     async def _transaction(
         self, begin: str, *, who: Hashable | None = None, readonly: bool = False
     ) -> AsyncIterator[Transaction]:
+        async with self._turn(who), self._connected(begin, readonly=readonly) as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def _turn(self, who: Hashable | None) -> AsyncIterator[None]:
+        """At a connection, while the server is not known to be down."""
         await self.guard.admit()
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self.turns.turn(who, self._acquire_timeout))
             except TimeoutError as error:  # says nothing of the server: the guard isn't told
                 raise POSTGRES.unavailable("all connections are in use") from error
-            async with self._connected(begin, readonly=readonly) as transaction:
-                yield transaction
+            yield
 
     @asynccontextmanager
     async def _connected(self, begin: str, *, readonly: bool) -> AsyncIterator[Transaction]:

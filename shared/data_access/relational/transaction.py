@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from io import BytesIO
 from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
 
-from shared.data_access.errors import NETWORK_ERRORS
 from shared.data_access.guard import Guard
 from shared.data_access.ports import Row
-from shared.data_access.relational.postgres_errors import DRIVER_ERRORS, POSTGRES
-from shared.errors import StoreError, StoreUnavailable
+from shared.data_access.relational.driver_calls import driver_call
+from shared.errors import StoreError
 
 _EMIT = """
 INSERT INTO outbox (org_id, projection, topic, key, payload)
@@ -110,26 +109,10 @@ class PostgresTransaction:
             # A statement failed, its error was caught and the block went on: nothing was kept.
             raise StoreError("The transaction was rolled back because a statement in it failed.")
 
-    @asynccontextmanager
-    async def _call(self, what: str, table: str = "") -> AsyncIterator[None]:
-        async with self._guard.call(self._seconds, what, table):
-            try:
-                yield
-            except (*DRIVER_ERRORS, *NETWORK_ERRORS) as error:
-                # The driver names a lost connection in several ways, one of them its catch-all.
-                lost = is_lost(self._connection)
-                # Where rows may be written, it's the server that is a standby or set read-only.
-                ours = self._readonly and isinstance(error, asyncpg.ReadOnlySQLTransactionError)
-                kind = StoreUnavailable if lost else StoreError if ours else None
-                raise POSTGRES.error(error, kind) from error
-
-
-def is_lost(connection: asyncpg.pool.PoolConnectionProxy) -> bool:
-    """Whether the connection is gone; the pool takes its stand-in away when it notices first."""
-    try:
-        return bool(connection.is_closed())
-    except asyncpg.InterfaceError:
-        return True
+    def _call(self, what: str, table: str = "") -> AbstractAsyncContextManager[None]:
+        return driver_call(
+            self._connection, self._guard, self._seconds, what, table, readonly=self._readonly
+        )
 
 
 def _rows_touched(status: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -85,6 +86,12 @@ key = "LOOPBACK"
 first_byte_s = 2
 idle_s = 1
 total_s = 3
+batch = true
+batch_discount = 0.5
+
+[providers.plain]
+base_url = "{url}"
+key = "LOOPBACK"
 
 [models.gpt]
 deployments = [{{ provider = "loopback", model = "upstream-gpt" }}]
@@ -105,6 +112,12 @@ kind = "embeddings"
 deployments = [{{ provider = "loopback", model = "upstream-embed" }}]
 context = 8192
 prices = [{{ since = 2025-01-01, input = 0.1 }}]
+
+[models.plain]
+deployments = [{{ provider = "plain", model = "upstream-plain" }}]
+context = 32768
+max_output = 4096
+prices = [{{ since = 2025-01-01, input = 1, output = 4 }}]
 """
 
 
@@ -127,11 +140,26 @@ async def api(
         "LLM_MODELS": str(models),
         "LLM_KEY_LOOPBACK": "sk-upstream",
     }
+    async with (
+        create_service(Config.from_env(settings)).running(port=0) as url,
+        client_of(organisation, url) as found,
+    ):
+        yield found
+
+
+@pytest.fixture
+async def stranger(api: Api, db: Postgres) -> AsyncIterator[Api]:
+    """Somebody of another organisation."""
+    async with client_of(await new_organisation(db), api.url) as found:
+        yield found
+
+
+@asynccontextmanager
+async def client_of(organisation: Organisation, url: str) -> AsyncIterator[Api]:
     principal = Principal(organisation.org_id, f"user:{uuid4()}", "analyst", "user")
     token = InternalTokens(SECRET.encode()).mint(principal, "llm")
     headers = {INTERNAL_TOKEN_HEADER: token}
     async with (
-        create_service(Config.from_env(settings)).running(port=0) as url,
         httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as http,
         AsyncOpenAI(
             base_url=f"{url}/v1", api_key="unused", default_headers=headers, max_retries=0

@@ -106,7 +106,7 @@ async def test_embeddings_come_for_each_text(api: Api) -> None:
 
 async def test_models_are_listed(api: Api) -> None:
     found = await api.openai.models.list()
-    assert [one.id for one in found.data] == ["gpt", "careful", "embed"]
+    assert [one.id for one in found.data] == ["gpt", "careful", "embed", "plain"]
     with pytest.raises(openai.NotFoundError):
         await api.openai.models.retrieve("nobody")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import orjson
 import pytest
 
 from ai_services.llm.spend.sweep import sweep
@@ -25,7 +26,7 @@ from shared.data_access.ports import Row
 from shared.security import InternalTokens, Principal
 from shared.wire import INTERNAL_TOKEN_HEADER
 from tests.ai_services.llm.conftest import MODELS, SECRET
-from tests.ai_services.llm.spend.books import Organisation
+from tests.ai_services.llm.spend.books import Organisation, assert_law
 
 ROOT = Path(__file__).parents[3]
 CLIENTS = 12
@@ -153,3 +154,62 @@ async def test_twenty_kills_lose_nothing_of_the_ledger(
     outcomes = await killed(20, settings, organisation, model)
     assert outcomes["ok"] > 100
     assert outcomes["unknown"] > 20
+
+
+async def batched(settings: dict[str, str], organisation: Organisation, kills: int) -> str:
+    """A batch whose service is killed so many times while it is looked after; how it ended."""
+    principal = Principal(organisation.org_id, f"user:{uuid4()}", "analyst", "user")
+    headers = {INTERNAL_TOKEN_HEADER: InternalTokens(SECRET.encode()).mint(principal, "llm")}
+    url = f"http://127.0.0.1:{settings['LLM_PORT']}"
+    batch = ""
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+        for left in reversed(range(kills + 1)):
+            async with process(settings) as child:
+                if not batch:
+                    batch = await batch_of(client, 20)
+                await free(organisation)
+                if left:
+                    await asyncio.sleep(random.uniform(0, 0.3))
+                    os.kill(child.pid, signal.SIGKILL)
+                    await child.wait()
+                    continue
+                async with asyncio.timeout(30):
+                    while True:
+                        told = (await client.get(f"/v1/batches/{batch}")).json()
+                        if told["status"] in ("completed", "failed", "expired"):
+                            return str(told["status"])
+                        await asyncio.sleep(0.1)
+    raise AssertionError
+
+
+async def batch_of(client: httpx.AsyncClient, lines: int) -> str:
+    body = {"model": "gpt", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}
+    about = {"method": "POST", "url": "/v1/chat/completions", "body": body}
+    content = b"\n".join(orjson.dumps({"custom_id": str(n), **about}) for n in range(lines))
+    sent = await client.post(
+        "/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", content)}
+    )
+    wanted = {"input_file_id": sent.json()["id"], "endpoint": "/v1/chat/completions"}
+    return str((await client.post("/v1/batches", json=wanted)).json()["id"])
+
+
+async def free(organisation: Organisation) -> None:
+    """As if the lease of whoever was killed were over."""
+    async with organisation.db.tenant(organisation.org_id) as tx:
+        await tx.execute("UPDATE llm_batch SET held_until = now(), next_look_at = now()")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 2, 4])
+async def test_a_killed_service_sends_a_batch_once_and_pays_each_line_once(
+    settings: dict[str, str], organisation: Organisation, model: ModelServer, kills: int
+) -> None:
+    await organisation.set_budget("10")
+    assert await batched(settings, organisation, kills) == "completed"
+    assert len(model.batches.batches) == 1
+    rows = {str(row["attempt_id"]): row for row in await settled_by_the_sweep(organisation)}
+    assert Counter(bill.attempt for bill in model.bills) == Counter(list(rows))
+    for bill in model.bills:
+        row = rows[bill.attempt]
+        assert (row["outcome"], row["output_tokens"]) == ("ok", bill.output)
+    await assert_law(organisation)

@@ -125,7 +125,7 @@ async def own_redis() -> AsyncIterator[str]:
             await stores.stop()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_a_hangup_lets_every_process_take_the_new_table_or_keep_the_old(
     tmp_path: Path, redis_at: str, free_port: int, workers: int
 ) -> None:
@@ -224,6 +224,7 @@ async def all_listen(redis_url: str, gateways: int) -> None:
         await until(listen, 10)
 
 
+@pytest.mark.slow
 async def test_what_was_asked_while_it_could_not_hear_is_done_when_it_can(
     tmp_path: Path, own_redis: str, free_port: int
 ) -> None:
@@ -254,7 +255,7 @@ async def test_the_command_tells_of_a_gateway_that_hangs(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read in /proc")
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_a_hangup_ends_no_gateway_that_only_starts(
     tmp_path: Path, redis_at: str, free_port: int, workers: int
 ) -> None:

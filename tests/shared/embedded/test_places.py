@@ -37,6 +37,7 @@ AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="changes users, which only root may do")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x" * 120, "数" * 60, "a,b"], ids=["long", "long utf-8", "comma"])
 async def test_sockets_move_where_their_names_fit(tmp_path: Path, name: str) -> None:
     home = tmp_path / name / ".looma"
@@ -221,6 +222,7 @@ async def test_root_is_kept_out_of_the_home_of_an_ordinary_user(home_of_nobody: 
         await EmbeddedStores(home_of_nobody).start()
 
 
+@pytest.mark.slow
 @root_only
 async def test_postgres_of_root_runs_as_its_own_account_below_a_closed_directory(
     tmp_path: Path,

@@ -86,6 +86,7 @@ async def test_postgres_killed_while_writing_keeps_every_commit(running: Running
     assert committed > 10
 
 
+@pytest.mark.slow
 async def test_graph_killed_while_writing_keeps_every_commit_whole(running: Running) -> None:
     batch = "UNWIND range(1, 100) AS i CREATE (e:Event {batch: $n, i: i}) RETURN count(e)"
     await graph_values(running.endpoints, batch, n=-1)
@@ -141,6 +142,7 @@ async def test_a_store_that_died_alone_does_not_disturb_the_others(running: Runn
     assert {store: await running.pid(store) for store in pids} == pids
 
 
+@pytest.mark.slow
 async def test_starts_of_one_store_share_it_and_need_not_wait_for_another(running: Running) -> None:
     """The graph database takes seconds to come up; Redis does not wait for that."""
     await kill(running, "graph")
@@ -167,7 +169,14 @@ async def test_only_a_store_whose_process_is_gone_has_ended(running: Running) ->
     assert running.stores.ended() == []
 
 
-@pytest.mark.parametrize("damage", ["missing", "not json", "of another shape"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "missing",
+        pytest.param("not json", marks=pytest.mark.slow),
+        pytest.param("of another shape", marks=pytest.mark.slow),
+    ],
+)
 async def test_servers_without_a_record_are_found_again(running: Running, damage: str) -> None:
     stores = ("postgres", "redis", "graph")
     pids = [await running.pid(store) for store in stores]
@@ -183,6 +192,7 @@ async def test_servers_without_a_record_are_found_again(running: Running, damage
     assert [await running.pid(store) for store in stores] == pids
 
 
+@pytest.mark.slow
 async def test_a_pid_given_to_another_program_is_not_mistaken_for_postgres(
     tmp_path: Path,
 ) -> None:
@@ -202,6 +212,7 @@ async def test_a_pid_given_to_another_program_is_not_mistaken_for_postgres(
         assert await running.pid("postgres") != os.getpid()
 
 
+@pytest.mark.slow
 async def test_an_empty_pid_file_does_not_stop_postgres(tmp_path: Path) -> None:
     async with started(tmp_path / ".looma", which=POSTGRES) as running:
         await kill(running, "postgres")
@@ -271,6 +282,7 @@ async def test_servers_outlive_a_killed_starter(tmp_path: Path) -> None:
         await stores.stop()
 
 
+@pytest.mark.slow
 async def test_a_starter_killed_while_it_creates_the_data_can_be_replaced(tmp_path: Path) -> None:
     home = tmp_path / ".looma"
     stores = EmbeddedStores(home, which=POSTGRES)
@@ -335,6 +347,7 @@ async def test_two_processes_that_start_at_once_share_one_set(tmp_path: Path) ->
         await stores.stop()
 
 
+@pytest.mark.slow
 async def test_two_homes_run_side_by_side(tmp_path: Path) -> None:
     async with (
         started(tmp_path / "one", which=POSTGRES | REDIS) as one,

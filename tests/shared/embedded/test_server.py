@@ -56,7 +56,10 @@ async def test_a_port_lost_at_the_last_moment_is_replaced_at_once(
         await end(server, record.process)
 
 
-@pytest.mark.parametrize("after_s", [0.05, 0.3, 0.7])
+@pytest.mark.parametrize(
+    "after_s",
+    [0.3, pytest.param(0.05, marks=pytest.mark.slow), pytest.param(0.7, marks=pytest.mark.slow)],
+)
 async def test_a_start_that_is_called_off_can_be_done_again(tmp_path: Path, after_s: float) -> None:
     stores = EmbeddedStores(tmp_path / ".looma", which=frozenset({"postgres", "redis"}))
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -70,9 +70,15 @@ class Workplace:
 
     async def empty(self) -> None:
         connection = await asyncpg.connect(self.url)
-        await connection.execute(
-            "TRUNCATE effect, job, job_schedule, job_type, organisation CASCADE"
-        )
+        # Services of the test before may hold one of these tables and want another. This one finds
+        # that out long before they do, and tries again once they have what they want.
+        await connection.execute("SET deadlock_timeout = '50ms'")
+        while True:
+            with suppress(asyncpg.DeadlockDetectedError):
+                await connection.execute(
+                    "TRUNCATE effect, job, job_schedule, job_type, organisation CASCADE"
+                )
+                break
         await connection.close()
 
     async def organisation(self, zone: str = "Asia/Shanghai") -> UUID:

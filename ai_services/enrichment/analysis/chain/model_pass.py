@@ -21,6 +21,7 @@ from ai_services.enrichment.analysis.chain.asking.ask import Asking, Dead, Found
 from ai_services.enrichment.analysis.chain.asking.packing import Pack, planned
 from ai_services.enrichment.analysis.chain.asking.together import together
 from ai_services.enrichment.analysis.chain.asking.verdict import Verdict
+from ai_services.enrichment.analysis.chain.backfill import Backfill
 from ai_services.enrichment.analysis.chain.first_look import read_verdicts
 from ai_services.enrichment.analysis.chain.insight_rows import insight_row
 from ai_services.enrichment.analysis.chain.judged import Judged, judged_by_model
@@ -95,6 +96,7 @@ class ModelPass:
         self._requests = requests
         self._metrics = metrics
         self._trained = trained
+        self._backfill = Backfill(db, asking, requests) if requests.backfill_from else None
         self._limit = requests.batch * requests.at_once
 
     async def run(
@@ -109,6 +111,8 @@ class ModelPass:
 
         After `most_claims` others have their turn.
         """
+        if self._backfill is not None:
+            await self._backfill.run(org_id)
         passed = Passed()
         left = iter(range(most_claims)) if most_claims is not None else None
         one_by_one = asyncio.Lock()  # what is saved; `saving` counts

@@ -42,7 +42,8 @@ class Requests:
     A request has `batch` transcripts at most, of `request_tokens` in all, and asks for no more than
     `answer_tokens`. `at_once` are under way and `per_minute` begin, each ends after `timeout_s`, and
     is tried `tries` times. Answers stay with the llm service for `kept_s`, so that a request that
-    is repeated after a crash is not paid for again.
+    is repeated after a crash is not paid for again. From `backfill_from` transcripts that wait on, they
+    go as a batch; 0: never.
     """
 
     batch: int = 50
@@ -54,6 +55,7 @@ class Requests:
     answer_tokens: int = 4096
     kept_s: int = 3600
     first_pause_s: float = 0.5  # before the second try; doubled before each other
+    backfill_from: int = 0
 
     @classmethod
     def of(cls, config: Config) -> Requests:
@@ -65,4 +67,5 @@ class Requests:
             config.analysis_tries,
             config.analysis_request_tokens,
             config.analysis_answer_tokens,
+            backfill_from=config.analysis_backfill_from,
         )

@@ -19,9 +19,12 @@ from shared.data_access.ports import Row, Transaction
 _WAITING: Final = """
 SELECT i.callid, t.turns, t.version, c.call_date, c.duration_ms
 FROM (
-    SELECT callid FROM call_insight
+    SELECT callid FROM call_insight w
     WHERE org_id = (SELECT $1::uuid) AND waits
       AND callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
+      AND NOT EXISTS (
+        SELECT FROM analysis_backfill_call b
+        WHERE b.org_id = (SELECT $1::uuid) AND b.callid = w.callid AND b.since >= w.updated_at)
     ORDER BY callid = ANY($3::text[]) DESC, callid LIMIT $2) i, LATERAL (
     SELECT turns, xmin AS version FROM call_transcript
     WHERE org_id = (SELECT $1::uuid) AND callid = i.callid OFFSET 0) t, LATERAL (
@@ -105,10 +108,13 @@ async def count_waiting(tx: Transaction) -> int:
 
 
 async def waited_before(tx: Transaction, org_id: UUID, before: dt.datetime) -> int:
-    """How many calls wait for a model since before that time."""
+    """How many calls wait for a model since before that time, without those of a batch."""
     number: int = await tx.fetchval(
-        """SELECT count(*) FROM call_insight
-           WHERE org_id = (SELECT $1::uuid) AND waits AND updated_at <= $2""",
+        """SELECT count(*) FROM call_insight w
+           WHERE org_id = (SELECT $1::uuid) AND waits AND updated_at <= $2 AND NOT EXISTS (
+               SELECT FROM analysis_backfill_call b
+               WHERE b.org_id = (SELECT $1::uuid) AND b.callid = w.callid
+                 AND b.since >= w.updated_at)""",
         org_id, before,
     )  # fmt: skip
     return number

@@ -28,12 +28,15 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Rows whose `column` is at least `first` and below `end`, as the source writes times."""
+    """Rows whose `column` is at least `first` and below `end`, as the source writes times; of those the
+    ones without a value in the column `lacks`, if that is named.
+    """
 
     column: str
     type: str
     first: str | None
     end: str | None
+    lacks: str | None = None
 
 
 _WHOLE: Final = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
@@ -148,6 +151,8 @@ def _within(asked: _Asked, window: Window) -> list[str]:
         conditions.append(f"{column} >= {asked.value(window.first, window.type)}")
     if window.end is not None:
         conditions.append(f"{column} < {asked.value(window.end, window.type)}")
+    if window.lacks is not None:
+        conditions.append(f"{asked.name(window.lacks)} IS NULL")
     return conditions
 
 

@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from uuid import UUID, uuid4
 
 import orjson
 import pytest
 
-from ai_services.enrichment.customers import erasing
-from ai_services.enrichment.customers.receipt import receipt, sought
+from ai_services.enrichment.customers import erasing, forgetting, trace_store
+from ai_services.enrichment.customers.receipt import names_in, receipt, sought
 from shared.audit import trail
+from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, NotFound
 from tests.ai_services.enrichment.customers.conftest import ADMIN, House
 from tests.ai_services.enrichment.customers.test_merging import call
 from tests.ai_services.enrichment.records import TURNS
 
 SAID = [{"role": "customer", "at_ms": 0, "text": "my name is Xanthippe"}]
+
+
+class Killed(Exception):
+    """A process ends."""
+
+
+class Interrupted:
+    """A database that is used for some transactions; then the process is killed."""
+
+    def __init__(self, db: Relational, transactions: int) -> None:
+        self._db = db
+        self._left = transactions
+
+    def tenant(self, org_id: UUID) -> AbstractAsyncContextManager[Transaction]:
+        if not self._left:
+            raise Killed
+        self._left -= 1
+        return self._db.tenant(org_id)
 
 
 async def test_a_customer_is_gone_from_everywhere(house: House) -> None:
@@ -122,6 +143,17 @@ async def test_a_call_is_erased_alone(house: House) -> None:
     assert await house.erase_call("call-1") == done
 
 
+async def test_the_erasure_of_a_call_that_was_interrupted_goes_on(house: House) -> None:
+    await house.send(call("call-1", "x", turns=SAID), call("call-1", "x", duration_ms="long"))
+    with pytest.raises(Killed):
+        await erasing.erase_call(Interrupted(house.db, 1), house.org_id, "call-1", house.order())  # type: ignore[arg-type]
+    assert await house.customers() == {}
+    done = await house.erase_call("call-1")
+    assert (done.calls, done.rejects, done.finished_at is None) == (1, 1, False)
+    assert await house.erase_call("call-1") == done
+    assert len(await house.audited()) == 1
+
+
 async def test_what_was_erased_stays_out_until_it_is_readmitted(house: House) -> None:
     await house.send(call("one", "hers"), call("two", "x"), call("three", "alias"))
     await house.merge("alias", "hers")
@@ -147,6 +179,27 @@ async def test_what_was_erased_stays_out_until_it_is_readmitted(house: House) ->
     again = await house.erase("hers")
     assert again.erasure_id not in (customer.erasure_id, single.erasure_id)
     assert (await house.audited())[-2]["action"] == "erasure.readmitted"
+
+
+async def test_of_a_refused_row_that_names_what_was_erased_nothing_is_kept(house: House) -> None:
+    await house.send(call("one", "tel:hers"), call("call-two", "x"))
+    customer = await house.erase("tel:hers")
+    await house.erase_call("call-two")
+    sent = [
+        call("call-3", "tel:hers", duration_ms="long"),
+        call("call-two", "x", duration_ms="long"),
+        call("call-two-not", "tel:hers-not", duration_ms="long"),
+    ]
+    received = await house.send(*sent)
+    assert [one.status for one in received.outcomes] == ["rejected"] * 3
+    (kept,) = await house.rows("SELECT raw FROM import_reject")
+    assert "call-two-not" in kept["raw"]
+    (run,) = await house.rows("SELECT rejected, notes FROM import_run")
+    assert (run["rejected"], len(run["notes"])) == (3, 1)
+    assert "2 rejected rows are not kept" in run["notes"][0]
+    await erasing.readmit(house.db, house.org_id, str(customer.erasure_id), actor=ADMIN)
+    await house.send(*sent)
+    assert len(await house.rows("SELECT FROM import_reject")) == 3
 
 
 async def test_who_is_known_by_the_number_alone_stays_out_too(house: House) -> None:
@@ -194,22 +247,95 @@ async def test_search_and_graph_rebuilt_hold_nothing_of_what_was_erased(house: H
     assert (await house.found("is"), await house.edges()) == before
 
 
-@pytest.mark.parametrize(
-    ("held", "is_found"),
-    [
-        ('{"callid": "c.1+2", "x": 1}', True),
-        ('"xc.1+2"', False),
-        ('"c.1+23"', False),
-        ("c.1+2", True),
-        ("a,c.1+2,b", True),
-        ("ca1+2", False),
-    ],
-)
-async def test_a_row_is_found_by_its_whole_id(house: House, held: str, *, is_found: bool) -> None:
-    ids, patterns = sought(["c.1+2", "abc"])
-    assert ids == ["c.1+2"]  # three characters stand in rows about others
-    (found,) = await house.rows("SELECT $1::text ~ $2::text AS is_found", held, patterns[0])
-    assert found["is_found"] is is_found
+HELD = {
+    '{"callid": "c.1+2", "x": 1}': True,
+    '"xc.1+2"': False,
+    '"c.1+23"': False,
+    "c.1+2": True,
+    "a,c.1+2,b": True,
+    "ca1+2": False,
+    "abc": False,  # three characters stand in rows about others
+    "the abc": False,
+    "tel:abcdef": True,
+    "tel:abcdef-1 tel:abc": False,
+    "cell:abcdef": False,
+    "Ann Smith": True,
+    "Ann, Smith": False,
+    "Joann Smithson": False,
+    "，客户一号，": True,
+    "客户一号二": False,
+    "?!?!": True,
+    "nothing of the kind": False,
+}
+IDS = ["c.1+2", "abc", "tel:abcdef", "Ann Smith", "客户一号", "?!?!"]
+
+
+@pytest.mark.parametrize(("page", "others"), [(1, 2), (4, 20), (1000, 20)])
+async def test_what_is_kept_of_rows_is_found_by_whole_ids_page_by_page(
+    house: House, page: int, others: int
+) -> None:
+    """Few ids are sought in another way than many."""
+    received = await house.send(call("other", "x", duration_ms="long"))
+    columns = "org_id, import_id, line, field, value, problem, fix"
+    async with house.db.tenant(house.org_id) as tx:
+        for number, text in enumerate(HELD):
+            place = house.org_id, received.import_id, number // 3  # several of a line
+            await tx.execute(
+                f"INSERT INTO import_reject ({columns}, raw) VALUES ($1, $2, $3, '', '', '', '', $4)",
+                *place, text,
+            )  # fmt: skip
+            await tx.execute(
+                f"INSERT INTO import_note ({columns}) VALUES ($1, $2, $3, '', $4, '', '')",
+                *place, text,
+            )  # fmt: skip
+        await tx.execute("UPDATE import_run SET notes = $1", list(HELD))
+    long, pattern = sought([*IDS, *(f"never-seen-{number}" for number in range(others))])
+    async with house.db.tenant(house.org_id) as tx:
+        wanted = await trace_store.seek(tx, long, pattern)
+        for kept in (trace_store.REJECTS, trace_store.NOTES, trace_store.NOTES_OF_RUNS):
+            place = trace_store.START
+            while place is not None:
+                _, place = await trace_store.forget(tx, house.org_id, kept, wanted, place, page)
+    left = [text for text, is_found in HELD.items() if not is_found]
+    rejects = await house.rows("SELECT raw FROM import_reject WHERE raw NOT LIKE '%other%'")
+    assert sorted(row["raw"] for row in rejects) == sorted(left)
+    notes = await house.rows("SELECT value FROM import_note")
+    assert sorted(row["value"] for row in notes) == sorted(left)
+    (run,) = await house.rows("SELECT notes FROM import_run")
+    assert run["notes"] == left
+
+
+def test_every_id_that_would_be_found_is_among_the_names_of_a_text() -> None:
+    for text, is_found in HELD.items():
+        found = [one for one in IDS if len(one) > 3 and one in names_in(f'{{"callid": "{text}"}}')]
+        assert bool(found) >= (is_found and text != "?!?!"), text
+
+
+async def test_where_imports_keep_much_a_job_erases_and_imports_wait_for_no_search(
+    house: House,
+) -> None:
+    await house.send(call("call-1", "hers"), call("call-2", "hers", duration_ms="long"))
+    begun = await erasing.erase_customer(house.db, house.org_id, "hers", house.order(), traces=0)
+    assert (begun.finished_at, begun.job_id is None) == (None, False)
+    excluded: list[bool] = []
+
+    @asynccontextmanager
+    async def begin() -> AsyncIterator[Transaction]:
+        async with house.db.tenant(house.org_id) as tx:
+            yield tx
+            async with house.db.tenant(house.org_id) as other:
+                lock = "hashtextextended('customers/' || $1::uuid::text, 0)"
+                free = await other.fetchval(
+                    f"SELECT pg_try_advisory_xact_lock_shared({lock})", house.org_id
+                )
+            excluded.append(not free)
+
+    done = begun
+    while done.finished_at is None:
+        done = await forgetting.step(begin, house.org_id, begun.erasure_id)
+    assert (done.calls, done.rejects, done.customers) == (1, 1, 1)
+    assert excluded.count(True) == 2  # the call, then the receipt
+    assert len(excluded) > 10
 
 
 async def test_a_customer_under_erasure_is_neither_merged_nor_split(house: House) -> None:

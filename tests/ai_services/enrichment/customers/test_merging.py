@@ -172,3 +172,77 @@ async def test_a_merge_during_an_import_leaves_no_call_behind(house: House) -> N
     customers = await house.customers()
     assert {callid for callid, one in customers.items() if one == "x"} == {"a"}
     assert len(customers) == 82
+
+
+async def brought_in(house: House, count: int, customer_id: str) -> None:
+    async with house.db.tenant(house.org_id) as tx:
+        await tx.execute(
+            """INSERT INTO call_record_enriched (org_id, callid, user_id, customer_id, call_date,
+                   started_at, duration_ms, bill_ms, rounds, call_status)
+               SELECT $1, $3 || '-' || n, 'account-1', $3, '2024-12-04', '2024-12-04', 0, 0, 0, 'busy'
+               FROM generate_series(1, $2) AS n""",
+            house.org_id, count, customer_id,
+        )  # fmt: skip
+
+
+async def test_many_calls_move_in_several_transactions_each_with_its_events(house: House) -> None:
+    count = 2 * merging.STEP + 5
+    await brought_in(house, count, "y")
+    await house.send(call("a", "x"), call("b", "w"))
+    await house.merge("w", "y")
+    done = await house.merge("y", "x")
+    assert done.calls == count + 1
+    assert set((await house.customers()).values()) == {"x"}
+    told = "SELECT payload FROM outbox WHERE projection = 'graph' AND topic = 'calls' ORDER BY outbox.id"
+    named = [len(row["payload"]["callids"]) for row in await house.rows(told)]
+    assert max(named) <= merging.STEP
+    await house.split(done)
+    customers = list((await house.customers()).values())
+    assert (customers.count("x"), customers.count("y")) == (1, count + 1)
+    assert (await who(house, "w")).survivor == "y"
+
+
+async def test_a_merge_that_was_interrupted_goes_on_and_is_erased_whole(house: House) -> None:
+    """Calls that have not been moved yet are under a customer that stands under theirs."""
+    await house.send(call("a", "x"), call("b", "y"), call("c", "y"))
+    done = await house.merge("y", "x")
+
+    async def interrupted() -> None:
+        async with house.db.tenant(house.org_id) as tx:
+            await tx.execute(
+                """UPDATE call_record_enriched SET customer_id = 'y', given_customer_id = NULL
+                   WHERE callid = 'b'"""
+            )
+
+    await interrupted()
+    assert await house.merge("y", "x") == done
+    assert set((await house.customers()).values()) == {"x"}
+    await interrupted()
+    await house.split(done)
+    assert await house.customers() == {"a": "x", "b": "y", "c": "y"}
+    await house.merge("y", "x")
+    await interrupted()
+    assert (await house.erase("x")).calls == 3
+    assert await house.customers() == {}
+
+
+async def test_a_request_moves_no_more_than_it_has_time_for(house: House) -> None:
+    await house.send(call("a", "x"), call("b", "y"), call("c", "y"))
+    digests = house.cipher.digests
+
+    async def merge(customer_id: str, into: str) -> None:
+        await merging.merge(
+            house.db, digests, house.org_id, customer_id, into, actor="user:ann", most=1
+        )
+
+    with pytest.raises(
+        InvalidInput, match=r"2 calls.*merge the other one into it.*looma customers"
+    ):
+        await merge("y", "x")
+    assert await house.customers() == {"a": "x", "b": "y", "c": "y"}
+    await merge("x", "y")
+    done = await house.merge("y", "z")
+    with pytest.raises(InvalidInput, match=r"3 calls.*looma customers"):
+        await merging.split(house.db, house.org_id, "y", done.merge_id, actor="user:ann", most=1)
+    await house.split(done)
+    assert set((await house.customers()).values()) == {"y"}

@@ -35,7 +35,7 @@ class Events:
 
     async def send(
         self, *records: Any, secret: str = OLD, message: str = "msg-1", at: float = 0,
-        source: str = "pbx", headers: Mapping[str, str] | None = None,
+        source: str = "pbx", headers: Mapping[str, Any] | None = None,
     ) -> httpx.Response:  # fmt: skip
         body = json.dumps({"records": records}).encode()
         sent = int(time.time() + at)
@@ -46,7 +46,7 @@ class Events:
         }
         return await self.post(body, {**signed, **(headers or {})}, source)
 
-    async def post(self, body: bytes, headers: Mapping[str, str], source: str) -> httpx.Response:
+    async def post(self, body: bytes, headers: Mapping[str, Any], source: str) -> httpx.Response:
         anonymous = Principal(NO_ORG, "anonymous", "anonymous", "anonymous")
         token = InternalTokens(INTERNAL.encode()).mint(anonymous, "enrichment")
         known = {"X-Internal-Token": token, "Content-Type": "application/json"}
@@ -153,6 +153,17 @@ async def test_which_sources_there_are_is_told_to_nobody(events: Events) -> None
     wrong = await events.send(record("a"), secret=OTHER)
     assert unknown.status_code == wrong.status_code == 401
     assert unknown.json()["message"] == wrong.json()["message"]
+
+
+@pytest.mark.parametrize("source", ["pbx", "nothing"])
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-signature", "webhook-timestamp"])
+async def test_what_no_text_holds_is_refused_whether_the_source_is_one_or_not(
+    events: Events, name: str, source: str
+) -> None:
+    for value in (b"\xff", b"msg-\xc3\x28", b"\xed\xa0\x80"):
+        answer = await events.send(record("a"), source=source, headers={name: value})
+        assert answer.status_code == 401
+    assert await events.calls() == []
 
 
 async def test_a_source_of_an_organisation_that_is_none_is_told_to_who_can_sign(

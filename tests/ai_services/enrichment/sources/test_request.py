@@ -73,6 +73,24 @@ def test_a_mark_moves_only_over_what_is_in(
 
 
 @pytest.mark.parametrize(
+    ("args", "since", "through", "moves"),
+    [
+        ({}, None, local(4), True),  # what has changed since is all that there is
+        ({}, None, None, True),
+        ({"from_": "2024-12-02"}, None, local(4), False),  # what changed of earlier days is not in
+        ({"from_": "2024-12-02"}, date(2024, 12, 2), local(4), True),
+        ({"to": "2024-12-03"}, None, local(4), True),
+    ],
+)
+def test_a_mark_of_changes_moves_over_changes_and_over_everything(
+    args: Any, since: Any, through: Any, moves: bool
+) -> None:
+    known = None if through is None else {"through": through}
+    found = settings(since=since, changed="changed_at")
+    assert asked(**args).moves(asked(**args).span(found, known), found, known) is moves
+
+
+@pytest.mark.parametrize(
     ("args", "told"),
     [
         ({"from_": "yesterday"}, "from"),

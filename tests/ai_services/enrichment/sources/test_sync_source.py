@@ -10,6 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ai_services.enrichment.imports.sweep import end_runs
+from ai_services.enrichment.imports.taking_back import take_back
+from ai_services.enrichment.sources import store
+from shared.jobs.store import jobs
 from tests.ai_services.enrichment.sources.dialler import ZONE, Call, Dialler, calls
 from tests.ai_services.enrichment.sources.sync_shop import SyncShop
 from tests.contract.proxy import proxied
@@ -91,6 +95,69 @@ async def test_a_column_of_changes_brings_old_calls_that_were_corrected(
     assert (again["rows"], again["updated"]) == (1, 1)
 
 
+async def test_rows_that_were_never_changed_come_in_by_their_time(
+    shop: SyncShop, source: Dialler
+) -> None:
+    yesterday = datetime.now(ZoneInfo(ZONE)).replace(tzinfo=None, hour=12) - timedelta(days=1)
+    month = f"{yesterday:%Y_%m}"
+    table = f"autodialer_call_record_{month}"
+    await source.month(month)
+    await source.run(f"ALTER TABLE {table} ADD changed datetime, ADD KEY (changed)")
+    await source.add(month, [Call("first", yesterday)])
+    shop.connect(source, 'changed = "changed"')
+    await shop.sync()
+    await source.add(month, [Call(f"new-{number:03}", yesterday) for number in range(250)])
+    await source.run(f"UPDATE {table} SET changed = calldate WHERE callid > 'new-1'")
+    again = await shop.sync()
+    assert (again["inserted"], again["unchanged"], again["rows"]) == (250, 1, 251)
+    ((through,),) = await shop.rows("SELECT through FROM source_shard")
+    assert through > yesterday.replace(tzinfo=ZoneInfo(ZONE))
+
+
+async def test_what_is_known_to_be_in_ends_where_the_run_began(
+    shop: SyncShop, source: Dialler
+) -> None:
+    """However far its days reach: nobody knows what comes in them."""
+    await source.month("2024_12")
+    await source.add("2024_12", [Call("now", DAY)])
+    shop.connect(source, "history_months = 1200")
+    tomorrow = datetime.now(ZoneInfo(ZONE)) + timedelta(days=1)
+    await shop.sync(to=f"{tomorrow:%Y-%m-%d}")
+    ((through, started),) = await shop.rows(
+        "SELECT through, started_at FROM source_shard, import_run"
+    )
+    assert through == started
+
+
+async def test_what_was_taken_back_comes_with_the_next_run(shop: SyncShop, source: Dialler) -> None:
+    await two_months(source, 20)
+    shop.connect(source, "history_months = 1200")
+    await shop.sync()
+    ((import_id,),) = await shop.rows("SELECT import_id FROM import_run")
+    assert (await shop.sync())["rows"] == 0
+    assert (await take_back(shop.db, shop.org_id, import_id)).deleted == 40
+    assert (await shop.sync())["inserted"] == 40
+    assert len(await shop.state()) == 40
+
+
+async def test_a_mark_that_was_set_back_meanwhile_stays_there(shop: SyncShop) -> None:
+    days = [datetime(2024, 12, day, tzinfo=UTC) for day in range(1, 10)]
+
+    async def marked(through: datetime, after: datetime | None) -> datetime:
+        async with shop.db.tenant(shop.org_id) as tx:
+            await store.advance(
+                tx, shop.org_id, "dialler", DECEMBER, through, after=after, ended=False
+            )
+        ((found,),) = await shop.rows("SELECT through FROM source_shard")
+        return found
+
+    assert await marked(days[2], None) == days[2]
+    assert await marked(days[5], days[1]) == days[5]
+    assert await marked(days[3], days[1]) == days[5]
+    assert await marked(days[8], days[6]) == days[5]
+    assert await marked(days[8], None) == days[8]
+
+
 async def test_a_row_that_is_marked_as_deleted_goes(shop: SyncShop, source: Dialler) -> None:
     await source.month("2024_12")
     await source.add("2024_12", [Call("gone", DAY), Call("stays", DAY)])
@@ -116,6 +183,24 @@ async def test_days_narrow_what_is_read(shop: SyncShop, source: Dialler) -> None
     assert [row[0] for row in await shop.state()] == ["d1", "d2", "end"]
     # It left a gap before itself, so that what is new is still everything.
     assert (await shop.sync())["inserted"] == 2
+
+
+async def test_days_narrow_what_is_read_of_times_that_are_text(
+    shop: SyncShop, source: Dialler
+) -> None:
+    await source.month("2024_12")
+    await source.run(f"ALTER TABLE {DECEMBER} MODIFY calldate varchar(40)")
+    names = ("before", "first", "last", "after")
+    await source.add("2024_12", [Call(name, DAY) for name in names])
+    times = ("02T15:59:59Z", "02T16:00:00Z", "04T00:59:59+09:00", "04T01:00:00+09:00")
+    for name, at in zip(names, times, strict=True):
+        await source.run(f"UPDATE {DECEMBER} SET calldate = '2024-12-{at}' WHERE callid = '{name}'")
+    shop.connect(source)
+    await shop.sync(**{"from": "2024-12-03", "to": "2024-12-03"})
+    assert {row[0] for row in await shop.state()} == {"first", "last"}
+    await source.run(f"UPDATE {DECEMBER} SET calldate = '2024-12-2 10:00' WHERE callid = 'before'")
+    result = await shop.sync(to="2024-12-25")
+    assert f"{DECEMBER}.calldate" in result["failed"][DECEMBER]
 
 
 async def test_what_is_wrong_is_kept_with_its_table_and_the_rest_comes_in(
@@ -307,6 +392,59 @@ async def test_the_nightly_job_reads_each_source_by_a_job_of_its_own(
         first = await shop.result(await shop.ask_for("sync_call_records"))
         result = await shop.result(first["jobs"]["dialler"])
     assert result["inserted"] == 40
+
+
+async def cancelled_half_way(shop: SyncShop, source: Dialler) -> int:
+    """A run that has brought in some pages of two tables with 3,000 calls."""
+    await two_months(source, 1500)
+    shop.connect(source)
+    async with shop.working():
+        job_id = await shop.ask()
+
+        async def begun() -> bool:
+            return (await shop.job(job_id)).progress.done > 0
+
+        await until(begun)
+    async with shop.db.system() as tx:
+        await jobs.cancel(tx, job_id)
+    return job_id
+
+
+async def retried(shop: SyncShop, job_id: int) -> dict[str, Any]:
+    async with shop.db.system() as tx:
+        await jobs.retry(tx, job_id)
+    async with shop.working():
+        return await shop.result(job_id)
+
+
+@pytest.mark.slow
+async def test_a_run_whose_import_was_ended_goes_on_in_another(
+    shop: SyncShop, source: Dialler
+) -> None:
+    job_id = await cancelled_half_way(shop, source)
+    assert await end_runs(shop.db) == 1
+    ((ended,),) = await shop.rows("SELECT r::text FROM import_run r")
+    result = await retried(shop, job_id)
+    assert (result["rows"], result["inserted"]) == (3000, 3000)
+    (first, _), (second, inserted) = await shop.rows(
+        "SELECT r::text, inserted FROM import_run r ORDER BY started_at"
+    )
+    assert first == ended
+    assert second != ended
+    assert 0 < inserted < 3000
+    assert len(await shop.state()) == 3000
+
+
+@pytest.mark.slow
+async def test_a_run_whose_import_was_taken_back_begins_anew(
+    shop: SyncShop, source: Dialler
+) -> None:
+    job_id = await cancelled_half_way(shop, source)
+    ((import_id,),) = await shop.rows("SELECT import_id FROM import_run")
+    assert (await take_back(shop.db, shop.org_id, import_id)).deleted > 0
+    result = await retried(shop, job_id)
+    assert result["inserted"] == 3000
+    assert len(await shop.state()) == 3000
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date, datetime, timedelta
 
 from ai_services.enrichment.customers.erasing import Order, erase_call
@@ -11,6 +12,7 @@ from ai_services.enrichment.sources.verify import Compared, Verification
 from tests.ai_services.enrichment.sources.dialler import Call, Dialler, calls
 from tests.ai_services.enrichment.sources.sync_shop import SECRETS, SyncShop
 from tests.ai_services.enrichment.test_importing import KEY
+from tests.shared.jobs.workplace import until
 
 DAY = datetime(2024, 12, 2)
 FIRST, LAST = date(2024, 12, 2), date(2024, 12, 4)
@@ -130,3 +132,66 @@ async def test_what_was_erased_is_neither_brought_in_again_nor_missed(
     assert not any(one.differs for one in found)
     assert (sum(one.erased for one in found), sum(one.theirs for one in found)) == (1, 299)
     assert callid not in [row[0] for row in await shop.state()]
+
+
+async def test_a_repair_spares_a_call_whose_row_cant_be_read_any_more(
+    shop: SyncShop, source: Dialler
+) -> None:
+    await source.month("2024_12")
+    await source.add("2024_12", [Call("refused", DAY), Call("gone", DAY), Call("same", DAY)])
+    shop.connect(source)
+    await shop.sync()
+    await source.run(f"UPDATE {TABLE} SET call_status = 'asleep' WHERE callid = 'refused'")
+    await source.run(f"DELETE FROM {TABLE} WHERE callid = 'gone'")
+    (one,) = await compared(shop, repair=True)
+    assert (one.rejected, one.extra.callids, one.repaired) == (1, ["gone"], 1)
+    assert [row[0] for row in await shop.state()] == ["refused", "same"]
+
+
+async def test_a_repair_spares_what_comes_in_meanwhile(shop: SyncShop, source: Dialler) -> None:
+    await source.month("2024_12")
+    await source.add("2024_12", [Call("first", DAY)])
+    shop.connect(source)
+    await shop.sync()
+    await source.run(f"LOCK TABLES {TABLE} WRITE")
+    comparing = asyncio.create_task(compared(shop, repair=True))
+
+    async def reads() -> bool:
+        waiting = await source.run(
+            "SELECT count(*) FROM information_schema.processlist WHERE db = %s AND state LIKE %s",
+            source.name, "Waiting for table%",
+        )  # fmt: skip
+        return bool(waiting[0][0])
+
+    await until(reads)
+    async with shop.db.tenant(shop.org_id) as tx:
+        await tx.execute(
+            """INSERT INTO call_record_enriched (org_id, callid, user_id, call_date, started_at,
+                   duration_ms, bill_ms, rounds, call_status)
+               SELECT org_id, 'arriving', user_id, call_date, started_at, 0, 0, 0, 'busy'
+               FROM call_record_enriched"""
+        )
+        await tx.execute(
+            "INSERT INTO source_call SELECT org_id, 'arriving', source, shard FROM source_call"
+        )
+    await source.run("UNLOCK TABLES")
+    (one,) = await comparing
+    assert not one.differs
+    assert [row[0] for row in await shop.state()] == ["arriving", "first"]
+
+
+async def test_a_repair_spares_the_calls_of_a_table_that_was_dropped(
+    shop: SyncShop, source: Dialler
+) -> None:
+    await synced(shop, source)
+    before = await shop.state()
+    settings = read_sources(shop.sources, SECRETS)["dialler"]
+    verification = await Verification.of(shop.db, KEY, shop.org_id, settings, repair=True)
+    found = []
+    async for one in verification.days(FIRST, LAST):
+        if not found:
+            await source.run(f"DROP TABLE {TABLE}")
+        found.append(one)
+    assert len(found) == 3  # of the other table
+    assert not any(one.differs for one in found)
+    assert await shop.state() == before

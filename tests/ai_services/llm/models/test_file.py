@@ -140,6 +140,12 @@ BIG = "prices = [{ since = 2026-01-01, input = 2.4, output = 9.6 }]"
         ("reasoning = true", 'fallbacks = ["fast"]', "lead back to it: fast → big → fast."),
         ('["big"]', '["bge-m3:latest"]', "'bge-m3:latest' is of the kind embeddings, not chat"),
         ('fallbacks = ["big"]', "", "fallback_on needs models to fall back to. Add fallbacks."),
+        (
+            "connect_s = 2.5",
+            "batch_discount = 0.5",
+            "batch_discount is of batches. Add batch = true",
+        ),
+        ("connect_s = 2.5", "batch = true\nbatch_discount = 1", "the share of the price"),
         ('["context", "un', '["content", "un', "fallback_on must be a list of unavailable"),
         ('kind = "embeddings"', 'kind = "images"', "kind must be one of chat, embeddings"),
         ('[models."bge-m3:latest"]', '[models." "]', "models"),

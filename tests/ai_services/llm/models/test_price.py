@@ -46,3 +46,10 @@ def test_a_cost_is_exact_but_for_the_rounding(usage, input_price, output, cached
     ) / 10**6
     assert 0 <= price.cost(usage) - exact < PLACES
     assert price.cost(usage).as_tuple().exponent == -8
+
+
+@given(TOKENS, TOKENS, st.decimals(0, 1, places=4))
+def test_in_a_batch_it_costs_less_by_its_share(read: int, written: int, discount: Decimal) -> None:
+    usage = Usage(read, written)
+    cost = PRICE.in_batches(discount).cost(usage)
+    assert abs(cost - PRICE.cost(usage) * (1 - discount)) <= PLACES

@@ -77,6 +77,59 @@ def test_a_migration_takes_nothing_away_from_the_release_before(migration: Migra
     assert unexplained == [], "A line `-- contract: why` stands above each squawk-ignore"
 
 
+# Released before this law.
+INDEXED_BEFORE = frozenset({("auth", 2)})
+
+
+ALONE = """DROP INDEX CONCURRENTLY IF EXISTS a_b;
+CREATE INDEX CONCURRENTLY a_b ON a (b);"""
+
+
+def locked_by_indexes(sql: str) -> set[str]:
+    """The tables that are older than this text, and that nobody can write while it indexes them."""
+    plain = re.sub(r"--.*", "", sql)
+    made = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", plain))
+    indexed = re.findall(r"CREATE (?:UNIQUE )?INDEX\s+(?:CONCURRENTLY\s+)?\w+\s+ON\s+(\w+)", plain)
+    return set() if is_built_alone(plain) else set(indexed) - made
+
+
+def is_built_alone(sql: str) -> bool:
+    """Whether it does nothing but to drop one index and build it anew, while others write."""
+    return bool(
+        re.fullmatch(
+            r"\s*DROP INDEX CONCURRENTLY IF EXISTS (\w+);\s*CREATE (UNIQUE )?INDEX CONCURRENTLY \1\s[^;]*;\s*",
+            sql,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "migration",
+    [one for one in MIGRATIONS if one.key not in INDEXED_BEFORE],
+    ids=lambda one: f"{one.owner}-{one.number}",
+)
+def test_a_table_with_rows_is_indexed_while_others_write(migration: Migration) -> None:
+    """Building an index takes minutes where there are millions of rows: it is done CONCURRENTLY, in a
+    migration of its own, which first drops what a killed process may have left of it.
+    """
+    assert locked_by_indexes(migration.sql) == set()
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("ALTER TABLE a ADD b int; CREATE INDEX a_b ON a (b);", {"a"}),
+        ("CREATE INDEX a_b ON a (b);", {"a"}),
+        ("CREATE INDEX CONCURRENTLY a_b ON a (b);", {"a"}),
+        (f"{ALONE} CREATE UNIQUE INDEX CONCURRENTLY a_c\n ON a (c);", {"a"}),
+        (f"-- b; c\n{ALONE}", set()),
+        ("CREATE TABLE a (b int); CREATE INDEX a_b ON a (b);", set()),
+    ],
+)
+def test_the_law_sees_who_is_locked_out_by_an_index(sql: str, found: set[str]) -> None:
+    assert locked_by_indexes(sql) == found
+
+
 @pytest.mark.parametrize(
     "sql",
     [

@@ -153,7 +153,7 @@ async def sleeping(admin: asyncpg.Connection) -> None:
 
 
 async def waiting(admin: asyncpg.Connection, replicas: int) -> None:
-    await counted(admin, "wait_event_type = 'Lock' AND wait_event = 'advisory'", replicas)
+    await counted(admin, "query LIKE 'SELECT pg_try_advisory_lock%'", replicas)
 
 
 async def counted(admin: asyncpg.Connection, which: str, wanted: int) -> None:

@@ -11,8 +11,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
+
+import openai
 
 from ai_services.enrichment.analysis.chain.asking.fence import Fenced, fenced
 from ai_services.enrichment.analysis.chain.asking.pace import Pace
@@ -23,8 +25,8 @@ from ai_services.enrichment.analysis.chain.metrics import ChainMetrics, Outcome
 from ai_services.enrichment.analysis.chain.rules import Requests
 from shared import errors
 from shared.llm.client import LanguageModels
-from shared.llm.prompts import Prompt
-from shared.llm.structured import Structured, structured
+from shared.llm.prompts import Prompt, Rendered
+from shared.llm.structured import Structured, request_of, structured, value_of
 from shared.security import Principal
 
 PURPOSE: Final = "analysis"
@@ -84,7 +86,7 @@ class Asking:
             return await self._halved(org_id, pack, topics, Dead("too_long", error.message))
         except errors.ContentRefused as error:
             return await self._halved(org_id, pack, topics, Dead("refused", error.message))
-        found = self._checked(marked, pack, answer)
+        found: Found = dict(self._checked(_asked(marked, pack), answer))
         missing = [item for item in pack.items if item.digest not in found]
         if len(pack.items) == 1 and missing:
             return {pack.items[0].digest: Dead("missing", "The answer has no such id.")}
@@ -98,10 +100,39 @@ class Asking:
         one, other = await together(self.ask(org_id, half, topics) for half in pack.halves())
         return one | other
 
-    def _checked(self, marked: Fenced, pack: Pack, answer: Verdicts) -> Found:
+    def request(
+        self, org_id: UUID, pack: Pack, topics: Sequence[str]
+    ) -> tuple[dict[str, Any], Mapping[str, bytes]]:
+        """The body that `ask` sends, for a batch; and the digests by the ids that it asks about."""
+        marked = fenced(self._key, org_id, pack.items)
+        self._metrics.transcripts.observe(len(marked.ids))
+        body = request_of(
+            Verdicts,
+            model=self._model,
+            messages=self._rendered(marked, topics).messages,
+            temperature=0,
+            max_tokens=self._requests.answer_tokens,
+        )
+        return body, _asked(marked, pack)
+
+    def read(self, asked: Mapping[str, bytes], completion: Any) -> dict[bytes, Verdict]:
+        """The verdicts of an answer to `request`; those that are no good are to be asked for again."""
+        try:
+            answer = value_of(Verdicts, completion)
+        except errors.AnswerInvalid as error:
+            self._metrics.request(_outcome(error))
+            return {}
+        self._metrics.request("ok")
+        return self._checked(asked, answer)
+
+    def client(self, org_id: UUID) -> openai.AsyncOpenAI:
+        """The llm service, asked for this organisation."""
+        principal = Principal(org_id, "service:enrichment", "service", "service")
+        return self._models.asked_by(principal, PURPOSE, prompt_version=self._prompt.version)
+
+    def _checked(self, asked: Mapping[str, bytes], answer: Verdicts) -> dict[bytes, Verdict]:
         """Verdicts by the ids that were asked for; one that is there twice is none."""
         times = Counter(one.id for one in answer.calls)
-        asked: Mapping[str, bytes] = dict(zip(marked.ids, pack.digests, strict=True))
         self._metrics.wrong_id("unknown", sum(times[one] for one in times if one not in asked))
         self._metrics.wrong_id("twice", sum(times[one] > 1 for one in asked))
         self._metrics.wrong_id("missing", sum(one not in times for one in asked))
@@ -130,14 +161,16 @@ class Asking:
                 return answer.value
         raise AssertionError("the last try returns or raises")
 
+    def _rendered(self, marked: Fenced, topics: Sequence[str]) -> Rendered:
+        return self._prompt.render(
+            topics="; ".join(topics) or "none", fence=marked.word, transcripts=marked.text
+        )
+
     async def _once(
         self, org_id: UUID, marked: Fenced, topics: Sequence[str]
     ) -> Structured[Verdicts]:
-        rendered = self._prompt.render(
-            topics="; ".join(topics) or "none", fence=marked.word, transcripts=marked.text
-        )
-        principal = Principal(org_id, "service:enrichment", "service", "service")
-        client = self._models.asked_by(principal, PURPOSE, prompt_version=rendered.version)
+        rendered = self._rendered(marked, topics)
+        client = self.client(org_id)
         async with self._pace.turn():
             self._metrics.transcripts.observe(len(marked.ids))
             return await structured(
@@ -150,6 +183,11 @@ class Asking:
                 timeout=self._requests.timeout_s,
                 extra_headers={"X-Cache-Seconds": str(self._requests.kept_s)},
             )
+
+
+def _asked(marked: Fenced, pack: Pack) -> dict[str, bytes]:
+    """The digests of a pack by the ids that its request has for them."""
+    return dict(zip(marked.ids, pack.digests, strict=True))
 
 
 def _outcome(error: errors.LoomaError) -> Outcome:

@@ -31,9 +31,20 @@ currency = "USD"
 [providers.loopback]
 base_url = "{url}"
 local = true
+batch = true
+batch_discount = 0.5
 
 [models.judge]
 deployments = [{{ provider = "loopback", model = "judge" }}]
+context = 200000
+max_output = 16384
+prices = [{{ since = 2025-01-01, input = 1, output = 4 }}]
+
+[providers.plain]
+base_url = "{url}"
+
+[models.plain]
+deployments = [{{ provider = "plain", model = "judge" }}]
 context = 200000
 max_output = 16384
 prices = [{{ since = 2025-01-01, input = 1, output = 4 }}]

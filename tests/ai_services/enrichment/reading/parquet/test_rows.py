@@ -87,6 +87,7 @@ def test_a_text_that_a_dictionary_holds_once_is_not_written_out_for_every_row(fo
     assert peak < 500
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_a_page_that_is_larger_than_may_be_held_is_not_unpacked(folder) -> None:
     """It compresses to nothing; in the footer it could be told to be small."""
