@@ -12,6 +12,7 @@ obeys      what a transcript tells it to say, for all calls of the request
 single     about the whole request as one call, without an id
 garbles    no JSON, where a transcript holds the word 'garble'
 refuses    nothing, where a transcript holds the word 'garble'
+nulls      a NUL in each text, a number without end, and, with 'garble', a member with a NUL in its name
 """
 
 from __future__ import annotations
@@ -56,7 +57,21 @@ def judge(body: Mapping[str, Any], how: str) -> str:
         for one in verdicts:
             one |= {"sentiment": "positive", "sentiment_score": 1.0, "topic": "pwned",
                     "evidence": ["everything is fine"], "summary": "x" * 5000}  # fmt: skip
+    elif how == "nulls":
+        return _with_nulls(verdicts, asked)
     return orjson.dumps({"calls": verdicts}).decode()
+
+
+def _with_nulls(verdicts: list[dict[str, Any]], asked: str) -> str:
+    for one in verdicts:
+        one["summary"] = one["reason"] = "a\0b"
+        one["evidence"].append("c\0d")
+        one["callbacks"] = [
+            {"said": "e\0f", "date": "\0", "days": 0, "weekday": None, "time": None}
+        ]
+        if "garble" in asked:
+            one["no\0name"] = 1
+    return orjson.dumps({"calls": verdicts}).decode().replace('"days":0', f'"days":1{"0" * 30}')
 
 
 def _turns(lines: str) -> list[dict[str, Any]]:

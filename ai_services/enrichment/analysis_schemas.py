@@ -130,7 +130,7 @@ class DeadLettersQuery(BaseModel):
 
 class AnalysisDeadLetter(BaseModel):
     callid: str
-    reason: Literal["invalid", "missing", "refused", "too_long"]
+    reason: Literal["invalid", "missing", "refused", "timeout", "too_long"]
     detail: str
     analyzer: str = Field(description="the model and the version of the prompt that were asked")
     failed_at: dt.datetime

@@ -21,6 +21,7 @@ from ai_services.enrichment.customers import arriving
 from ai_services.enrichment.customers.digests import Digests
 from ai_services.enrichment.events import announce_calls
 from ai_services.enrichment.imports import store as import_store
+from ai_services.enrichment.imports.notes_of_calls import notes_of_calls
 from ai_services.enrichment.legs.joining import merge_legs
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.read_file import Batch
@@ -37,7 +38,8 @@ _CUT: Final = "The compressed file is cut off or damaged: what came before that 
 @dataclass(frozen=True, slots=True)
 class ImportCounts:
     """Rows of one import so far. `duplicates` are rows that a later row of the file replaced, `erased`
-    those of the unchanged that stay out; `noted` is how many notes there are of rows, by field.
+    those of the unchanged that stay out, `spread` calls whose legs are far apart; `noted` is how many
+    notes there are of rows, by field.
     """
 
     import_id: UUID
@@ -49,6 +51,7 @@ class ImportCounts:
     bytes_read: int = 0
     noted: Mapping[str, int] = field(default_factory=dict)
     erased: int = 0
+    spread: int = 0
 
     @property
     def rows(self) -> int:
@@ -183,33 +186,19 @@ async def _record(
         duplicates=batch.duplicates,
         rejected=len(batch.rejects),
         noted=batch.noted,
-        notes=[*notes_of(batch, merged), *_not_kept(len(batch.rejects) - len(rejects))],
+        notes=batch.warnings,
+        stayed_out=len(merged.erased),
+        spread=len(merged.spread),
+        not_kept=len(batch.rejects) - len(rejects),
         error=_CUT if batch.cut else None,
     )
 
 
 def notes_of(batch: Batch, merged: store.Merged) -> list[str]:
-    """What is worth knowing of a batch. What stayed out is in none of its counts but `unchanged`."""
-    notes = [*batch.warnings, *stayed_out(len(merged.erased))]
-    if merged.spread:
-        notes.append(
-            f"{len(merged.spread)} calls have legs more than a day apart: does every call have a "
-            "group_by of its own?"
-        )
-    return notes
-
-
-def stayed_out(calls: int) -> list[str]:
-    """What is told of calls that were erased before; nothing of none."""
-    if not calls:
-        return []
-    return [f"{calls} calls stayed out: they, or their customers, were erased."]
-
-
-def _not_kept(rejects: int) -> list[str]:
-    if not rejects:
-        return []
-    return [f"{rejects} rejected rows are not kept: they name what was erased."]
+    """What is worth knowing of what came in at once. What stayed out is in none of its counts but
+    `unchanged`.
+    """
+    return [*batch.warnings, *notes_of_calls(len(merged.erased), len(merged.spread))]
 
 
 async def import_batches(
@@ -326,4 +315,5 @@ def _add(counts: ImportCounts, batch: Batch, merged: store.Merged) -> ImportCoun
         bytes_read=batch.bytes_read,
         noted=Counter(counts.noted) + Counter(batch.noted),
         erased=counts.erased + len(merged.erased),
+        spread=counts.spread + len(merged.spread),
     )

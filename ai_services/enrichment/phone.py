@@ -26,7 +26,8 @@ _HOME = "+86"  # is left out where numbers are shown: 138****8000
 class PhoneCipher:
     """Encrypts the phone numbers of one organisation, and knows its customers by them.
 
-    `identity` makes the customer's id of a number (None of what is none), `digests` tells who was erased.
+    `identity` makes the customer's id of a number in its one spelling (None of one that can't be dialled
+    from anywhere), `digests` tells who was erased.
     """
 
     def __init__(self, data_key: bytes, org_id: UUID, country: str = DEFAULT_COUNTRY) -> None:
@@ -36,7 +37,7 @@ class PhoneCipher:
         self.country = country  # of numbers without a country code
         # Customers are called again and again: most numbers of a batch repeat.
         self.protect = lru_cache(maxsize=65_536)(self._protect)
-        identity = partial(customer_of, key=identity_key(data_key, org_id), country=country)
+        identity = partial(customer_of, key=identity_key(data_key, org_id))
         self.identity = lru_cache(maxsize=65_536)(identity)
         self.digests = Digests(data_key, org_id)
 

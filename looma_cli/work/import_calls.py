@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, TextIO
 from uuid import UUID
 
-from ai_services.enrichment.importing import ImportCounts, import_batches, stayed_out
+from ai_services.enrichment.importing import ImportCounts, import_batches
+from ai_services.enrichment.imports.notes_of_calls import notes_of_calls
 from ai_services.enrichment.imports.trying_out import TriedOut, read_through
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.presets.built_in import load_preset
@@ -83,7 +84,7 @@ async def bring_in(
             preset=source.preset,
             on_progress=committed,
         )
-    warnings += stayed_out(counts.erased)
+    warnings += notes_of_calls(counts.erased, counts.spread)
     seconds = time.monotonic() - began
     return BroughtIn(counts, seconds, rejected.path, noted.path, cut, warnings)
 
@@ -167,12 +168,17 @@ def show_warnings(brought: BroughtIn) -> None:
         say("The file ends too soon or is damaged: what came before is in.")
     if brought.counts.rejected and brought.counts.rejected == brought.counts.rows:
         say("Not one row came in: all of them were rejected.")
-    for name, rows in brought.counts.noted.items():
-        say(f"Note: {_told_of(name)} in {rows:,} {'row' if rows == 1 else 'rows'}.")
+    show_noted(brought.counts.noted)
     if brought.notes_file is not None:
         say(f"What was left out of rows, with line, value and reason: {brought.notes_file}")
     if brought.rejected_file is not None:
         say(f"Rejected rows, with line, problem and fix: {brought.rejected_file}")
+
+
+def show_noted(noted: Mapping[str, int]) -> None:
+    """How many rows have a note, by its field."""
+    for name, rows in noted.items():
+        say(f"Note: {_told_of(name)} in {rows:,} {'row' if rows == 1 else 'rows'}.")
 
 
 def _told_of(field: str) -> str:

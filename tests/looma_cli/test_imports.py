@@ -36,10 +36,12 @@ def test_what_is_not_there_is_not_taken_back(looma: Looma) -> None:
 def test_a_file_is_tried_out_without_a_store(tmp_path: Path) -> None:
     bare = Looma(tmp_path / "home", tmp_path)
     wrong = record("wrong", duration_ms="long")
-    path = write_jsonl(tmp_path / "calls.jsonl", [record("a"), wrong, record("a"), record("b")])
+    masked = record("b", phone="138****8000")
+    path = write_jsonl(tmp_path / "calls.jsonl", [record("a"), wrong, record("a"), masked])
     found = bare.json("import", str(path), "--dry-run")
     counts = {name: found[name] for name in ("rows", "good", "duplicates", "rejected")}
     assert counts == {"rows": 4, "good": 2, "duplicates": 1, "rejected": 1}
+    assert found["noted"] == {"phone": 1}
     (reject,) = found["rejects"]
     assert (reject["line"], reject["field"]) == (2, "duration_ms")
     assert "13812348000" not in json.dumps(found)

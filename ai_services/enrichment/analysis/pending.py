@@ -48,7 +48,7 @@ def _ignore(*_: object) -> None:
 class PooledAnalyzer:
     """The local analyser off the event loop: small batches in a thread, large ones in processes.
 
-    The vocabulary takes most of a second to compile, so nothing is made before it is needed:
+    The vocabulary takes a second to compile, so nothing is made before it is needed:
     worker processes start with the first large batch and end with `close`.
     """
 

@@ -25,29 +25,31 @@ _ONE_AT_A_TIME = """
 SELECT pg_advisory_xact_lock(hashtextextended('analysis/' || $1::uuid::text, 0))
 """
 
-# One that is being saved at this moment is left alone.
+# One that is being saved at this moment is left alone, and so are those of models (chain/store.py).
 _END_EXPIRED = """
 DELETE FROM analysis_claim WHERE org_id = $1 AND claim IN (
     SELECT claim FROM analysis_claim
-    WHERE org_id = $1 AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
+    WHERE org_id = $1 AND NOT by_models AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
 RETURNING claim
 """
 
 # A row's xmin is the number of the transaction that wrote it: the version of the transcript. A call
-# whose transcript was taken away by hand waits in vain, and holds nobody up.
+# whose transcript was taken away by hand waits in vain, and holds nobody up; one that was corrected
+# while models judge what it was before doesn't wait for them.
 _FREE = """
 SELECT c.callid, t.turns, t.version, c.call_date, c.duration_ms
 FROM call_record_enriched c, LATERAL (
     SELECT turns, xmin AS version FROM call_transcript
     WHERE org_id = (SELECT $1::uuid) AND callid = c.callid OFFSET 0) t
 WHERE c.org_id = (SELECT $1::uuid) AND c.has_transcript AND c.llm_analyzed_at IS NULL
-  AND c.callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
+  AND c.callid NOT IN (
+      SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1 AND NOT by_models)
 ORDER BY c.callid LIMIT $2
 """
 
 _CLAIM = """
-INSERT INTO analysis_claim (org_id, callids, lease_until)
-VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3)) RETURNING claim
+INSERT INTO analysis_claim (org_id, callids, lease_until, by_models)
+VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3), $4) RETURNING claim
 """
 
 # An import locks a call before it looks at its transcript, whether it changes the call or not.
@@ -103,8 +105,10 @@ async def one_at_a_time(tx: Transaction, org_id: UUID) -> None:
     await tx.fetchval(_ONE_AT_A_TIME, org_id)
 
 
-async def insert_claim(tx: Transaction, org_id: UUID, callids: Sequence[str], lease: float) -> int:
-    number: int = await tx.fetchval(_CLAIM, org_id, list(callids), lease)
+async def insert_claim(
+    tx: Transaction, org_id: UUID, callids: Sequence[str], lease: float, *, by_models: bool = False
+) -> int:
+    number: int = await tx.fetchval(_CLAIM, org_id, list(callids), lease, by_models)
     return number
 
 

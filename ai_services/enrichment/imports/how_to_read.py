@@ -102,9 +102,7 @@ class HowToRead:
         """Read its beginning. FileRefused for what is no file of calls, or lacks a column."""
         next(self._read(file, None, _MOST_UNPACKED_TO_CHECK))
 
-    def batches(
-        self, file: CallFile, now: datetime, *, country: str = DEFAULT_COUNTRY
-    ) -> Iterator[Batch]:
+    def batches(self, file: CallFile, now: datetime, *, country: str) -> Iterator[Batch]:
         """The same ones for the same `now`. InvalidInput for a file that is refused on the way.
 
         `country` is where phone numbers without a country code belong.

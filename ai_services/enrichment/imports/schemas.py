@@ -14,6 +14,7 @@ class ImportTried(BaseModel):
     good: int = Field(description="would come in, or are there already")
     duplicates: int = Field(description="a later row near them has the same callid")
     rejected: int
+    noted: dict[str, int] = Field({}, description="how many rows have a note, by its field")
     cut: bool = Field(description="the file ends too soon")
     error: str | None = Field(description="why an import would end before the file does")
     notes: list[str]

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
+from ai_services.enrichment.imports.notes_of_calls import notes_of_calls
 from shared.data_access.ports import Row, Transaction
 from shared.errors import InvalidInput
 
@@ -15,7 +16,8 @@ _REJECTS: Final = 100_000  # are kept of an import, and its batch that goes beyo
 _WARNINGS: Final = 20  # are kept of an import
 _LONGEST_NOTE: Final = 500  # characters
 _COLUMNS: Final = """import_id, source, preset, started_at, finished_at, inserted, updated, unchanged,
-    duplicates, rejected, noted, job_id, error, notes, taken_back, taken_back_at"""
+    duplicates, rejected, noted, job_id, error, notes, taken_back, taken_back_at, stayed_out, spread,
+    not_kept"""
 _ONE: Final = f"""
     SELECT {_COLUMNS} FROM import_run
     WHERE org_id = $1 AND import_id = $2"""  # noqa: S608 - a constant
@@ -63,11 +65,15 @@ async def count_import(
     rejected: int = 0,
     noted: Mapping[str, int] = MappingProxyType({}),
     notes: Sequence[str] = (),
+    stayed_out: int = 0,
+    spread: int = 0,
+    not_kept: int = 0,
     error: str | None = None,
 ) -> None:
     """Add a batch's counts and notes, in the transaction that brings the batch in.
 
-    `noted` is how many rows have a note, by its field; `notes` are about the file as a whole.
+    `noted` is how many rows have a note, by its field; `notes` are about the file as a whole;
+    `stayed_out`, `spread` and `not_kept` are what `notes_of_calls` tells of.
     `error` says why what follows it in the file can't be read. InvalidInput for an import that has
     ended or is taken back: nothing comes in with it any more.
     """
@@ -77,13 +83,21 @@ async def count_import(
                notes = (notes || $8::text[])[:$9], error = coalesce($10, error),
                noted = noted || coalesce((
                    SELECT jsonb_object_agg(field, coalesce((noted ->> field)::bigint, 0) + count)
-                   FROM unnest($11::text[], $12::bigint[]) AS more (field, count)), '{}')
+                   FROM unnest($11::text[], $12::bigint[]) AS more (field, count)), '{}'),
+               stayed_out = stayed_out + $13, spread = spread + $14, not_kept = not_kept + $15
            WHERE org_id = $1 AND import_id = $2 AND finished_at IS NULL""",
         org_id, import_id, inserted, updated, unchanged, duplicates, rejected,
         [_shortened(note) for note in notes], _WARNINGS, error, list(noted), list(noted.values()),
+        stayed_out, spread, not_kept,
     )  # fmt: skip
     if not counted:
         raise InvalidInput.of("import", "was ended or taken back meanwhile", "import it anew")
+
+
+def _with_notes(row: Row) -> Row:
+    """An import whose notes are those of its calls, then those of its file."""
+    notes = [*notes_of_calls(row["stayed_out"], row["spread"], row["not_kept"]), *row["notes"]]
+    return {**row, "notes": notes[:_WARNINGS]}
 
 
 def _shortened(note: str) -> str:
@@ -129,7 +143,8 @@ async def hold_import(tx: Transaction, org_id: UUID, import_id: UUID) -> Row | N
 
 
 async def get_import(tx: Transaction, org_id: UUID, import_id: UUID) -> Row | None:
-    return await tx.fetchrow(_ONE, org_id, import_id)
+    row = await tx.fetchrow(_ONE, org_id, import_id)
+    return None if row is None else _with_notes(row)
 
 
 async def import_finished(tx: Transaction, org_id: UUID, source: str) -> bool:
@@ -202,7 +217,8 @@ async def imports(
     tx: Transaction, org_id: UUID, limit: int, before: tuple[dt.datetime, UUID] | None
 ) -> list[Row]:
     """Newest first, those before the cursor (started_at, import_id)."""
-    return await tx.fetch(_NEWEST_FIRST, org_id, limit, *(before or (None, None)))
+    rows = await tx.fetch(_NEWEST_FIRST, org_id, limit, *(before or (None, None)))
+    return list(map(_with_notes, rows))
 
 
 async def rejects(

@@ -28,7 +28,9 @@ async def try_import(job: JobContext[Work], args: Mapping[str, Any]) -> Mapping[
     if size is None:
         raise JobInVain("The file is no longer kept. Send it again.")
     file = StoredFile(job.db, job.state.data_key, org_id, import_id, name=args["name"], size=size)
-    batches = HowToRead.of_args(args["how"]).batches(file, datetime.now(UTC))
+    batches = HowToRead.of_args(args["how"]).batches(
+        file, datetime.now(UTC), country=job.state.country
+    )
     found, error = TriedOut(), None
     try:
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:

@@ -6,6 +6,7 @@ Whether a good row is new can't be told without the calls that there are: it is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
@@ -27,7 +28,9 @@ _REJECTS_BYTES: Final = 9 << 10
 
 @dataclass(slots=True)
 class TriedOut:
-    """Rows so far: `good` ones would come in; of `duplicates` a later row of the same batch counts."""
+    """Rows so far: `good` ones would come in; of `duplicates` a later row of the same batch counts, or
+    they are further legs of a call. `noted` is how many notes there are of rows, by field.
+    """
 
     good: int = 0
     duplicates: int = 0
@@ -35,15 +38,17 @@ class TriedOut:
     cut: bool = False
     warnings: list[str] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    noted: Counter[str] = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
         return self.good + self.duplicates + self.rejected
 
     def add(self, batch: Batch) -> None:
-        self.good += batch.frame.height
+        self.good += batch.calls
         self.duplicates += batch.duplicates
         self.rejected += len(batch.rejects)
+        self.noted.update(batch.noted)
         self.cut = self.cut or batch.cut
         self.warnings += batch.warnings[: max(0, _NOTES - len(self.warnings))]
         self.rejects += batch.rejects[: max(0, _SHOWN - len(self.rejects))]
@@ -57,6 +62,7 @@ class TriedOut:
             "good": self.good,
             "duplicates": self.duplicates,
             "rejected": self.rejected,
+            "noted": dict(self.noted),
             "cut": self.cut,
             "notes": fitting(self.warnings, _NOTES_BYTES),
             "rejects": fitting(rejects, _REJECTS_BYTES),

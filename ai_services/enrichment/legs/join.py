@@ -13,7 +13,8 @@
   last: a ring group answers as its member does), or else of the first leg; so for task, customer,
   number and intention, each from the first leg that has it.
 - **Hang-up**: of the connected leg that ended last and says so.
-- **Transcripts** follow one another in the order of their legs, their times moved to the call's start.
+- **Transcripts** of connected legs follow one another in their order, their times moved to the call's
+  start: a leg that came again as one that nobody answered still has what was said before.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def join(legs: Sequence[Leg]) -> dict[str, Any]:
     answered = sorted((leg for leg in legs if leg.connected), key=_answered)
     speaking = answered + [leg for leg in legs if not leg.connected]
     first, start = speaking[0], legs[0].started_at
-    turns = _transcript(legs, start)
+    turns = _transcript([leg for leg in legs if leg.connected], start)
     phone = next((leg for leg in speaking if leg.phone_cipher is not None), first)
     return {
         "task_id": _first(speaking, "task_id"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -22,7 +22,7 @@ from ai_services.enrichment.legs.leg import Leg
 from ai_services.enrichment.staging import hex_bytes, to_csv
 from shared.data_access.ports import Row, Transaction
 
-_PAGE: Final = 1_000  # calls whose legs are in memory at once
+_PAGE_BYTES: Final = 2 << 20  # of legs that are in memory at once, as they are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ async def merge_legs(
         tx, org_id
     )  # else a call might be erased between its two reads
     await store.stage(tx, org_id, rows_csv)
-    callids = await store.staged_calls(tx)
+    staged = await store.staged_calls(tx, org_id)
     merged = calls.Merged()
     beyond: list[tuple[str, str]] = []
-    for start in range(0, len(callids), _PAGE):
-        rows = await store.legs_of(tx, org_id, callids[start : start + _PAGE])
+    for callids in pages(staged, _PAGE_BYTES):
+        rows = await store.legs_of(tx, org_id, callids)
         made = await asyncio.to_thread(_make, rows)
         merged |= await calls.merge_calls(
             tx,
@@ -75,6 +75,20 @@ async def merge_legs(
     if beyond:
         await store.drop_beyond(tx, org_id, *map(list, zip(*beyond, strict=True)))
     return merged
+
+
+def pages(weighed: Iterable[tuple[str, int]], most: int) -> Iterator[list[str]]:
+    """Calls in order, as many at a time as weigh `most` together, one at least."""
+    page: list[str] = []
+    weight = 0
+    for callid, more in weighed:
+        if page and weight + more > most:
+            yield page
+            page, weight = [], 0
+        page.append(callid)
+        weight += more
+    if page:
+        yield page
 
 
 def _make(rows: Sequence[Row]) -> _Made:

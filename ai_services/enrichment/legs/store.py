@@ -1,4 +1,4 @@
-"""The queries about legs of calls.
+"""The queries about legs of calls. A leg that comes again without its transcript keeps it, as calls do.
 
 Whoever joins legs holds the organisation's lock until it commits: of two that bring in legs of one call
 at once, the second would otherwise not see those of the first, and the call would be made of its own only.
@@ -22,16 +22,41 @@ CREATE TEMPORARY TABLE leg_staging (
     hangup_by smallint, call_status text, phone_cipher bytea, phone_masked text, turns jsonb
 ) ON COMMIT DROP
 """
+_LEG_BYTES: Final = 200  # of one without its transcript
+_WEIGHED: Final = """
+SELECT callid, sum($2::int + coalesce(pg_column_size(turns), 0))::bigint AS weight
+FROM (SELECT callid, turns FROM leg_staging
+      UNION ALL
+      SELECT callid, turns FROM call_leg
+      WHERE org_id = (SELECT $1::uuid) AND callid = ANY(ARRAY(SELECT DISTINCT callid FROM leg_staging))) legs
+GROUP BY callid ORDER BY callid
+"""
+# Beyond so much before it no transcript of a call's legs counts, whatever its letters (MAX_TRANSCRIPT_CHARS
+# of four bytes, MAX_TURNS with their keys): it isn't read. Nor are those of legs that nobody answered.
+_MOST_BEFORE: Final = 5_000_000  # bytes, as they are kept
 _ALL_OF_CALLS: Final = """
+WITH legs AS (
+    SELECT s.callid, s.leg_id, s.task_id, s.user_id, s.customer_id, s.started_at, s.duration_ms,
+           s.bill_ms, s.rounds, s.level_name, s.hangup_by, s.call_status, s.phone_cipher,
+           s.phone_masked, coalesce(s.turns, k.turns) AS turns
+    FROM leg_staging s
+    LEFT JOIN call_leg k
+        ON k.org_id = (SELECT $1::uuid) AND k.callid = s.callid AND k.leg_id = s.leg_id
+    WHERE s.callid = ANY($2::text[])
+    UNION ALL
+    SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
+           level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
+    FROM call_leg k
+    WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
+      AND NOT EXISTS (SELECT FROM leg_staging s WHERE s.callid = k.callid AND s.leg_id = k.leg_id))
 SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
-       level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
-FROM leg_staging WHERE callid = ANY($2::text[])
-UNION ALL
-SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
-       level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
-FROM call_leg k
-WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
-  AND NOT EXISTS (SELECT FROM leg_staging s WHERE s.callid = k.callid AND s.leg_id = k.leg_id)
+       level_name, hangup_by, call_status, phone_cipher, phone_masked,
+       CASE WHEN call_status = 'connected' AND coalesce(sum(pg_column_size(turns)) OVER before, 0) <= $3
+            THEN turns END AS turns
+FROM legs
+WINDOW before AS (PARTITION BY callid, call_status = 'connected'
+                  ORDER BY started_at, duration_ms, user_id, leg_id
+                  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 """
 _MERGE: Final = """
 INSERT INTO call_leg AS k (
@@ -48,13 +73,14 @@ ON CONFLICT (org_id, callid, leg_id) DO UPDATE SET
     bill_ms = EXCLUDED.bill_ms, rounds = EXCLUDED.rounds, level_name = EXCLUDED.level_name,
     hangup_by = EXCLUDED.hangup_by, call_status = EXCLUDED.call_status,
     phone_cipher = EXCLUDED.phone_cipher, phone_masked = EXCLUDED.phone_masked,
-    turns = EXCLUDED.turns, updated_at = now()
+    turns = coalesce(EXCLUDED.turns, k.turns), updated_at = now()
 WHERE (k.task_id, k.user_id, k.customer_id, k.started_at, k.duration_ms, k.bill_ms, k.rounds,
        k.level_name, k.hangup_by, k.call_status, k.phone_cipher, k.turns)
     IS DISTINCT FROM
       (EXCLUDED.task_id, EXCLUDED.user_id, EXCLUDED.customer_id, EXCLUDED.started_at,
        EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds, EXCLUDED.level_name,
-       EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher, EXCLUDED.turns)
+       EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher,
+       coalesce(EXCLUDED.turns, k.turns))
 """
 _LEGS: Final = """
 SELECT leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds, level_name,
@@ -71,15 +97,19 @@ async def stage(tx: Transaction, org_id: UUID, rows_csv: bytes) -> None:
     await tx.copy_csv("leg_staging", STAGED_COLUMNS, rows_csv)
 
 
-async def staged_calls(tx: Transaction) -> list[str]:
-    """Whose legs are staged, in order."""
-    rows = await tx.fetch("SELECT DISTINCT callid FROM leg_staging ORDER BY callid")
-    return [row["callid"] for row in rows]
+async def staged_calls(tx: Transaction, org_id: UUID) -> list[tuple[str, int]]:
+    """Whose legs are staged, in order, and what all legs of each take, in bytes as they are kept."""
+    rows = await tx.fetch(_WEIGHED, org_id, _LEG_BYTES)
+    return [(row["callid"], row["weight"]) for row in rows]
 
 
-async def legs_of(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> list[Row]:
-    """STAGED_COLUMNS of all their legs: those staged, and those kept that these don't replace."""
-    return await tx.fetch(_ALL_OF_CALLS, org_id, list(callids))
+async def legs_of(
+    tx: Transaction, org_id: UUID, callids: Sequence[str], most_before: int = _MOST_BEFORE
+) -> list[Row]:
+    """STAGED_COLUMNS of all their legs: those staged, and those kept that these don't replace. Without the
+    transcripts that can't count.
+    """
+    return await tx.fetch(_ALL_OF_CALLS, org_id, list(callids), most_before)
 
 
 async def merge_staged(tx: Transaction, org_id: UUID) -> None:

@@ -27,6 +27,9 @@ CREATE TABLE call_insight (
 CREATE INDEX call_insight_waits ON call_insight (org_id, callid) WHERE waits;
 CALL protect_tenant_table('call_insight');
 
+-- Calls are claimed for a first look and for models, and no claim of one kind ends one of the other.
+ALTER TABLE analysis_claim ADD COLUMN by_models boolean NOT NULL DEFAULT false;
+
 -- Verdicts of models by what they judged: the same words are paid for once.
 CREATE TABLE analysis_cache (
     org_id      uuid NOT NULL,
@@ -54,7 +57,7 @@ CALL protect_tenant_table('analysis_request');
 CREATE TABLE analysis_dead_letter (
     org_id      uuid NOT NULL,
     callid      text COLLATE "C" NOT NULL,
-    reason      text NOT NULL CHECK (reason IN ('invalid', 'missing', 'refused', 'too_long')),
+    reason      text NOT NULL CHECK (reason IN ('invalid', 'missing', 'refused', 'timeout', 'too_long')),
     detail      text NOT NULL,
     analyzer    text NOT NULL,                       -- the model and the prompt that were asked
     failed_at   timestamptz NOT NULL DEFAULT now(),

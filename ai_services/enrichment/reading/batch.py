@@ -16,6 +16,7 @@ from ai_services.enrichment.reading.same_calls import SameCalls
 from ai_services.enrichment.validation.note import Note, make_notes
 from ai_services.enrichment.validation.reject import Problem, Reject, make_reject
 from ai_services.enrichment.validation.validate import Checked
+from shared.phones import mask_phones
 
 _MAX_TOLD: Final = 10_000  # rejects and notes; a batch ends early rather than hold more
 
@@ -134,8 +135,10 @@ class Batcher:
         return self._take(self._frame.height)
 
     def warn(self, warnings: Sequence[str]) -> None:
-        self._warnings += [text for text in dict.fromkeys(warnings) if text not in self._told]
-        self._told.update(warnings)
+        """Each once. Names of columns, sheets and files are masked: they may hold numbers."""
+        fresh = [text for text in dict.fromkeys(warnings) if text not in self._told]
+        self._warnings += map(mask_phones, fresh)
+        self._told.update(fresh)
 
     def _take(self, rows: int) -> Batch:
         taken, self._frame = self._frame.head(rows), self._frame.slice(rows)

@@ -20,6 +20,7 @@ from ai_services.enrichment.reading.content.encoding import (
     named_encoding,
 )
 from ai_services.enrichment.reading.content.lines import GZIP_MAGIC, ByteStream
+from ai_services.enrichment.reading.content.recoded import MARKED
 from ai_services.enrichment.reading.content.zip_archive import ZIP_MAGIC, look_into
 from ai_services.enrichment.reading.refusal import FileRefused, refuse
 
@@ -55,7 +56,7 @@ class FileKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class FileFormat:
     """`file` is what to read: the file itself, or the one in the archive that it is. `encoding` and
-    `head`, its beginning as text, are those of a text. `notes` are for whoever sent it.
+    `head`, its beginning as text (MARKED), are those of a text. `notes` are for whoever sent it.
     """
 
     kind: FileKind
@@ -130,7 +131,7 @@ def _text(
     if not head.removeprefix(UTF8_BOM).strip(b" \t\r\n\x0b\x0c\x1a"):
         raise refuse(path, "is empty", "write a header line and one call per line")
     found = _encoding(path, _chunks(head, stream), encoding)
-    text = head.decode(found.name, errors="replace").removeprefix("\ufeff")
+    text = head.decode(found.name, errors=MARKED).removeprefix("\ufeff")
     if not text.strip():
         raise refuse(path, "is empty", "write a header line and one call per line")
     kind = _text_kind(path, text)

@@ -1,8 +1,8 @@
 """Find the calls in a JSON document, and cut it into their JSON Lines, in bounded memory.
 
 A document is an array of calls; an object with one in it, at any depth (`{"data": {"items": […]}}`);
-or objects one after another, over several lines each or in one line. Calls are counted from 1. Nothing is decoded:
-only strings and brackets are looked at, so that a call that can't be read is refused by itself.
+or objects one after another, over several lines each or in one line; or arrays one after another, as page
+after page is appended to a file. Calls are counted from 1. Nothing is decoded: only strings and brackets are looked at, so that a call that can't be read is refused by itself.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def document_events(
     `stream` is UTF-8 and begins at `place`. A call over the limit is passed over; a document that
     ends within its array is cut there.
     """
-    cutter = _Cutter(stream, max_call_bytes, in_array=place.in_array)
+    cutter = _Cutter(stream, max_call_bytes, in_array=place.in_array, alone=bool(place.path))
     calls: list[bytes] = []
     size, first = 0, 1
     for number, (start, length) in enumerate(cutter.calls(), 1):
@@ -131,12 +131,15 @@ def document_events(
 
 
 class _Cutter:
-    """Cuts a stream into values, which commas or blanks part."""
+    """Cuts a stream into values, which commas or blanks part. What follows an array that stands `alone`,
+    in an object, is no value.
+    """
 
-    def __init__(self, stream: Bytes, limit: int, *, in_array: bool) -> None:
+    def __init__(self, stream: Bytes, limit: int, *, in_array: bool, alone: bool) -> None:
         self._stream = stream
         self._limit = limit
         self._in_array = in_array
+        self._arrays = in_array and not alone
         self._buffer = b""
         self._at = 0  # where in the buffer the next value begins
         self.is_cut = False
@@ -156,7 +159,13 @@ class _Cutter:
                     self.is_cut = self._in_array or self._stream.damaged
                     return
             elif self._in_array and self._buffer.startswith(b"]", self._at):
-                return
+                if not self._arrays:
+                    return
+                self._in_array = False
+                self._at += 1
+            elif self._arrays and not self._in_array and self._buffer.startswith(b"[", self._at):
+                self._in_array = True
+                self._at += 1
             elif (value := self._value()) is None:
                 self.is_cut = True
                 return

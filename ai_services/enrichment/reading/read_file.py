@@ -31,7 +31,7 @@ from ai_services.enrichment.reading.content.lines import (
     LongLine,
     split_blocks,
 )
-from ai_services.enrichment.reading.content.recoded import Bytes, Recoded, Unmarked
+from ai_services.enrichment.reading.content.recoded import MARKED, Bytes, Recoded, Unmarked
 from ai_services.enrichment.reading.file_format import (
     FileFormat,
     FileKind,
@@ -267,7 +267,7 @@ class _Reading:
 
     def _head(self) -> bytes:
         """The text's beginning, as `_document` has it."""
-        return self._form.head.encode().replace("\ufffd".encode(), b"\xff")
+        return self._form.head.encode(errors=MARKED)
 
     def _document(self, place: Place) -> Iterator[Event]:
         if place.path:

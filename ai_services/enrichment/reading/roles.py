@@ -24,8 +24,11 @@ _NAMES: Final[Mapping[str, str]] = {
         系统 系統 系统提示 系统消息 旁白 提示音 背景音 背景音乐 语音提示 静音 彩铃 事件 备注""",
 }
 _SIDE_OF: Final = {name: side for side, names in _NAMES.items() for name in names.split()}
-# What tells several of one side apart: 客服1, 坐席008(小王), Agent #12.
-_WHICH: Final = re.compile(r"[\s_\-#:：]*[0-9]*\s*(?:[(\[【<].*[)\]】>])?[\s_\-#]*$")
+_PARTED: Final = str.maketrans("", "", " _-")
+_MARKS: Final = " _-#"
+_BEFORE_WHICH: Final = f"{_MARKS}:"
+_OPENING: Final = re.compile(r"[(\[【<]")
+_CLOSING: Final = (")", "]", "】", ">")
 _LONGEST: Final = 100  # characters of a name
 # For a pattern that finds them in a text; the longest first, which otherwise are cut short.
 NAMES: Final = "|".join(map(re.escape, sorted(_SIDE_OF, key=len, reverse=True)))
@@ -40,11 +43,23 @@ def side_of(role: str, mapped: Mapping[str, str]) -> str | None:
         return mapped[role]
     if len(role) > _LONGEST:
         return mapped.get("*")
-    bare = unicodedata.normalize("NFKC", role).strip().casefold()
+    bare = _folded(role)
     for name, side in mapped.items():
-        if name != "*" and name.strip().casefold() == bare:
+        if name != "*" and _folded(name) == bare:
             return side
     if bare not in (CUSTOMER, AGENT) and "*" in mapped:
         return mapped["*"]
-    plain = re.sub(r"[\s_-]+", "", bare)
-    return _SIDE_OF.get(plain, _SIDE_OF.get(re.sub(r"[\s_-]+", "", _WHICH.sub("", bare))))
+    known = _SIDE_OF.get(bare.translate(_PARTED))
+    return _SIDE_OF.get(_without_which(bare).translate(_PARTED)) if known is None else known
+
+
+def _folded(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
+
+
+def _without_which(name: str) -> str:
+    """Without what tells several of one side apart: 客服1, 坐席008(小王), Agent #12."""
+    name = name.rstrip(_MARKS)
+    if name.endswith(_CLOSING) and (opening := _OPENING.search(name)):
+        name = name[: opening.start()].rstrip()
+    return name.rstrip("0123456789").rstrip(_BEFORE_WHICH)

@@ -15,6 +15,7 @@ from ai_services.enrichment.validation.reject import Problem
 
 # Whose call it was, when, how it ended, and what of it is counted.
 _COMPARED: Final = ("user_id", "started_at", "call_status", "duration_ms", "bill_ms", "rounds")
+_SEEN: Final = {"key": pl.UInt64(), "what": pl.UInt64(), "line": pl.UInt64()}
 _MOST_SEEN: Final = 1_000_000  # rows before, 24 bytes each
 _FIX: Final = (
     "give every call a callid of its own, or keep the row that counts; if they are legs of one call, "
@@ -26,7 +27,7 @@ class SameCalls:
     """Goes through the rows of a file, batch after batch, and remembers those before."""
 
     def __init__(self) -> None:
-        self._seen: pl.DataFrame | None = None
+        self._seen = pl.DataFrame(schema=_SEEN)
 
     def last_of_each(
         self, rows: pl.DataFrame
@@ -43,25 +44,44 @@ class SameCalls:
         return kept, replaced, [*told, *self._contradicted_before(kept)]
 
     def _contradicted_before(self, rows: pl.DataFrame) -> list[tuple[int, Problem]]:
-        """Among the batches before; which of the columns differs is not remembered."""
+        """By the last row of the batches before that says something else; which of the columns differs is
+        not remembered.
+        """
         now = rows.select(
-            "line",
             pl.col("callid").hash().alias("key"),
             pl.struct(_COMPARED).hash().alias("what"),
+            "line",
         )
-        before, self._seen = self._seen, now
-        if before is None:
-            return []
-        self._seen = pl.concat([before, now]).tail(_MOST_SEEN)
-        pairs = now.join(before, on="key", suffix="_before")
+        earlier = self._remember(now)
+        pairs = now.join(earlier, on="key", suffix="_before")
         pairs = pairs.filter(pl.col("what") != pl.col("what_before"))
         if pairs.is_empty():
             return []
+        nearest = pairs.group_by("line").agg(pl.col("line_before").max()).sort("line")
         callids = dict(rows.select("line", "callid").iter_rows())
         return [
-            (line, _problem(callids[line], earlier, "another user, time, status or figure"))
-            for line, earlier in pairs.select("line", "line_before").iter_rows()
+            (line, _problem(callids[line], before, "another user, time, status or figure"))
+            for line, before in nearest.iter_rows()
         ]
+
+    def _remember(self, now: pl.DataFrame) -> pl.DataFrame:
+        """Put rows to those seen; the earlier ones with their callids. Of a callid two rows that differ
+        are enough to know whether the next contradicts one: all of them would be compared with all.
+        """
+        again = self._seen.join(now, on="key", how="semi")
+        if again.is_empty():
+            self._seen = pl.concat([self._seen, now]).tail(_MOST_SEEN)
+            return again
+        others = self._seen.join(now, on="key", how="anti")
+        different = (
+            pl.concat([again, now])
+            .sort("line")
+            .unique(["key", "what"], keep="last", maintain_order=True)
+            .group_by("key", maintain_order=True)
+            .tail(2)
+        )
+        self._seen = pl.concat([others, different.select(_SEEN.keys())]).tail(_MOST_SEEN)
+        return again
 
 
 def _contradicted(left_out: pl.DataFrame, kept: pl.DataFrame) -> list[tuple[int, Problem]]:

@@ -52,17 +52,16 @@ class NotSpoken(ValueError):
 
 def read_lines(text: str, mapped: Mapping[str, str]) -> Sequence[Spoken]:
     """The turns of a text. Raises NotSpoken where it doesn't say who speaks."""
-    turns: list[Spoken] = []
-    for line in _lines(text):
-        turn = _turn(line.strip(), mapped)
+    turns: list[tuple[Spoken, list[str]]] = []
+    for line in map(str.strip, _lines(text)):
+        turn = _turn(line, mapped)
         if turn is not None:
-            turns.append(turn)
+            turns.append((turn, [turn.text]))
         elif turns:
-            last = turns[-1]
-            turns[-1] = last._replace(text=f"{last.text}\n{line.strip()}".lstrip())
+            turns[-1][1].append(line)
         else:
             raise NotSpoken("doesn't say who speaks")
-    return turns
+    return [turn._replace(text="\n".join(said).lstrip()) for turn, said in turns]
 
 
 def _lines(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from ai_services.enrichment.suggesting.table import Table
 from ai_services.enrichment.suggesting.values import MOST_WORDS, Profile
 
 _LEAST: Final = 0.3  # of a column's score, to be taken for a field
-_IN_MS: Final = re.compile(r"(?:^|[^a-z])(?:ms|msec|millis\w*)$|毫秒", re.IGNORECASE)
+_IN_MS: Final = re.compile(r"(?:^|[^a-z])(?:ms|msec|millis(?:econds?|ec)?)$|毫秒", re.IGNORECASE)
 _IN_S: Final = re.compile(r"(?:^|[^a-z])(?:s|secs?|seconds?)\)?$|秒", re.IGNORECASE)
 _LONG_MS: Final = 3_000  # a typical call lasts longer than 3 s, and less than 50 min
 

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from shared.calls import CALL_STATUSES, CONNECTED, HANGUP_CUSTOMER, HANGUP_ROBOT
+from ai_services.enrichment.reading.roles import AGENT, CUSTOMER, side_of
+from ai_services.enrichment.validation.words import status_of
+from shared.calls import CONNECTED, HANGUP_CUSTOMER, HANGUP_ROBOT
 
+# Beside those that the readers know (validation/words.py): what is likeliest of words that may mean
+# several. A map is looked through before it is used.
 _STATUSES: Final[Mapping[str, tuple[str, ...]]] = {
     CONNECTED: (
-        "answered", "answer", "connected", "completed", "complete", "success", "successful", "normal",
-        "normal clearing", "ok", "sale", "human", "talked", "picked up", "接通", "已接通", "已接", "接听",
-        "已接听", "通话成功", "成功", "呼叫成功", "正常", "正常结束", "是", "已应答", "应答", "人工接听",
-        "通话", "已完成", "完成",
+        "complete", "success", "successful", "normal", "normal clearing", "ok", "sale", "human", "talked",
+        "picked up", "成功", "正常", "正常结束", "是", "人工接听", "通话", "已完成", "完成",
     ),
-    "busy": (
-        "busy", "user busy", "line busy", "忙线", "占线", "用户忙", "忙", "通话中", "正在通话中", "被叫忙",
-        "遇忙",
-    ),
+    "busy": ("正在通话中", "遇忙"),
     "no_answer": (
-        "no answer", "noanswer", "na", "not answered", "unanswered", "missed", "cancel", "canceled",
-        "cancelled", "originator cancel", "abandoned", "abandon", "timeout", "no user response",
-        "voicemail", "not connected", "未接", "未接通", "未接听", "无人接听", "无应答", "呼叫超时", "超时未接",
-        "否", "无人应答", "未应答", "用户未接", "主叫取消", "取消", "放弃",
+        "na", "cancel", "canceled", "cancelled", "originator cancel", "abandoned", "abandon", "timeout",
+        "voicemail", "not connected", "未接通", "呼叫超时", "超时未接", "否", "主叫取消", "取消", "放弃",
     ),
-    "power_off": ("power off", "powered off", "switched off", "关机", "已关机", "不在服务区", "无法接通"),
+    "power_off": ("不在服务区", "无法接通"),
     "invalid_number": (
-        "invalid number", "invalid", "unallocated number", "disconnected number", "dc", "wrong number",
-        "does not exist", "空号", "号码不存在", "停机", "号码错误", "错号", "无效号码", "空号停机",
+        "invalid", "dc", "wrong number", "does not exist", "停机", "错号", "空号停机",
     ),
-    "rejected": (
-        "rejected", "reject", "declined", "call rejected", "refused", "拒接", "拒绝", "用户拒接", "拒接挂断",
-        "挂断未接", "黑名单",
-    ),
+    "rejected": ("拒接挂断", "挂断未接", "黑名单"),
     "failed": (
-        "failed", "fail", "failure", "error", "congestion", "chanunavail", "network error", "dropped",
-        "drop", "失败", "呼叫失败", "外呼失败", "线路故障", "线路异常", "异常", "系统异常", "网络异常", "欠费",
+        "network error", "dropped", "drop", "线路异常", "异常", "系统异常", "网络异常", "欠费",
     ),
 }  # fmt: skip
 _SIDES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -49,13 +41,11 @@ _SIDES: Final[Mapping[str, tuple[str, ...]]] = {
         "客户挂断", "被叫挂断",
     ),
 }  # fmt: skip
-ROLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "agent": (
-        "agent", "robot", "bot", "assistant", "seat", "ai", "system", "staff", "service", "机器人",
-        "坐席", "座席", "客服", "机器", "0",
-    ),
-    "customer": ("customer", "user", "client", "caller", "human", "客户", "用户", "1"),
-}  # fmt: skip
+# Beside those of reading/roles.py.
+_ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    AGENT: ("seat", "service", "机器", "0"),
+    CUSTOMER: ("caller", "1"),
+}
 
 
 def _plain(word: str) -> str:
@@ -66,25 +56,30 @@ def _looked_up(meanings: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     return {_plain(word): meaning for meaning, words in meanings.items() for word in words}
 
 
-_STATUS: Final = _looked_up(_STATUSES) | {_plain(one): one for one in CALL_STATUSES}
+_STATUS: Final = _looked_up(_STATUSES)
 _SIDE: Final = _looked_up(_SIDES)
-_ROLE: Final = _looked_up(ROLES)
+_ROLE: Final = _looked_up(_ROLES)
 
 
 def statuses(words: Iterable[str]) -> dict[str, str]:
     """Those of the words that are known → the status that they mean."""
-    return _known(words, _STATUS)
+    return _known(words, lambda word: status_of(word) or _STATUS.get(_plain(word)))
 
 
 def sides(words: Iterable[str]) -> dict[str, str]:
     """Those that are known → "1" or "2"."""
-    return _known(words, _SIDE)
+    return _known(words, lambda word: _SIDE.get(_plain(word)))
 
 
 def roles(words: Iterable[str]) -> dict[str, str]:
-    """Those that are known → the role in a transcript."""
-    return _known(words, _ROLE)
+    """Those that are known → the role in a transcript, or "" for what is neither side."""
+    return _known(words, _role)
 
 
-def _known(words: Iterable[str], meanings: Mapping[str, str]) -> dict[str, str]:
-    return {word: meanings[_plain(word)] for word in words if _plain(word) in meanings}
+def _role(word: str) -> str | None:
+    known = side_of(word, {})
+    return _ROLE.get(_plain(word)) if known is None else known
+
+
+def _known(words: Iterable[str], meaning: Callable[[str], str | None]) -> dict[str, str]:
+    return {word: found for word in words if (found := meaning(word)) is not None}

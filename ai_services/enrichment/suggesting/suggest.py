@@ -56,7 +56,7 @@ def suggest(name: str, head: bytes, *, timezone: str = "Asia/Shanghai") -> Sugge
     `timezone` is what times without an offset are taken for. InvalidInput for what is no table in text.
     """
     file = _Head(name, unpacked(head))
-    table = read_table(file.data)
+    table = read_table(file, file.data)
     preset = _known_preset(table, file)
     found = guess(table)
     column_map = MapWriter(table, found, timezone).write()

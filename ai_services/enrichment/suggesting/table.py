@@ -6,11 +6,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ai_services.enrichment.reading.file_format import UTF8_BOM
+from ai_services.enrichment.reading.call_file import CallFile
+from ai_services.enrichment.reading.content.encoding import find_encoding
 from ai_services.enrichment.reading.json_object import parse_object
+from ai_services.enrichment.reading.refusal import FileRefused
 from ai_services.enrichment.reading.tables.csv_record import (
     SEPARATORS,
     Dialect,
@@ -22,19 +24,21 @@ from shared.errors import InvalidInput
 
 _MOST_ROWS: Final = 500
 _LOOKED_AT: Final = 20  # lines among which the header is looked for
-_ENCODINGS: Final = ("utf-8", "gb18030", "cp1252")
-_VALUE: Final = re.compile(r"[\d\s:./+T-]*\d{3}[\d\s:./+TZ-]*")  # no name of a column
+_LIKELIEST: Final = "cp1252"  # of what no reader is sure of
+# No name of a column.
+_VALUE: Final = re.compile(r"(?:(?!\d{3})[\d\s:./+T-])*+\d{3}[\d\s:./+TZ-]*+")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """`rows` are the cells of the first rows. `header`: whether the file names its columns, in line
-    `skipped` + 1; else `names` are made up. `flaw` is what is odd about the file.
+    `skipped` + 1; else `names` are made up. `guessed`: nothing tells its encoding for sure.
     """
 
     names: Sequence[str]
     rows: Sequence[Sequence[str]]
     encoding: str
+    guessed: bool = False
     is_json: bool = False
     header: bool = True
     skipped: int = 0
@@ -45,29 +49,27 @@ class Table:
         return [cell for row in self.rows if (cell := row[at])]
 
 
-def read_table(head: bytes) -> Table:
-    """InvalidInput for what is no table in text."""
-    text, encoding = _decoded(head)
+def read_table(file: CallFile, head: bytes) -> Table:
+    """Of the beginning of a file. InvalidInput for what is no table in text."""
+    encoding, guessed = _encoding(file, head)
+    text = head.decode(encoding, errors="replace").removeprefix("\ufeff")
     if not text.strip():
         raise InvalidInput.of("file", "is empty", "send the beginning of a file with calls")
     if text.lstrip().startswith("{"):
-        return _json_table(text, encoding)
-    return _csv_table(text, encoding)
+        table = _json_table(text, encoding)
+    else:
+        table = _csv_table(text, encoding)
+    return replace(table, guessed=guessed)
 
 
-def _decoded(head: bytes) -> tuple[str, str]:
-    """Without what the end of the head has cut."""
-    whole = head.removeprefix(UTF8_BOM)
-    if whole.count(b"\0") * 10 > len(whole):
-        fix = "save it as CSV or JSON Lines in UTF-8"
-        raise InvalidInput.of("file", "is not a text file", fix)
-    lines = whole[: whole.rfind(b"\n") + 1] or whole
-    for encoding in _ENCODINGS:
-        try:
-            return lines.decode(encoding), encoding
-        except UnicodeDecodeError:
-            continue
-    return lines.decode("utf-8", errors="replace"), "utf-8"
+def _encoding(file: CallFile, head: bytes) -> tuple[str, bool]:
+    """As a reader finds it, and whether it is guessed because a reader wouldn't."""
+    try:
+        return find_encoding(file, iter([head])).name, False
+    except FileRefused:
+        if b"\0" in head:  # no text
+            raise
+        return _LIKELIEST, True
 
 
 def _json_table(text: str, encoding: str) -> Table:

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from ai_services.enrichment.suggesting.statuses import sides, statuses
 from ai_services.enrichment.suggesting.table import Table
-from shared.calls import INTENTION_LEVELS
+from ai_services.enrichment.validation.words import level_of
 
 MOST_WORDS: Final = 40  # different ones of a status
 NULLS: Final = (
@@ -44,7 +44,7 @@ _FILLERS: Final = re.compile(r"[\s().\-]")
 _SECONDS: Final = re.compile(r"\d{1,8}(\.\d+)?", re.ASCII)
 _CLOCK: Final = re.compile(r"(?:\d{1,3}:)?\d{1,3}:\d\d(?:\.\d+)?", re.ASCII)
 _WRITTEN: Final = re.compile(
-    r"(?:\d+\s*(?:小时|时|h))?\s*(?:\d+\s*(?:分钟|分|m|min))?\s*(?:\d+\s*(?:秒|s|sec))?"
+    r"(?:\d++\s*+(?:小时|时|h))?\s*+(?:\d++\s*+(?:分钟|分|m|min))?\s*+(?:\d++\s*+(?:秒|s|sec))?"
 )
 
 
@@ -143,12 +143,6 @@ class Profile:
 
     def _share(self, fits: Callable[[str], bool]) -> float:
         return sum(map(fits, self.cells)) / len(self.cells) if self.cells else 0.0
-
-
-def level_of(cell: str) -> str | None:
-    """A of `A`, `a`, `A级`, `A类`."""
-    letter = cell.strip().removesuffix("级").removesuffix("类").upper()
-    return letter if letter in INTENTION_LEVELS else None
 
 
 _UNIX: Final = {"unix_s": 10, "unix_ms": 13}

@@ -9,8 +9,9 @@ from ai_services.enrichment.suggesting.guess import Guess, Guesses
 from ai_services.enrichment.suggesting.statuses import roles
 from ai_services.enrichment.suggesting.synonyms import SYNONYMS, plain
 from ai_services.enrichment.suggesting.table import Table
-from ai_services.enrichment.suggesting.values import AMBIGUOUS, Profile, level_of
+from ai_services.enrichment.suggesting.values import AMBIGUOUS, Profile
 from ai_services.enrichment.validation.record import REQUIRED
+from ai_services.enrichment.validation.words import level_of
 from shared.calls import CALL_STATUSES, INTENTION_LEVELS
 from shared.phones import mask_written
 
@@ -63,7 +64,8 @@ class MapWriter:
 
     def _settings(self) -> None:
         if self._table.encoding != "utf-8":
-            self._say(f"encoding = {_text(self._table.encoding)}", "the file is not UTF-8")
+            why = "a guess" if self._table.guessed else "the file is not UTF-8"
+            self._say(f"encoding = {_text(self._table.encoding)}", why)
         times = self._profile("started_at")
         if times is not None and times.time_formats:
             self._times(times)
@@ -180,7 +182,7 @@ class MapWriter:
         known = roles(sorted(spoken))
         self._table_of(
             "role",
-            {word: said for word, said in known.items() if word != said},
+            {word: said for word, said in known.items() if said not in ("", word)},
             sorted(spoken - set(known)),
         )
         at = _named(keys, _TIMES)

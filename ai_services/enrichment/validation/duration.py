@@ -19,9 +19,9 @@ _WORDS: Final = {
     "s": r"seconds?|secs?|s|秒钟|秒鐘|秒|초|sekunden?|sek|\"|″|”|''|’’",
     "ms": r"milliseconds?|millis|msecs?|ms|毫秒",
 }
-_AMOUNT: Final = r"([0-9]+(?:\.[0-9]+)?)"
+_AMOUNT: Final = r"([0-9]++(?:\.[0-9]++)?)"
 _IN_UNITS: Final = re.compile(
-    r"\s*".join(rf"(?:{_AMOUNT}\s*(?:{word})\.?,?)?" for word in _WORDS.values()),
+    r"\s*+".join(rf"(?:{_AMOUNT}\s*+(?:{word})\.?,?)?" for word in _WORDS.values()),
     re.IGNORECASE,
 )
 _CLOCK: Final = re.compile(r"(?:([0-9]{1,3}):)?([0-9]{1,4}):([0-9]{2}(?:[.,][0-9]{1,9})?)")

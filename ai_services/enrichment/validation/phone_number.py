@@ -1,7 +1,8 @@
 """Phone numbers as switches, spreadsheets and people write them → one spelling (ITU-T E.164).
 
 `138 1234 5678`, `0086-138…`, `tel:+86 138…` and `sip:13812345678@pbx` are one number:
-`+8613812345678`. Short numbers (extensions, service lines) have no such form: they stay as dialled.
+`+8613812345678`. So are `1-800-FLOWERS` and `1-800-356-9377`, where letters spell a service number of
+the country: any other word with digits before it is no number. Short numbers (extensions, service lines) have no such form: they stay as dialled.
 What isn't a number (`anonymous`, `138****5678`) has none, with a reason that can be told.
 """
 
@@ -39,7 +40,7 @@ _NOBODY_WORDS: Final = """
 """
 _NOBODY: Final = frozenset(_NOBODY_WORDS.split())
 # The same words as a telephone's keys spell them: what Twilio hands over for a withheld number.
-_NOBODYS: Final = re.compile(r"(?:caller|number|user|id|来电|號碼|号码)+$")
+_NOBODYS: Final = ("caller", "number", "user", "id", "来电", "號碼", "号码")
 _KEYPAD: Final = frozenset({"266696687", "7378742833", "2562533", "8656696", "86282452253"})
 _ADDRESS: Final = re.compile(r"^[^<]*<([^<>]+)>$")
 _SCHEME: Final = re.compile(
@@ -48,11 +49,14 @@ _SCHEME: Final = re.compile(
 _CHANNEL: Final = re.compile(
     r"^(?:PJ)?(?:SIP|IAX2|DAHDI|Local)/([^/@-]+)(?:[-@/].*)?$", re.IGNORECASE
 )
+# Each begins with a word or a mark, and what stands before that is taken away afterwards: from every
+# blank of a run on, a pattern would go through the rest of it.
 _EXTENSION: Final = re.compile(
-    r"""(?:[\s,;/]*(?:;\s*ext\s*=|\b(?:ext(?:ension|n)?|int|poste|durchwahl|dw)\b\.?|(?<=[\d\s)])x|доб\.?
-        |内线|內線|分机|分機|转接|转|轉|転|(?<=\d)[#pPwW]|,{1,2})[\s:：.]*)(\d{1,8})$""",
+    r"""(?:;\s?ext\s?=|\b(?:ext(?:ension|n)?|int|poste|durchwahl|dw)\b\.?|(?<=[\d\s)])x|доб\.?
+        |内线|內線|分机|分機|转接|转|轉|転|(?<=\d)[#pPwW]|,{1,2})[\s:：.]*+\d{1,8}$""",
     re.IGNORECASE | re.VERBOSE,
 )
+_BEFORE_EXTENSION: Final = " ,;/"
 # A Chinese number after its area code, or a 400 number, and a dash more: 010-68888888-801.
 _DASH_EXTENSION: Final = re.compile(
     r"""^((?:(?:(?:\+|00)?86[-\s.]*)?\(?0[1-9]\d{1,2}\)?|(?:\+|00)?86[-\s.]*\d{2,3})[-\s]?(?:\d{7,8}|\d{3,4}[-\s]\d{4})
@@ -60,15 +64,27 @@ _DASH_EXTENSION: Final = re.compile(
     re.VERBOSE,
 )
 _MASK: Final = re.compile(
-    r"\d\s*(?:[*•●·×＊]{2,}|[xX_#]{3,})|(?:[*•●×＊]{2,}|[xX#]{3,})\s*\d|\*{3,}"
+    r"\d\s?(?:[*•●·×＊]{2}|[xX_#]{3})"
+    r"|(?:(?<![*•●×＊])[*•●×＊]{2,}+|(?<![xX#])[xX#]{3,}+)\s?\d|\*{3}"
 )
 _TRUNK: Final = re.compile(r"^((?:\+|00)\d{1,3}[\s.-]*)\(0\)")
-_SEVERAL: Final = re.compile(r"\d{7,}\s*[/;,、，；|]\s*\+?\d{7,}")
+_SEVERAL: Final = re.compile(r"(?<!\d)\d{7,}+\s?[/;,、，；|]\s?\+?\d{7}")
 _FILLERS: Final = re.compile(r"[\s()\[\]{}\-.·・/\u2010-\u2015\u2212]")
 _MARKS: Final = re.compile(r"[\s._\-/()（）<>\"'*#?？]")
 _NUMBER: Final = re.compile(rf"\+?[0-9]{{{_LEAST},{_MOST}}}")
 _OWN_CODE: Final = re.compile(r"^(?:\+|00)?86(1[3-9]\d{9})$")
+# The code in digits, then a word of three letters or more.
+_SPELLED: Final = re.compile(r"\+?[0-9]{3,}+[A-Za-z](?:[0-9]*+[A-Za-z]){2}[A-Za-z0-9]*+")
+_SERVICES: Final = frozenset(
+    {
+        phonenumbers.PhoneNumberType.TOLL_FREE,
+        phonenumbers.PhoneNumberType.SHARED_COST,
+        phonenumbers.PhoneNumberType.PREMIUM_RATE,
+        phonenumbers.PhoneNumberType.UAN,
+    }
+)
 _LONGEST: Final = 200  # characters of a cell
+_REMEMBERED: Final = 16_384
 _FEWEST_OF_A_COUNTRY: Final = 10  # digits that are a whole number without a second look
 
 
@@ -85,24 +101,27 @@ def is_country(value: object) -> bool:
     return isinstance(value, str) and value in phonenumbers.SUPPORTED_REGIONS
 
 
-def normalise(text: str, country: str = DEFAULT_COUNTRY) -> str | None:
-    """The number in its one spelling; None for what is none.
-
-    `country` (ISO 3166, two letters) is where numbers without a country code belong.
+class PhoneReader:
+    """Reads numbers and remembers them, for customers are called again and again. One per import: what
+    it remembers goes with it, and nobody's number stays in memory.
     """
-    return read_phone(text, country).number
+
+    def __init__(self) -> None:
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(read_phone)
+
+    def read(self, text: str, country: str) -> Phone:
+        """As `read_phone`."""
+        return (self._remembered if len(text) <= _LONGEST else read_phone)(text, country)
 
 
 def read_phone(text: str, country: str = DEFAULT_COUNTRY) -> Phone:
-    """What a cell says of a number; never raises."""
-    if len(text) > _LONGEST:  # nothing that is worth being remembered
+    """What a cell says of a number, in its one spelling; never raises.
+
+    `country` (ISO 3166, two letters) is where numbers without a country code belong.
+    """
+    plain = _plain(text) if len(text) <= _LONGEST else text
+    if len(plain) > _LONGEST:  # also for one wide letter that is many
         return Phone(None, "is not a phone number", _FIX)
-    return _read(text, country)
-
-
-@lru_cache(maxsize=65_536)
-def _read(text: str, country: str) -> Phone:
-    plain = _plain(text)
     plain = plain if _names_nobody(plain) else _addressee(plain)
     if _names_nobody(plain):
         return Phone(None, *_WITHHELD)
@@ -119,7 +138,9 @@ def _read(text: str, country: str) -> Phone:
     return _number(*_without_extension(_TRUNK.sub(r"\1", plain)), country)
 
 
-def read_phones(cells: pl.Series, country: str) -> tuple[pl.Series, dict[str, Phone]]:
+def read_phones(
+    cells: pl.Series, country: str, reader: PhoneReader
+) -> tuple[pl.Series, dict[str, Phone]]:
     """A column of cells → numbers, null where a cell has none; and what is to be told of cells."""
     column = pl.col(cells.name)
     if country == DEFAULT_COUNTRY:
@@ -139,7 +160,7 @@ def read_phones(cells: pl.Series, country: str) -> tuple[pl.Series, dict[str, Ph
     told: dict[str, Phone] = {}
     found: list[str | None] = []
     for text in cells.gather(missed):
-        phone = read_phone(text, country)
+        phone = reader.read(text, country)
         found.append(phone.number)
         if phone.problem:
             told[text] = phone
@@ -147,7 +168,9 @@ def read_phones(cells: pl.Series, country: str) -> tuple[pl.Series, dict[str, Ph
 
 
 def _plain(text: str) -> str:
-    """Wide letters as ASCII, without what nobody sees, the quotes of spreadsheets, blanks around."""
+    """Wide letters as ASCII, each blank a single space; without what nobody sees, the quotes of
+    spreadsheets, blanks around.
+    """
     folded = unicodedata.normalize("NFKC", text)
     if not folded.isascii():
         folded = "".join(
@@ -155,12 +178,16 @@ def _plain(text: str) -> str:
             for one in folded
             if unicodedata.category(one) not in ("Cf", "Cc")
         )
-    return folded.strip().removeprefix("'").strip()
+    return " ".join(folded.split()).removeprefix("'").strip()
 
 
 def _names_nobody(text: str) -> bool:
     word = _MARKS.sub("", text).casefold()
-    return not word or word in _NOBODY or _NOBODYS.sub("", word) in _NOBODY
+    if not word or word in _NOBODY:
+        return True
+    while word.endswith(_NOBODYS):
+        word = next(word.removesuffix(one) for one in _NOBODYS if word.endswith(one))
+    return word in _NOBODY
 
 
 def _addressee(text: str) -> str:
@@ -179,17 +206,17 @@ def _addressee(text: str) -> str:
 
 def _without_extension(text: str) -> tuple[str, bool]:
     """The number, and whether an extension was left out."""
-    if (found := _EXTENSION.search(text)) and len(
-        re.sub(r"\D", "", text[: found.start()])
-    ) >= _LEAST:
-        return text[: found.start()], True
+    if found := _EXTENSION.search(text):
+        number = text[: found.start()].rstrip(_BEFORE_EXTENSION)
+        if sum(map(str.isdecimal, number)) >= _LEAST:
+            return number, True
     if found := _DASH_EXTENSION.match(text):
         return found[1], True
     return text, False
 
 
 def _number(text: str, extended: bool, country: str) -> Phone:
-    digits = _FILLERS.sub("", text)
+    digits = _spelled_out(_FILLERS.sub("", text), country)
     if not _NUMBER.fullmatch(digits):
         return Phone(None, "is not a phone number", _FIX)
     if digits.lstrip("+") in _KEYPAD or not digits.strip("+0"):
@@ -198,6 +225,20 @@ def _number(text: str, extended: bool, country: str) -> Phone:
     if extended:
         return Phone(number, "has an extension, which is left out", "nothing, if that is as meant")
     return Phone(number)
+
+
+def _spelled_out(digits: str, country: str) -> str:
+    """1800FLOWERS as 18003569377, where that is the number of a service. Other letters stay what they
+    are: who reads 138XX345678 as a number calls somebody else.
+    """
+    if not _SPELLED.fullmatch(digits):
+        return digits
+    keyed: str = phonenumbers.convert_alpha_characters_in_number(digits)
+    number = _international(keyed, country)
+    if not number.startswith("+"):
+        return digits
+    is_service = phonenumbers.number_type(phonenumbers.parse(number)) in _SERVICES
+    return keyed if is_service else digits
 
 
 def _international(digits: str, country: str) -> str:

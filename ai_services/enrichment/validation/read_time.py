@@ -31,18 +31,20 @@ PLAUSIBLE_S: Final = (946_684_800, 4_102_444_800)
 EXCEL_DAYS: Final = (36_526, 73_051)  # the same years
 _EXCEL_EPOCH: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - serial dates are local
 _MORNING: Final = r"上午|午前|凌晨|早上|清晨|오전|am|a\.m\."
-_AFTERNOON: Final = r"下午|午后|午後|中午|傍晚|오후|pm|p\.m\."
-_HALF: Final = rf"(?:{_MORNING}|{_AFTERNOON})"
+_AFTERNOON: Final = r"下午|午后|午後|傍晚|오후|pm|p\.m\."
+_NOON: Final = "中午"  # 11:30, 12:30 and 1:00 are around it
+_FIRST_OF_NOON: Final = 10
+_HALF: Final = rf"(?:{_MORNING}|{_NOON}|{_AFTERNOON})"
 _TAIL: Final = r"(?:[.,](?P<fraction>[0-9]{1,9}))?"
 _ZONE: Final = (
-    r"\s*(?P<zone>(?:z|utc|gmt|ut)?\s?(?P<offset>[+-][0-9]{1,2}(?::?[0-9]{2})?)|[a-z][a-z_/+\-0-9]*)?"
-    r"\s*(?:\[(?P<region>[A-Za-z_/+\-0-9]+)\])?"
+    r"\s*+(?P<zone>(?:z|utc|gmt|ut)?\s?(?P<offset>[+-][0-9]{1,2}(?::?[0-9]{2})?)|[a-z][a-z_/+\-0-9]*)?"
+    r"\s*+(?:\[(?P<region>[A-Za-z_/+\-0-9]+)\])?"
 )
 _WRITTEN: Final = re.compile(
     r"(?P<year>[0-9]{4})(?P<mark>[-/.年])\s?(?P<month>[0-9]{1,2})(?:(?P=mark)|(?<=[0-9])月)\s?(?P<day>[0-9]{1,2})[日号號]?"
-    rf"(?:[t\s_,]\s*|(?<=[日号號])|(?={_HALF}))"
-    rf"(?P<half>{_HALF})?\s*(?P<hour>[0-9]{{1,2}})\s?[:时時点點]\s?(?P<minute>[0-9]{{1,2}})"
-    rf"(?:\s?[:分]\s?(?P<second>[0-9]{{1,2}}){_TAIL})?[分秒]?\s*(?P<after>am|pm|a\.m\.|p\.m\.)?{_ZONE}",
+    rf"(?:[t\s_,]\s*+|(?<=[日号號])|(?={_HALF}))"
+    rf"(?P<half>{_HALF})?\s*+(?P<hour>[0-9]{{1,2}})\s?[:时時点點]\s?(?P<minute>[0-9]{{1,2}})"
+    rf"(?:\s?[:分]\s?(?P<second>[0-9]{{1,2}}){_TAIL})?[分秒]?\s*+(?P<after>am|pm|a\.m\.|p\.m\.)?{_ZONE}",
     re.IGNORECASE,
 )
 _BASIC: Final = re.compile(
@@ -225,7 +227,8 @@ def _hour(hour: int, half: str | None) -> int | None:
         return hour
     if re.fullmatch(_MORNING, half, re.IGNORECASE):
         return None if hour > 12 else hour % 12
-    return hour if hour >= 12 else hour + 12
+    first_that_is_meant = _FIRST_OF_NOON if half == _NOON else 12
+    return hour if hour >= first_that_is_meant else hour + 12
 
 
 def _leap_second(text: str, zone: Zone) -> Moment:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import polars as pl
 
 from ai_services.enrichment.validation.parse_time import explain_time
+from ai_services.enrichment.validation.phone_number import DEFAULT_COUNTRY, PhoneReader
 from ai_services.enrichment.validation.record import (
     FIELDS,
     FIRST_YEAR,
@@ -36,14 +37,15 @@ _INVISIBLE: Final = rf"[\p{{Cc}}\p{{Cf}}\p{{Co}}\p{{Zl}}\p{{Zp}}{BLANK_LETTERS}]
 class Conventions:
     """What differs between sources: how times are written, the unit of durations, and now.
 
-    `country` is where phone numbers without a country code belong.
+    `country` is where phone numbers without a country code belong; `phones` reads and remembers them.
     """
 
     now: datetime
     timezone: str | None = None
     time_formats: tuple[str, ...] = ("iso",)
     duration_unit: str = "ms"
-    country: str = "CN"
+    country: str = DEFAULT_COUNTRY
+    phones: PhoneReader = field(default_factory=PhoneReader, compare=False)
 
 
 Explain = Callable[[str, Conventions], tuple[str, str]]

@@ -19,6 +19,9 @@ UTC_US: Final = pl.Datetime("us", "UTC")
 _UNIVERSAL: Final = r"\b(?:UTC|GMT|UT|Zulu|Z)\b"
 _ZONE_WORD: Final = r"\b([A-Z]{2,5}T|[A-Z][A-Za-z_]+/[A-Za-z_/+\-0-9]+)\b"
 _HALVES: Final = (
+    # Half past eleven "at noon" is before it.
+    ("AM${1}", r"中午(\s*1[01](?:\D|$))"),
+    ("${1}AM", r"((?:^|\D)1[01](?::\d\d)+\s*)中午"),
     ("AM", r"上午|午前|凌晨|早上|오전|[Aa]\.[Mm]\."),
     ("PM", r"下午|午后|午後|中午|오후|[Pp]\.[Mm]\."),
 )
@@ -32,8 +35,8 @@ def read_pattern(cells: pl.Series, pattern: str, timezone: str | None) -> pl.Ser
         )
         return _in_zone(naive, timezone)
     if "%p" in pattern:
-        for word, others in _HALVES:
-            cells = cells.str.replace(others, word)
+        for half, others in _HALVES:
+            cells = cells.str.replace(others, half)
     if "%Z" in pattern:
         return _with_zone_words(cells, pattern, timezone)
     times = cells.str.to_datetime(_chrono(pattern), time_unit="us", strict=False)
@@ -47,7 +50,7 @@ def _with_zone_words(cells: pl.Series, pattern: str, timezone: str | None) -> pl
     says more than it.
     """
     if "%z" in pattern:
-        bare = re.sub(r"\s*%Z", "", pattern)
+        bare = re.sub(r"(?<!\s)\s*+%Z", "", pattern)
         named = cells.str.replace(rf"\s*{_ZONE_WORD}|\s*{_UNIVERSAL}", "")
         return named.str.to_datetime(_chrono(bare), time_unit="us", strict=False).cast(UTC_US)
     universal = cells.str.replace(_UNIVERSAL, "+0000")

@@ -161,7 +161,7 @@ def _parse(
         for name in _INTS
     ]
     times = parse_times(cells["started_at"], how.time_formats, how.timezone)
-    phones, told = read_phones(cells["phone"].cast(pl.String), how.country)
+    phones, told = read_phones(cells["phone"].cast(pl.String), how.country, how.phones)
     damaged = [line for line, problem in broken_turns.items() if isinstance(problem, Damage)]
     parsed = cells.with_columns(
         *given,

@@ -47,11 +47,23 @@ _LEVEL: Final = re.compile(
 _CLOSE: Final = 0.8  # a slip or two of the pen
 
 
+def status_of(text: str) -> str | None:
+    """The status that a word means, ours in any case; None for one that may mean several, or none."""
+    lower = text.strip().lower()
+    return lower if lower in CALL_STATUSES else _STATUS_OF.get(_bare(text))
+
+
+def level_of(text: str) -> str | None:
+    """The letter of `b`, `B级` or `意向A`."""
+    found = _LEVEL.fullmatch(unicodedata.normalize("NFKC", text).strip().upper())
+    return None if found is None else found[1]
+
+
 def statuses(cells: pl.Series) -> pl.Series:
     """Our words, for ours in any case and for what they are called elsewhere; others in lower case."""
     lower = cells.str.to_lowercase()
     odd = lower.filter(~lower.is_in(CALL_STATUSES)).unique().drop_nulls()
-    known = {text: status for text in odd if (status := _STATUS_OF.get(_bare(text)))}
+    known = {text: status for text in odd if (status := status_of(text))}
     return lower.replace(list(known), list(known.values())) if known else lower
 
 
@@ -59,11 +71,7 @@ def levels(cells: pl.Series) -> pl.Series:
     """The letters of `b`, `B级` or `意向A`; others in upper case."""
     upper = cells.str.to_uppercase()
     odd = upper.filter(~upper.is_in(INTENTION_LEVELS)).unique().drop_nulls()
-    known = {
-        text: found[1]
-        for text in odd
-        if (found := _LEVEL.fullmatch(unicodedata.normalize("NFKC", text).strip().upper()))
-    }
+    known = {text: level for text in odd if (level := level_of(text))}
     return upper.replace(list(known), list(known.values())) if known else upper
 
 

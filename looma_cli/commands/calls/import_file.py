@@ -116,11 +116,12 @@ def _try_out(source: Source, *, as_json: bool, fail_on_rejects: bool) -> None:
     from looma_cli.runner import settings
     from looma_cli.terminal.console import results, say, write_json
     from looma_cli.terminal.render import table
-    from looma_cli.work.import_calls import try_out
+    from looma_cli.work.import_calls import show_noted, try_out
 
     found = try_out(settings(), source)
     for warning in found.warnings:
         say(f"Note: {warning}")
+    show_noted(found.noted)
     if as_json:
         write_json(found.to_result())
     else:

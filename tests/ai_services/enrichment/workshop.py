@@ -29,6 +29,7 @@ from ai_services.enrichment.imports.receiving import Sent, receive
 from ai_services.enrichment.jobs import JOBS
 from ai_services.enrichment.service import Received, Stores, add_calls
 from ai_services.enrichment.sync.drop_folder import DropFolder
+from ai_services.enrichment.validation.phone_number import DEFAULT_COUNTRY
 from ai_services.enrichment.work import Work
 from shared.data_access.relational.postgres import Postgres
 from shared.data_access.search.postgres import PostgresSearch
@@ -46,13 +47,15 @@ _ROOT = Path(__file__).parents[3]
 _PIECE = 100_000
 
 
-def make_work(analyzer: PooledAnalyzer, folder: Path | None) -> Work:
+def make_work(
+    analyzer: PooledAnalyzer, folder: Path | None, country: str = DEFAULT_COUNTRY
+) -> Work:
     metrics = Metrics("enrichment", 50)
     counts = OrganisationCounts(metrics)
     analyses = AnalysisMetrics(analyzer.name, counts, metrics.registry)
     sources = [] if folder is None else [DropFolder(folder)]
     chain = Chain(FirstLook(), None, ChainMetrics(metrics.registry))
-    return Work(KEY, analyzer, chain, analyses, counts, sources)
+    return Work(KEY, analyzer, chain, analyses, counts, sources, country=country)
 
 
 @dataclass
@@ -63,6 +66,7 @@ class Workshop:
     url: str
     org_id: UUID
     folder: Path
+    country: str = DEFAULT_COUNTRY
 
     @classmethod
     async def opened(cls, db: Postgres, url: str, folder: Path) -> Workshop:
@@ -71,7 +75,7 @@ class Workshop:
     @asynccontextmanager
     async def working(self, db: Postgres | None = None) -> AsyncIterator[None]:
         async with pooled_analyzer(1) as analyzer:
-            work = make_work(analyzer, self.folder)
+            work = make_work(analyzer, self.folder, self.country)
             registry = CollectorRegistry()
             worker = Worker(
                 db or self.db, work, JOBS, service="enrichment", registry=registry, pace=QUICK
@@ -84,14 +88,17 @@ class Workshop:
             sys.executable, "-m", __name__, self.url, str(self.folder), cwd=_ROOT,
         )  # fmt: skip
 
-    async def send(self, content: bytes, name: str = "calls.csv", **how: Any) -> int:
-        """The job that imports it."""
+    async def send(
+        self, content: bytes, name: str = "calls.csv", *, only_tried: bool = False, **how: Any
+    ) -> int:
+        """The job that imports it, or only tries to."""
 
         async def parts() -> AsyncIterator[bytes]:
             for start in range(0, len(content), _PIECE):
                 yield content[start : start + _PIECE]
 
-        return await receive(self.db, KEY, self.org_id, Sent(name, parts(), HowToRead(**how)))
+        sent = Sent(name, parts(), HowToRead(**how), only_tried)
+        return await receive(self.db, KEY, self.org_id, sent)
 
     async def post(self, *records: dict[str, Any]) -> Received:
         """As they are sent to `POST /api/v1/calls`."""

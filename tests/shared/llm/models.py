@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,19 +20,24 @@ def said(content: str | None, reason: str = "stop", **message: Any) -> dict[str,
 
 @dataclass
 class Models:
-    """`answers` go out in their order: a completion, or (status, error, headers)."""
+    """`answers` go out in their order: a completion, or (status, error, headers).
+
+    Where there is `judge` it answers all requests instead.
+    """
 
     url: str = ""
     answers: list[Any] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[Any] = field(default_factory=list)
     pause_s: float = 0.0
+    judge: Callable[[dict[str, Any]], Any] | None = None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(await request.json())
+        body = await request.json()
+        self.asked.append(body)
         self.headers.append(request.headers)
         await asyncio.sleep(self.pause_s)
-        answer = self.answers.pop(0)
+        answer = self.answers.pop(0) if self.judge is None else self.judge(body)
         if isinstance(answer, list):
             events = "".join(f"data: {one}\n\n" for one in answer)
             return web.Response(text=events, content_type="text/event-stream")

@@ -173,7 +173,7 @@ class Backfill:
         verdicts = await asyncio.to_thread(self._read, packs, ended)
         async with self._db.tenant(org_id) as tx:
             names = await backfill_store.calls(tx, org_id, backfill)
-            turns = await backfill_store.turns(tx, org_id, names)
+            turns = await backfill_store.turns(tx, org_id, await store.hold(tx, org_id, names))
             items = await asyncio.to_thread(self._items, turns, await wanted_by(tx, org_id))
             there = {one.digest for some in items.values() for one in some}
             kept = [

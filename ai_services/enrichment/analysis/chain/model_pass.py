@@ -8,7 +8,7 @@ requests again, to the byte, and the llm service has kept the answers that were 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -60,6 +60,22 @@ class _Batch:
     known: Found = field(default_factory=dict)
     fresh: set[bytes] = field(default_factory=set)  # asked for now, not kept from before
     lost: bool = False  # somebody else has taken the claim over
+
+    def calls_with(self, digests: Collection[bytes]) -> list[str]:
+        return [
+            callid
+            for callid, items in self.items.items()
+            if any(item.digest in digests for item in items)
+        ]
+
+    def verdicts(self, found: Found, callids: Iterable[str]) -> list[tuple[bytes, Any]]:
+        """What was found on these calls, to be kept."""
+        digests = {item.digest for callid in callids for item in self.items[callid]}
+        return [
+            (digest, one.model_dump(mode="json"))
+            for digest, one in found.items()
+            if digest in digests and isinstance(one, Verdict)
+        ]
 
     def complete(self) -> list[str]:
         """Calls that are not saved yet and all of whose items are known."""
@@ -169,7 +185,7 @@ class ModelPass:
         saving: Saving | None,
         one_by_one: asyncio.Lock,
     ) -> None:
-        """ModelsAway is noted, not raised: what was answered until then is saved."""
+        """ModelsAway is noted, not raised. What was answered until then is saved."""
         packs = await self._planned(org_id, batch)
 
         async def save(names: Sequence[bytes], found: Found) -> None:
@@ -181,12 +197,14 @@ class ModelPass:
         async def ask(pack: Pack) -> None:
             if passed.away is not None or batch.lost:
                 return
+            found: Found = {}
             try:
-                found = await self._asking.ask(org_id, pack, batch.wanted.topics)
+                await self._asking.ask(org_id, pack, batch.wanted.topics, found)
             except ModelsAway as away:
                 passed.away = passed.away or away
-                return
-            await save([pack.name], found)
+            finally:
+                if found:  # paid for, whatever ended it
+                    await save([pack.name], found)
 
         await together(ask(pack) for pack in packs)
 
@@ -220,18 +238,17 @@ class ModelPass:
         passed: Passed,
         saving: Saving | None,
     ) -> None:
-        """Keep the verdicts; save the calls that they complete, if the claim still holds."""
+        """Keep the verdicts; save the calls that they complete, if the claim still holds.
+
+        Of calls that were erased meanwhile nothing is kept: a verdict quotes them.
+        """
         batch.known |= found
         batch.fresh |= found.keys()
         calls = batch.complete()
         judged, dead = await asyncio.to_thread(self._judged, org_id, batch, calls)
-        verdicts = [
-            (digest, one.model_dump(mode="json"))
-            for digest, one in found.items()
-            if isinstance(one, Verdict)
-        ]
         async with self._db.tenant(org_id) as tx:
-            await store.keep(tx, org_id, verdicts)  # paid for, whoever saves the calls
+            there = await store.hold(tx, org_id, {*calls, *batch.calls_with(found)})
+            await store.keep(tx, org_id, batch.verdicts(found, there))  # paid for, whoever saves
             if not await claims.renew_claim(tx, org_id, batch.number, batch.lease):
                 batch.lost, calls, judged, dead = True, [], {}, {}
             else:
@@ -301,7 +318,7 @@ class ModelPass:
             return []
         buried = await store.still_waiting(tx, org_id, self._versions(batch, dead))
         letters: list[tuple[str, str, str, str]] = [
-            (callid, dead[callid].reason, dead[callid].detail[:500], self._asking.analyzer)
+            (callid, dead[callid].reason, dead[callid].detail, self._asking.analyzer)
             for callid in buried
         ]
         await store.bury(tx, org_id, letters)

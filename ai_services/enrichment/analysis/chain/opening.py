@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ai_services.enrichment.analysis.chain.model_pass import ModelPass
     from ai_services.enrichment.analysis.trained.model import TrainedModel
 
-_PROMPT: Final = ("calls", 1)
+PROMPTS: Final = Path(__file__).parent / "asking" / "prompts"
+PROMPT: Final = ("calls", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def judge_named(model: str) -> str:
 
 
 def _prompt() -> Prompt:
-    return read_prompt(Path(__file__).parent / "asking" / "prompts", *_PROMPT)
+    return read_prompt(PROMPTS, *PROMPT)
 
 
 def first_look(config: Config) -> FirstLook:

@@ -7,7 +7,7 @@ stands there.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,17 +15,13 @@ from ai_services.enrichment.analysis import store as claims
 from ai_services.enrichment.analysis.store import Claim
 from shared.data_access.ports import Row, Transaction
 
-# What a killed process had under way comes first, so that its requests can be put together again.
-_WAITING: Final = """
-SELECT i.callid, t.turns, t.version, c.call_date, c.duration_ms
-FROM (
-    SELECT callid FROM call_insight w
-    WHERE org_id = (SELECT $1::uuid) AND waits
-      AND callid NOT IN (SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1)
-      AND NOT EXISTS (
-        SELECT FROM analysis_backfill_call b
-        WHERE b.org_id = (SELECT $1::uuid) AND b.callid = w.callid AND b.since >= w.updated_at)
-    ORDER BY callid = ANY($3::text[]) DESC, callid LIMIT $2) i, LATERAL (
+# Those of a batch wait for its answer (backfill_store.py).
+_IN_NO_BATCH: Final = """NOT EXISTS (
+    SELECT FROM analysis_backfill_call b
+    WHERE b.org_id = (SELECT $1::uuid) AND b.callid = w.callid AND b.since >= w.updated_at)"""
+
+# A call whose transcript was taken away by hand waits in vain, and holds nobody up.
+_READY: Final = """LATERAL (
     SELECT turns, xmin AS version FROM call_transcript
     WHERE org_id = (SELECT $1::uuid) AND callid = i.callid OFFSET 0) t, LATERAL (
     SELECT call_date, duration_ms FROM call_record_enriched
@@ -33,11 +29,46 @@ FROM (
     OFFSET 0) c
 """
 
-_END_EXPIRED: Final = """
-DELETE FROM analysis_claim WHERE org_id = $1 AND claim IN (
+_WAITING: Final = f"""
+SELECT i.callid, t.turns, t.version, c.call_date, c.duration_ms
+FROM (
+    SELECT callid FROM call_insight w
+    WHERE org_id = (SELECT $1::uuid) AND waits AND callid <> ALL($3::text[]) AND {_IN_NO_BATCH}
+      AND callid NOT IN (
+          SELECT unnest(callids) FROM analysis_claim WHERE org_id = $1 AND by_models)
+    ORDER BY callid) i, {_READY}
+ORDER BY i.callid LIMIT $2
+"""  # noqa: S608 - constants only
+
+_LEFT_BEHIND: Final = f"""
+SELECT i.callid, t.turns, t.version, c.call_date, c.duration_ms
+FROM unnest($2::text[]) AS wanted (name), LATERAL (
+    SELECT callid FROM call_insight w
+    WHERE org_id = (SELECT $1::uuid) AND callid = wanted.name AND waits AND {_IN_NO_BATCH}
+    OFFSET 0) i, {_READY}
+"""  # noqa: S608 - constants only
+
+_WAITED_BEFORE: Final = f"""
+SELECT count(*) FROM (
+    SELECT callid FROM call_insight w
+    WHERE org_id = (SELECT $1::uuid) AND waits AND updated_at <= $2 AND {_IN_NO_BATCH}
+    OFFSET 0) i, {_READY}
+"""  # noqa: S608 - constants only
+
+# The oldest, alone: what it had under way is put together again in one claim.
+_TAKE_OVER: Final = """
+DELETE FROM analysis_claim WHERE org_id = $1 AND claim = (
     SELECT claim FROM analysis_claim
-    WHERE org_id = $1 AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
+    WHERE org_id = $1 AND by_models AND lease_until < clock_timestamp()
+    ORDER BY claim LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING claim, callids
+"""
+
+# In the order of callids, as imports and erasures lock them. An erasure waits until what was kept of a
+# call is there to be deleted, too.
+_HOLD: Final = """
+SELECT callid FROM call_record_enriched
+WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[]) ORDER BY callid FOR KEY SHARE
 """
 
 _HOLD_WAITING: Final = """
@@ -72,22 +103,36 @@ ON CONFLICT (org_id, callid) DO UPDATE SET
 
 
 async def claim(tx: Transaction, org_id: UUID, limit: int, lease: float) -> Claim | None:
-    """Calls that wait for a model and that nobody works on; None if there are none."""
+    """Calls that wait for a model and that nobody works on; None if there are none.
+
+    What a killed process had claimed comes first, so that its requests can be put together again.
+    """
     await claims.one_at_a_time(tx, org_id)
-    over = await tx.fetch(_END_EXPIRED, org_id)
-    left = [callid for row in over for callid in row["callids"]]
-    calls = await tx.fetch(_WAITING, org_id, limit, left)
+    over: list[Row] = []
+    calls: list[Row] = []
+    while not calls and (left := await tx.fetchrow(_TAKE_OVER, org_id)) is not None:
+        over.append(left)
+        calls = await tx.fetch(_LEFT_BEHIND, org_id, left["callids"])
+    if len(calls) < limit:
+        taken = [call["callid"] for call in calls]
+        calls += await tx.fetch(_WAITING, org_id, limit - len(calls), taken)
     if not calls:
         return None
-    number = await claims.insert_claim(tx, org_id, [call["callid"] for call in calls], lease)
+    callids = [call["callid"] for call in calls]
+    number = await claims.insert_claim(tx, org_id, callids, lease, by_models=True)
     return Claim(number, calls, [row["claim"] for row in over])
+
+
+async def hold(tx: Transaction, org_id: UUID, callids: Collection[str]) -> list[str]:
+    """Those of the calls that are there, and stay until the end of the transaction."""
+    return [row["callid"] for row in await tx.fetch(_HOLD, org_id, list(callids))]
 
 
 async def still_waiting(
     tx: Transaction, org_id: UUID, calls: Sequence[tuple[str, Any]]
 ) -> list[str]:
     """Of (callid, version), those that still wait, with this transcript; locked until the end."""
-    rows = await tx.fetch(_HOLD_WAITING, org_id, [callid for callid, _ in calls])
+    rows = await tx.fetch(_HOLD_WAITING, org_id, sorted(callid for callid, _ in calls))
     versions = await claims.versions(tx, org_id, [row["callid"] for row in rows])
     return [callid for callid, version in calls if versions.get(callid) == version]
 
@@ -108,15 +153,11 @@ async def count_waiting(tx: Transaction) -> int:
 
 
 async def waited_before(tx: Transaction, org_id: UUID, before: dt.datetime) -> int:
-    """How many calls wait for a model since before that time, without those of a batch."""
-    number: int = await tx.fetchval(
-        """SELECT count(*) FROM call_insight w
-           WHERE org_id = (SELECT $1::uuid) AND waits AND updated_at <= $2 AND NOT EXISTS (
-               SELECT FROM analysis_backfill_call b
-               WHERE b.org_id = (SELECT $1::uuid) AND b.callid = w.callid
-                 AND b.since >= w.updated_at)""",
-        org_id, before,
-    )  # fmt: skip
+    """How many calls wait for a model since before that time, without those of a batch.
+
+    And without those that have no transcript any more.
+    """
+    number: int = await tx.fetchval(_WAITED_BEFORE, org_id, before)
     return number
 
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from operator import attrgetter
+from threading import Lock
 from typing import Any, Final, Literal, cast, get_args
 
 from ai_services.enrichment.analysis.lexicon.slips import Speller
-from ai_services.enrichment.analysis.lexicon.trie import expression
+from ai_services.enrichment.analysis.lexicon.tokens import Tokens
 from shared.data_access.search.han import simplification
 from shared.errors import ConfigError
 
@@ -100,6 +101,7 @@ _HYPHENS: Final = {0x2010: 0x2D, 0x2011: 0x2D}
 _APOSTROPHES: Final = {ord("’"): ord("'"), ord("‘"): ord("'"), ord("ʼ"): ord("'")}
 _WORD: Final = re.compile("[a-z]+")
 _RISKY_WORD: Final = 7  # letters; shorter words of phrases are too common to be corrected
+_LOADING: Final = Lock()
 _KANA: Final = re.compile("[\u3041-\u3096\u30a1-\u30fa]")
 
 
@@ -129,10 +131,9 @@ class Lexicon:
     """The vocabulary, compiled. Built once and shared: it never changes."""
 
     terms: Mapping[str, Term]
-    ascii_pattern: re.Pattern[str]
-    full_pattern: re.Pattern[str]
     familiar: re.Pattern[str]
     weighty: frozenset[str]  # the terms and single words that weigh something
+    _tokens: Tokens = field(repr=False)
     _speller: Speller = field(repr=False)
     _fold: Mapping[int, int] = field(repr=False)
     _foldable: re.Pattern[str] = field(repr=False)
@@ -150,8 +151,7 @@ class Lexicon:
 
     def tokens(self, text: str) -> Iterator[re.Match[str]]:
         """Terms and punctuation of a normalised text, left to right, without overlaps."""
-        pattern = self.ascii_pattern if text.isascii() else self.full_pattern
-        return pattern.finditer(text)
+        return self._tokens.of(text)
 
     def slips(self, text: str) -> dict[str, str]:
         """The misspelt English words of a normalised text → the words that were meant."""
@@ -167,12 +167,17 @@ def is_japanese(text: str) -> bool:
     return len(_KANA.findall(text)) * 5 > len(text)
 
 
-@cache
 def load_lexicon() -> Lexicon:
     """Raises ConfigError when a packaged file is malformed or lists a term twice.
 
-    Takes seconds, once per process.
+    Takes a second, once per process: threads that need it meanwhile wait.
     """
+    with _LOADING:
+        return _loaded()
+
+
+@cache
+def _loaded() -> Lexicon:
     documents = {language: _document(language) for language in _FILES}
     terms: dict[str, Term] = {}
     for language, document in documents.items():
@@ -184,7 +189,6 @@ def load_lexicon() -> Lexicon:
         _assign_roles(terms, language, document)
     for term in _overlaps(terms.values()):
         terms.setdefault(term.text, term)
-    latin = (text for text in terms if text.isascii())
     fold = _fold_table()
     familiar = (rf"(?<![a-z]){re.escape(w)}(?![a-z])" for w in _split(documents["en"]["familiar"]))
     weighty = frozenset(
@@ -193,9 +197,8 @@ def load_lexicon() -> Lexicon:
     return Lexicon(
         terms=terms,
         weighty=weighty,
+        _tokens=Tokens(terms, _PUNCTUATION),
         _speller=_speller(terms.values(), weighty, documents["en"]),
-        ascii_pattern=re.compile(f"{expression(latin)}|{_PUNCTUATION}"),
-        full_pattern=re.compile(f"{expression(terms)}|{_PUNCTUATION}"),
         familiar=re.compile("|".join(["[\u4e00-\u9fff]", *familiar])),
         _fold=fold,
         _foldable=re.compile(f"[{re.escape(''.join(map(chr, fold)))}]"),

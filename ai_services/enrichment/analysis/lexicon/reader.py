@@ -113,13 +113,15 @@ class Reader:
     def read_all(self, lexicon: Lexicon) -> None:
         terms = lexicon.terms
         for match in lexicon.tokens(self.text):
-            term = terms.get(match.group())
+            token = match[0]
+            start, end = match.span()
+            term = terms.get(token)
             if term is None:
-                self.punctuation(match.group(), match.start())
+                self.punctuation(token, start)
             elif term.kind != "plain":
-                self.read(term, match.start(), match.end())
+                self.read(term, start, end)
             elif term.roles:
-                self._mark(term, match.start(), match.end())
+                self._mark(term, start, end)
         self.end_sentence()
 
     def read(self, term: Term, start: int, end: int) -> None:

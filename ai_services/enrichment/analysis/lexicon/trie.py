@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 Trie: TypeAlias = dict[str, "Trie"]
 
-_FEW = 6  # branches that are tried one by one
+_FEW = 24  # branches that are tried one by one
 _END = ""  # marks a node where a term ends
 _ALNUM = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _NOT_AFTER_ALNUM = "(?<![a-z0-9])"

@@ -5,8 +5,22 @@ from __future__ import annotations
 import codecs
 from typing import Final, Protocol
 
-_REPLACED: Final = "\ufffd".encode()
+# The name of how Python's codecs are to go on after bytes that are no text: half a character stands for
+# them, which no text has, and becomes a byte that is no UTF-8. U+FFFD is a character like any other.
+MARKED: Final = "looma.marked"
+_HALF: Final = "\udcff"
 _NO_UTF8: Final = b"\xff"
+
+
+def _mark(error: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(error, UnicodeDecodeError):
+        return _HALF, error.end
+    if isinstance(error, UnicodeEncodeError):
+        return _NO_UTF8 * (error.end - error.start), error.end
+    raise error
+
+
+codecs.register_error(MARKED, _mark)
 
 
 class Bytes(Protocol):
@@ -24,7 +38,7 @@ class Recoded:
 
     def __init__(self, stream: Bytes, encoding: str) -> None:
         self._stream = stream
-        self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        self._decoder = codecs.getincrementaldecoder(encoding)(MARKED)
         self._ended = False
 
     @property
@@ -39,9 +53,8 @@ class Recoded:
         while not self._ended:
             data = self._stream.read()
             self._ended = not data
-            out = self._decoder.decode(data, final=self._ended).encode()
-            if out:
-                return out.replace(_REPLACED, _NO_UTF8)
+            if text := self._decoder.decode(data, final=self._ended):
+                return text.encode(errors=MARKED)
         return b""
 
 

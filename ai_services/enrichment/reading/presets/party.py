@@ -22,8 +22,10 @@ def text(row: Mapping[str, Any], name: str) -> str:
 
 def extension(written: str) -> str | None:
     """A number inside of the house: 2 to 6 digits, `Ext.1001`, `"Desk" <1001>`."""
-    found = re.search(r"<([^>]*)>\s*$", written)
-    plain = (found[1] if found else written).strip().removeprefix("Ext.")
+    address = written.rstrip()
+    _, bracket, inside = address.removesuffix(">").rpartition("<")
+    in_brackets = bracket and address.endswith(">")
+    plain = (inside if in_brackets else written).strip().removeprefix("Ext.")
     return plain if _EXTENSION.fullmatch(plain) else None
 
 

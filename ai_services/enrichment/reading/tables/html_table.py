@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from itertools import zip_longest
 from typing import Final
@@ -21,7 +21,10 @@ _MOST_COLUMNS: Final = 16_384
 _MOST_SPANNED: Final = 1_000  # as the standard has it
 _ROWS: Final = 1_000
 _CELLS: Final = 1 << 20
+_CHARS: Final = 8 << 20
 _SLICE: Final = 16_384
+
+Row = list[tuple[str, bool]]  # cells, each with whether it is a time by its type
 
 
 def html_rows(path: CallFile, stream: Bytes, most_cell: int) -> Iterator[tuple[Rows, int]]:
@@ -36,13 +39,14 @@ def html_rows(path: CallFile, stream: Bytes, most_cell: int) -> Iterator[tuple[R
             problem = f"has a cell of more than {most_cell:,} characters"
             raise refuse(path, problem, "export the calls as CSV or as a workbook (.xlsx)")
         if len(parser.rows) >= _ROWS or parser.cells >= _CELLS:
-            rows = parser.take()
-            yield _columns(rows, number), stream.position
-            number += len(rows)
+            for rows in _shares(parser.take()):
+                yield _columns(rows, number), stream.position
+                number += len(rows)
     parser.close()
     parser.end_row()
-    if parser.rows:
-        yield _columns(parser.rows, number), stream.position
+    for rows in _shares(parser.take()):
+        yield _columns(rows, number), stream.position
+        number += len(rows)
 
 
 def _slices(stream: Bytes) -> Iterator[str]:
@@ -54,7 +58,20 @@ def _slices(stream: Bytes) -> Iterator[str]:
             yield text[start : start + _SLICE]
 
 
-def _columns(rows: list[list[tuple[str, bool]]], number: int) -> Rows:
+def _shares(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """So many at a time that their text is bounded: a cell that spans rows is in each of them."""
+    begin = size = 0
+    for at, row in enumerate(rows):
+        chars = sum(len(text) for text, _ in row)
+        if size and size + chars > _CHARS:
+            yield rows[begin:at]
+            begin, size = at, 0
+        size += chars
+    if rows:
+        yield rows[begin:]
+
+
+def _columns(rows: Sequence[Row], number: int) -> Rows:
     columns = [list(column) for column in zip_longest(*rows, fillvalue=("", False))]
     dated = {
         at: [row for row, (_, is_time) in enumerate(column) if is_time]
@@ -69,10 +86,10 @@ class _Tables(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.rows: list[list[tuple[str, bool]]] = []
+        self.rows: list[Row] = []
         self.cells = 0  # of `rows`
         self.size = 0  # of the cell that is open, in characters
-        self._row: list[tuple[str, bool]] | None = None
+        self._row: Row | None = None
         self._cell: list[str] | None = None
         self._value: str | None = None
         self._is_time = False
@@ -99,8 +116,11 @@ class _Tables(HTMLParser):
             self._hidden += 1
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in _ROW or tag == "table":
+        if tag in _ROW:
             self.end_row()
+        elif tag == "table":
+            self.end_row()
+            self._below.clear()
         elif tag in _CELL:
             self._end_cell()
         elif tag in _UNSHOWN:
@@ -116,7 +136,7 @@ class _Tables(HTMLParser):
             self._cell.append(data)
             self.size += len(data)
 
-    def take(self) -> list[list[tuple[str, bool]]]:
+    def take(self) -> list[Row]:
         """The rows that are complete; they are let go."""
         rows, self.rows, self.cells = self.rows, [], 0
         return rows
@@ -126,6 +146,7 @@ class _Tables(HTMLParser):
         self._end_cell()
         if self._row is not None:
             self._fill_from_above()
+            self._pass_by(len(self._row))
             if self._row:
                 self.rows.append(self._row)
                 self.cells += len(self._row)
@@ -163,6 +184,13 @@ class _Tables(HTMLParser):
             column = len(self._row)
             left, cell = self._below.pop(column)
             self._row.append(cell)
+            if left > 1:
+                self._below[column] = (left - 1, cell)
+
+    def _pass_by(self, width: int) -> None:
+        """Cells from above that the row is too short for are a row less: they would be kept for ever."""
+        for column in [one for one in self._below if one >= width]:
+            left, cell = self._below.pop(column)
             if left > 1:
                 self._below[column] = (left - 1, cell)
 

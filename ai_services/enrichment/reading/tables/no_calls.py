@@ -17,13 +17,13 @@ _WORDS: Final = (
     "summary", "average", "avg",
 )  # fmt: skip
 _COUNTS: Final = (
-    r"(?:总|總)?[共计計]\s*[:：]?\s*\d[\d,]*\s*[条條笔筆行个個次通项項页頁].*",
-    r"(?:记录|記錄|数据|數據|总|總)?(?:条|條|笔|筆|行|记录|記錄)?数?數?\s*[:：]\s*\d[\d,]*\s*\D?",
+    r"(?:总|總)?[共计計]\s*+[:：]?\s*+\d[\d,]*+\s*+[条條笔筆行个個次通项項页頁].*",
+    r"(?:记录|記錄|数据|數據|总|總)?(?:条|條|笔|筆|行|记录|記錄)?数?數?\s*+[:：]\s*+\d[\d,]*+\s*\D?",
     r"\(?\d[\d,]* (?:rows?|records?|calls?|lines?)\b.*",
     r"(?:rows?|records?|calls?|count|number of (?:rows|records|calls)) ?[:=] ?\d[\d,]*",
     r"[-=*]+ ?(?:end|eof|完|结束|結束).*",
     r"end of (?:report|file|export|data)\b.*",
-    r"page \d+(?: of \d+)?|第\s*\d+\s*[页頁].*",
+    r"page \d+(?: of \d+)?|第\s*+\d+\s*+[页頁].*",
 )
 # Of a line below the calls that has nothing else in it.
 _FOOTERS: Final = (
@@ -46,24 +46,24 @@ class NoCalls:
         self._footer = re.compile("|".join(_FOOTERS), re.IGNORECASE | re.DOTALL)
         self.comment: Final = layout.comment
         self._needed = [name for name in REQUIRED if name in positions]
-        self._totals: list[int] = []
-        self._comments: list[int] = []
+        self._totals = _LeftOut("totals")
+        self._comments = _LeftOut("comments")
 
     def take(self, line: int, cells: Sequence[str | None]) -> bool:
         """Whether the row, which is no call as it stands, is one of these; then it is noted."""
         filled = [cell.strip() for cell in cells if cell and cell.strip()]
         first = filled[0] if filled else ""
         if first.startswith(self.comment or _COMMENT):
-            self._comments.append(line)
+            self._comments.add([line])
         elif self._total.fullmatch(first) or (len(filled) == 1 and self._footer.fullmatch(first)):
-            self._totals.append(line)
+            self._totals.add([line])
         else:
             return False
         return True
 
     def take_comments(self, lines: Sequence[int]) -> None:
         """Lines that begin as the map says that comments do."""
-        self._comments += lines
+        self._comments.add(lines)
 
     def doubtful(self, table: pl.DataFrame) -> pl.Series:
         """Whether a row of cells lacks what a call needs."""
@@ -75,12 +75,23 @@ class NoCalls:
 
     def notes(self) -> list[str]:
         """At the end of the file, what was left out."""
-        kinds = (("totals", self._totals), ("comments", self._comments))
-        return [_note(what, lines) for what, lines in kinds if lines]
+        return [kind.note() for kind in (self._totals, self._comments) if kind.rows]
 
 
-def _note(what: str, lines: Sequence[int]) -> str:
-    shown = ", ".join(map(str, lines[:_SHOWN])) + (", …" if len(lines) > _SHOWN else "")
-    if len(lines) == 1:
-        return f"A row of {what} is left out (line {shown})."
-    return f"{len(lines):,} rows of {what} are left out (lines {shown})."
+class _LeftOut:
+    """How many rows of a kind there are, and where the first of them stand: a file may have millions."""
+
+    def __init__(self, what: str) -> None:
+        self.rows = 0
+        self._what = what
+        self._first: list[int] = []
+
+    def add(self, lines: Sequence[int]) -> None:
+        self.rows += len(lines)
+        self._first += lines[: _SHOWN - len(self._first)]
+
+    def note(self) -> str:
+        shown = ", ".join(map(str, self._first)) + (", …" if self.rows > _SHOWN else "")
+        if self.rows == 1:
+            return f"A row of {self._what} is left out (line {shown})."
+        return f"{self.rows:,} rows of {self._what} are left out (lines {shown})."

@@ -22,8 +22,8 @@ Choose = Callable[[Sequence[str]], Mapping[str, int]]
 Tell = Callable[[str], None]
 # Times and numbers: no column is called that.
 _DATA: Final = re.compile(
-    r"\s*(?:\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}.*|\d{1,2}[/.]\d{1,2}[/.]\d{4}.*|\d{1,2}:\d\d.*"
-    r"|[-+(]?\d[\d\s().,-]*)\s*",
+    r"\s*+(?:\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}.*|\d{1,2}[/.]\d{1,2}[/.]\d{4}.*|\d{1,2}:\d\d.*"
+    r"|[-+(]?\d[\d\s().,-]*+)",
     re.DOTALL,
 )
 

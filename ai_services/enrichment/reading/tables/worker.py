@@ -32,7 +32,7 @@ _MIDNIGHT: Final = time()
 _HOUR: Final = 3600
 # A cell with a formula whose result was never stored.
 _UNCOMPUTED: Final = re.compile(
-    rb'<c r="([A-Z]{1,3})\d+"[^>]*><f(?:/>|[^>]*/>|[^>]*>[^<]*</f>)(?:<v\s*/>|<v></v>)?</c>'
+    rb'<c r="([A-Z]{1,3})\d+"[^<>]*+><f[^<>]*+(?:(?<=/)>|>[^<]*+</f>)(?:<v\s*+/>|<v></v>)?</c>'
 )
 _MANIFEST: Final = "META-INF/manifest.xml"
 _BOF: Final = b"\x09\x08\x10\x00\x00\x06\x05\x00"  # of the workbook, in BIFF8

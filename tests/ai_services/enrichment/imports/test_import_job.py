@@ -141,6 +141,34 @@ async def test_a_file_that_is_gone_is_told_by_its_import(shop) -> None:
     assert result["rows"] == 0
 
 
+LEGS = """
+group_by = "task_id"
+[columns]
+callid = "callid"
+task_id = "customer_id"
+"""
+
+
+async def test_a_trial_counts_what_an_import_counts(shop) -> None:
+    shop.country = "US"
+    numbers = ("1-800-FLOWERS", "138****5678", "13812348000 ext. 5", "13812348000")
+    content = as_csv(
+        call(callid=f"c-{number}", phone=phone) for number, phone in enumerate(numbers)
+    )
+    jobs_of = [
+        await shop.send(content, only_tried=only_tried, column_map=column_map)
+        for column_map in (None, LEGS)
+        for only_tried in (True, False)
+    ]
+    async with shop.working():
+        results = [await shop.result(job_id) for job_id in jobs_of]
+    for tried, imported in zip(results[::2], results[1::2], strict=True):
+        assert tried["noted"] == imported["noted"] == {"phone": 2}
+        for name in ("rows", "duplicates", "rejected"):
+            assert tried[name] == imported[name]
+    assert [tried["duplicates"] for tried in results[::2]] == [0, 3]
+
+
 async def test_the_sweep_leaves_what_is_still_wanted(shop) -> None:
     waiting = await shop.send(csv_file(10))
     dead = await shop.send(csv_file(20))

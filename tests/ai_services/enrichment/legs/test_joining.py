@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,12 +18,15 @@ from hypothesis import strategies as st
 from ai_services.enrichment.customers.digests import Digests
 from ai_services.enrichment.customers.erasing import Order, erase_call
 from ai_services.enrichment.importing import ImportCounts, import_batches
+from ai_services.enrichment.imports.store import get_import, imports
 from ai_services.enrichment.legs import store
+from ai_services.enrichment.legs.joining import pages
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.presets.preset import Preset, parse_preset
 from ai_services.enrichment.reading.read_file import read_calls
 from ai_services.enrichment.sources.databases.database import Table
 from ai_services.enrichment.sources.rows import columns_of
+from ai_services.enrichment.staging import stage
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import InvalidInput
 from tests.ai_services.enrichment.calls_files import Folder, as_csv, as_jsonl
@@ -119,6 +124,41 @@ async def legs_of(db: Postgres, org_id: UUID, callid: str) -> list[dict[str, Any
         return [dict(row) for row in await store.legs(tx, org_id, callid, 100)]
 
 
+@given(st.lists(st.integers(1, 9)), st.integers(1, 12))
+def test_calls_are_joined_in_pages_of_what_their_legs_weigh(weights: list[int], most: int) -> None:
+    weighed = [(str(at), weight) for at, weight in enumerate(weights)]
+    found = list(pages(weighed, most))
+    assert [callid for page in found for callid in page] == [callid for callid, _ in weighed]
+    of = dict(weighed)
+    for page, following in pairwise(found):
+        assert sum(map(of.__getitem__, [*page, following[0]])) > most
+    assert all(len(page) == 1 or sum(map(of.__getitem__, page)) <= most for page in found)
+
+
+async def test_what_the_legs_of_a_call_weigh_is_known_before_they_are_read(
+    db, org_id, tmp_path
+) -> None:
+    said = [{"role": "agent", "at_ms": 0, "text": "".join(map(chr, range(0x4E00, 0x6200)))}]
+    heavy = [{**one, "turns": said} for one in (QUEUE[4], QUEUE[0])]
+    await bring_in(db, org_id, tmp_path / "cdr.csv", [*heavy, *RANG_OUT], BY_SEQUENCE)
+    cipher = PhoneCipher(KEY, org_id)
+    [batch] = read_calls(tmp_path / "cdr.csv", BY_SEQUENCE)
+    async with db.tenant(org_id) as tx:
+        await store.stage(tx, org_id, stage(batch.frame, cipher))
+        (_, first), (_, second) = await store.staged_calls(tx, org_id)
+        found = await store.legs_of(tx, org_id, [*(one["linkedid"] for one in heavy)], 1)
+    assert [row["turns"] is not None for row in sorted(found, key=itemgetter("started_at"))] == [
+        True, False,
+    ]  # fmt: skip
+    assert first > 2 * 2 * 2 * len(said[0]["text"])  # two legs, staged and kept
+    assert 4 * 200 <= second < 1_000
+
+
+async def transcripts(db: Postgres, org_id: UUID) -> list[Any]:
+    async with db.tenant(org_id) as tx:
+        return [row["turns"] for row in await tx.fetch("SELECT turns FROM call_transcript")]
+
+
 async def test_legs_become_calls(db, org_id, tmp_path) -> None:
     counts = await bring_in(db, org_id, tmp_path / "cdr.csv", ALL)
     assert (counts.rows, counts.inserted, counts.duplicates) == (8, 3, 5)
@@ -168,6 +208,30 @@ async def test_a_leg_that_comes_corrected_replaces_itself_where_it_has_an_id(
     assert len(await legs_of(db, org_id, call["callid"])) == 1
 
 
+async def test_a_leg_that_comes_again_without_its_transcript_keeps_it(db, org_id, tmp_path) -> None:
+    said = [
+        {"role": "agent", "at_ms": 0, "text": "您好"},
+        {"role": "customer", "at_ms": 900, "text": "喂"},
+    ]
+    answered = [QUEUE[0], {**QUEUE[2], "turns": said}]
+    file = tmp_path / "cdr.csv"
+    await bring_in(db, org_id, file, answered, BY_SEQUENCE)
+    [before] = await transcripts(db, org_id)
+    without = [{**leg, "turns": None} for leg in answered]
+    await bring_in(db, org_id, file, without, BY_SEQUENCE)
+    corrected = {**without[1], "billsec": 60}
+    await bring_in(db, org_id, file, [corrected, {**QUEUE[4], "turns": said}], BY_SEQUENCE)
+    [after] = await transcripts(db, org_id)
+    assert [turn["text"] for turn in before] == ["您好", "喂"]
+    assert [turn["text"] for turn in after] == ["您好", "喂", "您好", "喂"]
+    missed = {**corrected, "disposition": "NO ANSWER", "billsec": 0}
+    await bring_in(db, org_id, file, [missed], BY_SEQUENCE)
+    [last] = await transcripts(db, org_id)
+    assert [turn["text"] for turn in last] == ["您好", "喂"]
+    [call] = await calls(db, org_id)
+    assert call["rounds"] == 1
+
+
 async def test_two_imports_of_one_calls_legs_at_once_make_one_call(db, org_id, tmp_path) -> None:
     many = [leg(1, n, f"6{n:02d}", "14:20:01", (n + 1, n), "ANSWERED") for n in range(60)]
     parts = [many[n::4] for n in range(4)]
@@ -196,12 +260,19 @@ async def test_a_deleted_call_takes_its_legs_along(db, org_id, tmp_path) -> None
 
 async def test_legs_that_are_hardly_one_call_are_told(db, org_id, tmp_path) -> None:
     later = leg(1, 10, "601", "14:20:00", (5, 4), "ANSWERED", calldate="2024-05-05 14:20:00")
-    await bring_in(db, org_id, tmp_path / "cdr.csv", [*QUEUE, later])
+    other = [
+        {**one, "linkedid": "1709619600.20", "uniqueid": f"b-{one['uniqueid']}"}
+        for one in (QUEUE[0], later)
+    ]
+    counts = await bring_in(db, org_id, tmp_path / "cdr.csv", [*QUEUE, later, *other], batch_rows=6)
     async with db.tenant(org_id) as tx:
-        notes = await tx.fetchval("SELECT notes FROM import_run WHERE org_id = $1", org_id)
-    assert any("more than a day apart" in note for note in notes)
-    [call] = await rows(db, org_id)
-    assert call["duration_ms"] == 86_400_000
+        run = await get_import(tx, org_id, counts.import_id)
+        [listed] = await imports(tx, org_id, 10, None)
+    assert run is not None
+    [note] = run["notes"]  # once, though each batch has a call of them
+    assert note.startswith("2 calls have legs more than a day apart")
+    assert listed["notes"] == [note]
+    assert {call["duration_ms"] for call in await rows(db, org_id)} == {86_400_000}
 
 
 async def test_of_an_erased_call_no_leg_comes_back(db, org_id, tmp_path) -> None:

@@ -79,6 +79,38 @@ def test_objects_in_one_line_or_with_commas_between(folder: Folder, between: byt
     assert batch.rejects == []
 
 
+@pytest.mark.parametrize("between", [b"\n", b"", b",", b"\r\n\r\n"])
+def test_arrays_one_after_another(folder: Folder, between: bytes) -> None:
+    pages = [dumped(CALLS[:1], indent=1), b"[]", dumped(CALLS[1:])]
+    batch = folder.read("a.json", between.join(pages) + b"\n")
+    assert batch.frame["callid"].to_list() == ["c-0", "c-1", "c-2"]
+    assert batch.frame["line"].to_list() == [1, 2, 3]
+    assert (batch.rejects, batch.cut) == ([], False)
+
+
+def test_what_follows_an_array_is_told(folder: Folder) -> None:
+    batch = folder.read("a.json", dumped(CALLS) + b"\n;alert(1)")
+    assert batch.frame.height == 3
+    assert [reject.line for reject in batch.rejects] == [4]
+    cut = folder.read("a.json", dumped(CALLS[:1]) + b"\n" + dumped(CALLS[1:])[:-1])
+    assert (cut.frame.height, cut.cut) == (3, True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "gb18030"])
+def test_a_mark_for_what_was_lost_elsewhere_is_a_character(folder: Folder, encoding: str) -> None:
+    said = [{"role": "customer", "at_ms": None, "text": "a\ufffdb 您好，我要退款"}]
+    rows = [call(callid="\ufffd", turns=said), call(turns=said)]
+    texts = (
+        dumped(rows).decode(),
+        dumped({"a": "\ufffd", "calls": rows}).decode(),
+        as_jsonl(rows).decode(),
+    )
+    for text in texts:
+        batch = folder.read("a.json", text.encode(encoding))
+        assert batch.rejects == []
+        assert batch.frame["callid"].to_list() == ["\ufffd", "c-1"]
+
+
 def test_json_lines_stay_json_lines(folder: Folder) -> None:
     lines = as_jsonl(CALLS)
     assert folder.read("a.json", lines).frame["line"].to_list() == [1, 2, 3]

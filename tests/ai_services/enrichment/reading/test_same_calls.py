@@ -47,3 +47,22 @@ def test_each_row_is_told_what_it_contradicts(folder: Folder) -> None:
     assert batch.noted == {"callid": 3}
     assert batch.duplicates == 3
     assert batch.after(5).notes == []
+
+
+@pytest.mark.parametrize("repeated", [1, 2])
+def test_of_a_callid_in_all_batches_each_row_is_told_once(folder: Folder, repeated: int) -> None:
+    calls = [call(rounds=number // repeated) for number in range(12)]
+    batches = folder.batches("a.csv", as_csv(calls), batch_rows=1)
+    notes = [note for batch in batches for note in batch.notes]
+    assert [note.line for note in notes] == list(range(2 + repeated, 14))
+    for note in notes:  # by the last row that differs
+        first_of_its_kind = 2 + (note.line - 2) // repeated * repeated
+        assert f"line {first_of_its_kind - 1} as well" in note.problem
+
+
+def test_what_a_row_contradicts_is_found_behind_rows_that_equal_it(folder: Folder) -> None:
+    calls = [call(rounds=1), call(rounds=2), call(rounds=2), call(rounds=2), call(callid="x")]
+    batches = folder.batches("a.csv", as_csv(calls), batch_rows=1)
+    told = {note.line: note.problem for batch in batches for note in batch.notes}
+    assert set(told) == {3, 4, 5}
+    assert all("line 2 as well" in problem for problem in told.values())

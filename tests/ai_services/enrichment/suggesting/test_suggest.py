@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,51 @@ def test_half_a_character_of_json_is_told_as_another_mark() -> None:
     )
     assert "?" in found.fields or "?" in found.column_map
     found.column_map.encode()
+
+
+ROWS = "id,agent,start time,duration,status\n" + "".join(
+    f"{n},{{name}},2024-03-05 14:20:0{n},6{n},{{status}}\n" for n in range(1, 6)
+)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "said"),
+    [
+        ("utf-16", "王芳", ""), ("utf-16-be", "ann", ""),
+        ("big5", "張偉的客戶來電話號碼錯誤", 'encoding = "cp950"  # the file is not UTF-8'),
+        ("gbk", "王芳的客户电话", 'encoding = "gb18030"  # the file is not UTF-8'),
+        ("cp1252", "Zoë Müller", 'encoding = "cp1252"  # a guess'),
+        ("cp1252", "JosÉÁlvarez", 'encoding = "cp1252"  # a guess'),  # would do as GB18030
+    ],
+)  # fmt: skip
+def test_the_encoding_is_found_as_it_is_when_the_file_is_read(
+    tmp_path: Path, encoding: str, name: str, said: str
+) -> None:
+    data = ROWS.format(name=name, status="busy").encode(encoding)
+    found = suggest("calls.csv", data)
+    assert said in found.column_map
+    assert found.tried.rejects == []
+    path = tmp_path / "calls.csv"
+    path.write_bytes(data)
+    taken = calls_of(path, found.column_map)
+    assert {one["user_id"] for one in taken.values()} == {name}
+
+
+@pytest.mark.parametrize(
+    "word", ["RINGNOANSWER", "久叫不应", "Did not answer", "NO_ANSWER", "voicemail"]
+)
+def test_words_that_the_readers_know_are_known(word: str) -> None:
+    found = suggest("calls.csv", ROWS.format(name="ann", status=word).encode())
+    assert found.fields["call_status"].column == "status"
+    assert '"?"' not in found.column_map
+    assert found.tried.rejects == []
+
+
+def test_roles_are_those_of_the_readers() -> None:
+    said = [{"speaker": who, "content": "x"} for who in ("话务员", "被访者", "IVR", "seat")]
+    row = {"callid": "a", "user_id": "u", "started_at": "2024-03-05T06:20:00Z", "call_status": "connected",
+           "duration_ms": 65_000, "dialog": said}  # fmt: skip
+    found = suggest("calls.jsonl", (json.dumps(row, ensure_ascii=False) + "\n").encode())
+    assert '"seat" = "agent"' in found.column_map
+    assert '"?"' not in found.column_map
+    assert (found.tried.calls, found.tried.rejects) == (1, [])

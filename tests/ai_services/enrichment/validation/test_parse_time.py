@@ -84,6 +84,26 @@ def test_common_spellings_are_understood(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "hour", "minute"),
+    [
+        ("中午11:30", 11, 30), ("中午10:59", 10, 59), ("中午12:00", 12, 0), ("中午12:30", 12, 30),
+        ("中午1:00", 13, 0), ("中午1点05分", 13, 5), ("中午 2:20", 14, 20), ("凌晨12:30", 0, 30),
+        ("上午11:30", 11, 30), ("下午1:00", 13, 0), ("下午12:30", 12, 30), ("傍晚6:00", 18, 0),
+    ],
+)  # fmt: skip
+def test_the_half_of_the_day_tells_the_hour(said: str, hour: int, minute: int) -> None:
+    assert parse(f"2024-03-05 {said}Z", None) == [utc(2024, 3, 5, hour, minute), None]
+    if ":" in said and "傍晚" not in said:
+        for written, pattern in (
+            (f"2024/3/5 {said}", "%Y/%m/%d %p%I:%M"),
+            (f"2024/3/5 {said[2:].strip()} {said[:2]}", "%Y/%m/%d %I:%M %p"),
+        ):
+            cells = pl.Series("started_at", [written.replace("中午 ", "中午")])
+            times = parse_times(cells, [pattern], "UTC")
+            assert times.moments.to_list() == [utc(2024, 3, 5, hour, minute)]
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("2024-02-30T10:00:00Z", "2024-02-30 does not exist in the calendar"),

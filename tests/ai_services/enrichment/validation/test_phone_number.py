@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ai_services.enrichment.validation import phone_number
 from ai_services.enrichment.validation.phone_number import (
+    DEFAULT_COUNTRY,
+    PhoneReader,
     is_country,
-    normalise,
     read_phone,
     read_phones,
 )
@@ -17,6 +19,10 @@ MASKED = "is masked: digits are hidden"
 ROUNDED = "a spreadsheet has rounded it: its last digits are lost"
 NOBODY = "withholds the number, or knows none"
 EXTENSION = "has an extension, which is left out"
+
+
+def normalise(text: str, country: str = DEFAULT_COUNTRY) -> str | None:
+    return read_phone(text, country).number
 
 
 @pytest.mark.parametrize(
@@ -150,6 +156,15 @@ def test_any_text_is_read(text: str) -> None:
     )
 )
 def test_columns_are_read_as_cells_are(cells: list[str | None]) -> None:
-    numbers, told = read_phones(pl.Series("phone", cells, dtype=pl.String), "CN")
+    numbers, told = read_phones(pl.Series("phone", cells, dtype=pl.String), "CN", PhoneReader())
     assert numbers.to_list() == [None if one is None else normalise(one) for one in cells]
     assert set(told) == {one for one in cells if one == "x"}
+
+
+def test_no_number_is_remembered_beyond_its_import() -> None:
+    reader = PhoneReader()
+    for _ in range(2):
+        assert reader.read("138 1234 5678", "CN").number == MOBILE
+        assert reader.read("138 1234 5678", "US").number != MOBILE
+    remembering = [name for name, one in vars(phone_number).items() if hasattr(one, "cache_info")]
+    assert remembering == []

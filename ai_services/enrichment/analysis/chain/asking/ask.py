@@ -1,15 +1,15 @@
 """Asking a model about several transcripts, and believing of its answer only what can be checked.
 
 An answer has to fit its schema, is repaired once, and names each transcript by its id. What is
-missing is asked again alone. A request that the model can't answer is halved until the transcript is
-found that is the reason: that one is a dead letter, the others have their verdicts.
+missing is asked again alone. A request that the model can't answer, or not in time, is halved until
+the transcript is found that is the reason: that one is a dead letter, the others have their verdicts.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -19,8 +19,13 @@ import openai
 from ai_services.enrichment.analysis.chain.asking.fence import Fenced, fenced
 from ai_services.enrichment.analysis.chain.asking.pace import Pace
 from ai_services.enrichment.analysis.chain.asking.packing import Pack
+from ai_services.enrichment.analysis.chain.asking.patience import Patience
 from ai_services.enrichment.analysis.chain.asking.together import together
-from ai_services.enrichment.analysis.chain.asking.verdict import Verdict, Verdicts
+from ai_services.enrichment.analysis.chain.asking.verdict import (
+    Verdict,
+    Verdicts,
+    storable,
+)
 from ai_services.enrichment.analysis.chain.metrics import ChainMetrics, Outcome
 from ai_services.enrichment.analysis.chain.rules import Requests
 from shared import errors
@@ -30,7 +35,15 @@ from shared.llm.structured import Structured, request_of, structured, value_of
 from shared.security import Principal
 
 PURPOSE: Final = "analysis"
-DeadReason = Literal["invalid", "missing", "refused", "too_long"]
+DeadReason = Literal["invalid", "missing", "refused", "timeout", "too_long"]
+_DETAIL: Final = 500  # characters
+# What a part of the request may have an answer to.
+_UNANSWERED: Final = (
+    errors.AnswerInvalid,
+    errors.ContentRefused,
+    errors.ContextTooLong,
+    errors.UpstreamTimeout,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,16 @@ class ModelsAway(errors.LoomaError):
 
 
 Found = dict[bytes, Verdict | Dead]  # by the digests of items
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What all requests about one pack have in common; `answers_before` it was asked."""
+
+    org_id: UUID
+    topics: Sequence[str]
+    found: Found
+    answers_before: int
 
 
 class Asking:
@@ -73,32 +96,70 @@ class Asking:
         self._requests = requests
         self._pace = pace
         self._metrics = metrics
+        self._patience = Patience()
         self.analyzer: Final = analyzer
 
-    async def ask(self, org_id: UUID, pack: Pack, topics: Sequence[str]) -> Found:
-        """A verdict, or why there is none, for each item; ModelsAway."""
-        marked = fenced(self._key, org_id, pack.items)
-        try:
-            answer = await self._tried(org_id, marked, topics)
-        except errors.AnswerInvalid as error:
-            return await self._halved(org_id, pack, topics, Dead("invalid", error.message))
-        except errors.ContextTooLong as error:
-            return await self._halved(org_id, pack, topics, Dead("too_long", error.message))
-        except errors.ContentRefused as error:
-            return await self._halved(org_id, pack, topics, Dead("refused", error.message))
-        found: Found = dict(self._checked(_asked(marked, pack), answer))
-        missing = [item for item in pack.items if item.digest not in found]
-        if len(pack.items) == 1 and missing:
-            return {pack.items[0].digest: Dead("missing", "The answer has no such id.")}
-        for one in await together(self.ask(org_id, Pack((item,)), topics) for item in missing):
-            found |= one
-        return found
+    async def ask(self, org_id: UUID, pack: Pack, topics: Sequence[str], found: Found) -> None:
+        """Puts a verdict, or why there is none, for each item into `found`.
 
-    async def _halved(self, org_id: UUID, pack: Pack, topics: Sequence[str], why: Dead) -> Found:
-        if len(pack.items) == 1:
-            return {pack.items[0].digest: why}
-        one, other = await together(self.ask(org_id, half, topics) for half in pack.halves())
-        return one | other
+        Each as soon as it is known: when ModelsAway is raised, what was answered before is there.
+        """
+        await self._ask(_Question(org_id, topics, found, self._patience.answers), pack)
+
+    async def _ask(self, question: _Question, pack: Pack) -> None:
+        marked = fenced(self._key, question.org_id, pack.items)
+        try:
+            answer = await self._tried(question.org_id, marked, question.topics)
+        except _UNANSWERED as error:
+            if not isinstance(error, errors.UpstreamTimeout):
+                self._patience.answered()
+            if len(pack.items) > 1:
+                await self._each(question, pack.halves())
+            else:
+                digest = pack.items[0].digest
+                question.found[digest] = self._given_up(digest, error, question.answers_before)
+            return
+        self._patience.answered()
+        checked = self._checked(_asked(marked, pack), answer)
+        question.found.update(checked)
+        missing = [item for item in pack.items if item.digest not in checked]
+        if len(pack.items) == 1 and missing:
+            question.found[missing[0].digest] = Dead("missing", "The answer has no such id.")
+            return
+        await self._each(question, [Pack((item,)) for item in missing])
+
+    async def _each(self, question: _Question, packs: Iterable[Pack]) -> None:
+        """Once no model can be asked no other begins, but those under way end: they are paid for."""
+        waiting = iter(packs)
+        away: list[ModelsAway] = []
+
+        async def lane() -> None:
+            for pack in waiting:
+                if away:
+                    return
+                try:
+                    await self._ask(question, pack)
+                except ModelsAway as error:
+                    away.append(error)
+
+        await together(lane() for _ in range(self._requests.at_once))
+        if away:
+            raise away[0]
+
+    def _given_up(self, digest: bytes, error: errors.LoomaError, answers_before: int) -> Dead:
+        """Why this one has no verdict; ModelsAway if it may be the model's fault."""
+        detail = storable(error.message)[:_DETAIL]
+        match error:
+            case errors.UpstreamTimeout():
+                if not self._patience.is_over(digest, answers_before):
+                    raise ModelsAway("timeout", error.message) from error
+                return Dead("timeout", detail)
+            case errors.ContextTooLong():
+                return Dead("too_long", detail)
+            case errors.ContentRefused():
+                return Dead("refused", detail)
+            case _:
+                return Dead("invalid", detail)
 
     def request(
         self, org_id: UUID, pack: Pack, topics: Sequence[str]
@@ -152,6 +213,8 @@ class Asking:
             except errors.LoomaError as error:
                 outcome = _outcome(error)
                 self._metrics.request(outcome)
+                if outcome == "timeout" and (not left or len(marked.ids) > 1):
+                    raise  # a part of it takes less time
                 if not left or outcome in ("budget", "no_model"):
                     raise ModelsAway(outcome, error.message) from error
                 await asyncio.sleep(max(pause, min(error.retry_after or 0, 30.0)))

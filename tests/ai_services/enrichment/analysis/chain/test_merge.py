@@ -46,6 +46,15 @@ def test_one_window_is_itself() -> None:
     assert merged([verdict()]) == verdict()
 
 
+def test_quotes_are_few_and_different_however_many_windows_there_are() -> None:
+    window = verdict(evidence=["the same", *(f"quote {n}" for n in range(50))] * 2)
+    assert len(window.evidence) == 20
+    other = verdict(evidence=["another", "the same"], complaint_risk="high")
+    evidence = merged([window] * 30 + [other]).evidence
+    assert evidence[:3] == ["another", "the same", "quote 0"]
+    assert len(set(evidence)) == len(evidence) == 20
+
+
 @pytest.mark.parametrize(
     ("sentiment", "score", "kept"),
     [

@@ -6,8 +6,11 @@ import asyncio
 from decimal import Decimal
 from uuid import uuid4
 
+from ai_services.enrichment.customers.erasing import Order, erase_call
+from ai_services.enrichment.phone import PhoneCipher
 from ai_services.llm.spend import budget_store
 from tests.ai_services.enrichment.analysis.chain.bench import COMPLAINS, Bench, spoken
+from tests.ai_services.enrichment.test_importing import KEY
 
 
 def many(count: int) -> list[dict[str, object]]:
@@ -37,7 +40,7 @@ async def test_many_share_a_request_and_none_is_asked_about_twice(bench: Bench) 
     await bench.bring(*many(100))
     await bench.first_look()
     assert (await bench.by_models()).saved == 100
-    assert bench.asked == 6
+    assert bench.asked == 8
     assert bench.metric("analysis_judged_total", outcome="model") == 100
 
 
@@ -138,6 +141,33 @@ async def test_one_that_no_answer_fits_is_a_dead_letter_and_the_others_are_judge
     assert bench.asked == asked
 
 
+async def test_what_no_database_takes_stops_nobody(bench: Bench) -> None:
+    bench.behave("nulls")
+    await bench.bring(*many(3), spoken("bad", "garble " * 3))
+    await bench.first_look()
+    passed = await bench.by_models()
+    assert (passed.saved, passed.dead) == (3, 1)
+    calls = await bench.calls()
+    assert calls["c-000"]["summary"] == "a b"
+    assert await bench.dead_letters() == {"bad": "invalid"}
+
+
+async def test_of_a_call_that_is_erased_while_a_model_judges_it_nothing_is_kept(
+    bench: Bench,
+) -> None:
+    bench.behave(delay_s=0.2)
+    await bench.bring(*many(3))
+    await bench.first_look()
+    passing = asyncio.create_task(bench.by_models())
+    async with asyncio.timeout(20):
+        while not bench.asked:  # noqa: ASYNC110 - another process may ask
+            await asyncio.sleep(0.01)
+    order = Order(PhoneCipher(KEY, bench.org_id).digests, "user:admin")
+    await erase_call(bench.db, bench.org_id, "c-001", order)
+    assert (await passing).saved == 2
+    assert await bench.count("analysis_cache") == 2
+
+
 async def test_a_budget_that_ends_leaves_the_rest_degraded_until_there_is_money(
     bench: Bench,
 ) -> None:
@@ -192,7 +222,7 @@ async def test_two_passes_at_once_ask_about_each_call_once(bench: Bench) -> None
     await bench.first_look()
     passes = await asyncio.gather(bench.by_models(), bench.by_models())
     assert sum(one.saved for one in passes) == 120
-    assert bench.asked == 4
+    assert bench.asked == 5
     assert await bench.count("analysis_claim") == 0
 
 

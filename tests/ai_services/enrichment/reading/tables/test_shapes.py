@@ -284,3 +284,10 @@ def test_mistakes_in_what_a_map_says_of_the_shape(text_of_map: str, field: str) 
         parse_preset("m", text_of_map)
     assert [detail.field for detail in refused.value.details] == [field]
     assert all(detail.fix for detail in refused.value.details)
+
+
+def test_of_many_totals_the_first_lines_are_told(tmp_path: Path) -> None:
+    data = "\n".join([HEADER, ROW, *["合计,,,,3"] * 40, SECOND]).encode()
+    batch = Folder(tmp_path).read("a.csv", data)
+    assert batch.frame.height == 2
+    assert batch.warnings == ["40 rows of totals are left out (lines 3, 4, 5, 6, 7, …)."]

@@ -383,3 +383,22 @@ def test_a_damaged_member_is_told(folder: Folder) -> None:
     data = bytearray(archive(a__csv=as_csv([call(callid=f"c-{at}") for at in range(2_000)])))
     data[400:420] = bytes(20)
     assert "damaged zip archive" in refusal(folder, "calls.zip", bytes(data))
+
+
+def test_numbers_in_names_of_files_sheets_and_columns_are_masked(folder: Folder) -> None:
+    number = "13812348000"
+    odd = as_csv([{**call(), number: "x"}])
+    [packed] = folder.batches("a.zip", archive_of(f"{number}.csv", odd))
+    sheets = xlsx((f"calls {number}", [[*NAMES, f"of {number}"], [*ROW, "x"]]), ("other", [["a"]]))
+    [book] = folder.batches("a.xlsx", sheets, MAP)
+    assert len(packed.warnings) == len(book.warnings) == 2
+    for note in (*packed.warnings, *book.warnings):
+        assert "138****8000" in note
+        assert number not in note
+
+
+def archive_of(name: str, data: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(name, data)
+    return out.getvalue()
