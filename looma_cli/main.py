@@ -26,8 +26,10 @@ from looma_cli.commands import (
     tenants,
     up,
 )
+from looma_cli.commands.analyze import group as analyze
 from looma_cli.commands.calls import (
     analysis,
+    corrections,
     customers,
     demo,
     import_file,
@@ -57,7 +59,10 @@ app.command(rich_help_panel=_LIFE)(down.reset)
 app.command("import", rich_help_panel=_DATA)(import_file.import_file)
 app.add_typer(customers.customers, name="customers", rich_help_panel=_DATA)
 app.add_typer(customers.calls, name="calls", rich_help_panel=_DATA)
+for _command in (corrections.correct, corrections.corrections, corrections.withdraw):
+    customers.calls.command()(_command)
 app.add_typer(analysis.analysis, name="analysis", rich_help_panel=_DATA)
+app.add_typer(analyze.analyze, name="analyze", rich_help_panel=_DATA)
 app.add_typer(sync.sync, name="sync", rich_help_panel=_DATA)
 app.add_typer(imports.imports, name="imports", rich_help_panel=_DATA)
 app.command(rich_help_panel=_DATA)(compute.compute)

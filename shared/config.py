@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from shared.config_values import (
     Network,
+    analyzer,
     at_least_500,
     choice,
     country,
@@ -296,9 +297,15 @@ class Config:
     )
     analyzer: str = setting(
         "auto",
-        "who judges transcripts: local, by its words alone; auto, a model where that is uncertain, if ANALYSIS_MODEL is set; llm, a model wherever there is something to judge: docs/analysis.md",
+        "who judges transcripts: local, by its words alone; auto, a model where that is uncertain, if ANALYSIS_MODEL is set; llm, a model wherever there is something to judge; trained:NAME, as auto, but one fact by a model of your own: docs/analysis.md",
         "local",
-        choice("auto", "local", "llm"),
+        analyzer,
+    )
+    trained_models: Path | None = setting(
+        None,
+        "folder of the models that looma analyze train makes; unset = LOOMA_HOME/trained",
+        "/srv/looma/trained",
+        folder,
     )
     llm_model: str | None = setting(
         None, "the model of the one provider, by the provider's name", "deepseek-chat"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -89,6 +90,15 @@ def choice(*choices: str) -> Callable[[str], str]:
         return text.lower()
 
     return parse
+
+
+def analyzer(text: str) -> str:
+    """A kind of analyser, or a model of one's own: `trained:NAME`, one version of it `trained:NAME@2`."""
+    if text.lower() in ("auto", "local", "llm"):
+        return text.lower()
+    if re.fullmatch(r"trained:[a-z0-9][a-z0-9_-]{0,39}(@[1-9][0-9]{0,5})?", text):
+        return text
+    raise ValueError("must be auto, local, llm or trained:NAME")
 
 
 def url(*schemes: str) -> Callable[[str], str]:

@@ -55,20 +55,20 @@ class InsightsOut(BaseModel):
 
     @classmethod
     def of(cls, row: Row) -> "InsightsOut":
-        return cls(**{name: _masked(value) for name, value in dict(row).items()})
+        return cls(**{name: masked(value) for name, value in dict(row).items()})
 
 
-def _masked(value: Any) -> Any:
+def masked(value: Any) -> Any:
     if isinstance(value, str):
         return mask_phones(value)
     if isinstance(value, list):
-        return [_masked(one) for one in value]
+        return [masked(one) for one in value]
     if isinstance(value, dict):
-        return {name: one if name == "date" else _masked(one) for name, one in value.items()}
+        return {name: one if name == "date" else masked(one) for name, one in value.items()}
     return value
 
 
-def _line(text: str) -> str:
+def visible_line(text: str) -> str:
     line = " ".join(text.split())
     if not line or any(unicodedata.category(one)[0] == "C" for one in line):
         raise PydanticCustomError(
@@ -78,16 +78,16 @@ def _line(text: str) -> str:
 
 
 def _phrase(text: str) -> str:
-    if not all(plain(part) for part in _line(text).split("|")):
+    if not all(plain(part) for part in visible_line(text).split("|")):
         raise PydanticCustomError(
             "phrase",
             "has nothing that could be heard on one side of |",
             {"fix": "send words, alternatives with | between them"},
         )
-    return _line(text)
+    return visible_line(text)
 
 
-Topic = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_line)]
+Topic = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(visible_line)]
 Phrase = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_phrase)]
 
 

@@ -72,6 +72,16 @@ async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExit
     worker = Worker(db, work, types, service=_SERVICE.name, registry=registry, places=_PLACES)
     service.background("jobs", worker.run)
     service.background("sweep", partial(keep_sweeping, db))
+    topics = frozenset(
+        chain.trained.labels if chain.trained and chain.trained.fact == "topic" else ()
+    )
     return Stores(
-        db, data.search, data_key(config), counts, country, config.erased_stay_out, connected
+        db,
+        data.search,
+        data_key(config),
+        counts,
+        country,
+        config.erased_stay_out,
+        connected,
+        topics,
     )

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 from ai_services.enrichment import analysis_routes, schemas, service
+from ai_services.enrichment.analysis.corrections import routes as corrections
 from ai_services.enrichment.customers import routes as customers
 from ai_services.enrichment.imports.how_to_read import MEDIA_TYPES
 from ai_services.enrichment.imports.routes import endpoints as import_endpoints
@@ -161,4 +162,5 @@ endpoints: list[Endpoint[Stores]] = [
     *import_endpoints,
     *customers.endpoints,
     *analysis_routes.endpoints,
+    *corrections.endpoints,
 ]  # fmt: skip

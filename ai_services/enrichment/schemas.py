@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from ai_services.enrichment.analysis.corrections.schemas import CorrectionOut
 from ai_services.enrichment.analysis_schemas import InsightsOut
 from ai_services.enrichment.service import (
     CallFound,
@@ -180,6 +181,7 @@ class CallOut(BaseModel):
     reason: str | None
     analyzer: str | None = Field(description="which analyser and version judged this call")
     llm_analyzed_at: str | None
+    corrected: list[str] = Field(description="facts that people have decided, not the analyser")
 
     @classmethod
     def of(cls, found: CallFound) -> "CallOut":
@@ -223,6 +225,7 @@ class LegOut(BaseModel):
 class CallWithTranscript(CallOut):
     turns: list[TurnOut] | None
     insights: InsightsOut | None = Field(description="null until the transcript is analysed")
+    correction: CorrectionOut | None = Field(description="what people have decided of it")
     legs: list[LegOut] = Field(
         description="the rows that it was joined of, by their start, 1,000 at most; of one row, none"
     )
@@ -232,7 +235,16 @@ class CallWithTranscript(CallOut):
         turns = None if found.turns is None else [TurnOut.of(turn) for turn in found.turns]
         insights = None if found.insight is None else InsightsOut.of(found.insight)
         legs = [LegOut.of(leg, found.call.zone) for leg in found.legs]
-        return cls(**_shown(found.call), turns=turns, insights=insights, legs=legs)
+        correction = None
+        if found.correction is not None:
+            correction = CorrectionOut.of(found.correction)
+        return cls(
+            **_shown(found.call),
+            turns=turns,
+            insights=insights,
+            correction=correction,
+            legs=legs,
+        )
 
 
 class CallPage(BaseModel):

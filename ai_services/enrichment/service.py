@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 from ai_services.enrichment import store
 from ai_services.enrichment.analysis.chain import store as insights
+from ai_services.enrichment.analysis.corrections import store as corrections
+from ai_services.enrichment.analysis.corrections.store import Correction
 from ai_services.enrichment.counts import OrganisationCounts
 from ai_services.enrichment.importing import Import, notes_of
 from ai_services.enrichment.imports import store as import_store
@@ -44,7 +46,8 @@ class Stores:
     """What the use cases need, opened once per process.
 
     `country` is where phone numbers without a country code belong, `keep_out` whether what is erased
-    stays out. `workbooks` is the turn to look into one that no job imports.
+    stays out. `workbooks` is the turn to look into one that no job imports, `topics` are those of a
+    model of one's own.
     """
 
     relational: Relational
@@ -55,6 +58,7 @@ class Stores:
     keep_out: bool = True
     connected: Connected | None = None
     workbooks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    topics: frozenset[str] = frozenset()
 
 
 # Bringing in.
@@ -151,12 +155,14 @@ class Transcribed:
     """A call, what was said and what is known of that; None where there is none of it.
 
     `legs`: those that it was joined of, by their start; none where it came as one row.
+    `correction`: what people have decided of it.
     """
 
     call: CallFound
     turns: Sequence[dict[str, Any]] | None
     insight: Row | None
     legs: Sequence[Row]
+    correction: Correction | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +178,15 @@ async def call(relational: Relational, org_id: UUID, callid: str) -> Transcribed
         row = await store.call(tx, org_id, callid)
         if row is None:
             raise NotFound("There is no such call in your organisation.")
-        turns, insight = None, None
+        turns, correction = None, None
         if row["has_transcript"]:
             turns = await store.transcript(tx, org_id, callid)
-            insight = await insights.insight(tx, org_id, callid)
+        if row["corrected"]:
+            correction = await corrections.get(tx, org_id, callid)
+        insight = await insights.insight(tx, org_id, callid)
         legs = await leg_store.legs(tx, org_id, callid, _MOST_LEGS)
-        return Transcribed(CallFound(row, await _zone(tx, org_id)), turns, insight, legs)
+        found = CallFound(row, await _zone(tx, org_id))
+        return Transcribed(found, turns, insight, legs, correction)
 
 
 async def calls_of_user(

@@ -2,7 +2,7 @@
 
 Calls come in through one statement per batch: COPY into a staging table, then one merge that
 inserts, updates what differs and leaves the rest alone. A transcript that is not sent again
-is kept; one that changed loses the analysis of the old one.
+is kept; one that changed loses the analysis of the old one, but not what people decided of it.
 
 Why it is `(SELECT $1::uuid)` where calls are looked for by their keys: analysis/store.py.
 """
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from ai_services.enrichment.analysis.chain import store as insights
+from ai_services.enrichment.analysis.corrections.keeping import keep_corrections
 from ai_services.enrichment.customers import arriving
 from ai_services.enrichment.customers.digests import Digests
 from shared.data_access.ports import Row, Transaction
@@ -172,6 +173,7 @@ async def merge_calls(
         if replaced:
             await tx.execute(_FORGET_ANALYSIS, org_id, replaced, import_id)
             await insights.forget(tx, org_id, replaced)
+            await keep_corrections(tx, org_id, replaced)
         updated.update(row["callid"] for row in turns if row["callid"] not in inserted)
     await tx.execute("DROP TABLE call_staging")
     return Merged(inserted, frozenset(updated), left, left_days, erased)
@@ -195,7 +197,7 @@ async def organisation_slug(tx: Transaction, org_id: UUID) -> str | None:
 
 _COLUMNS = """callid, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
     level_name, hangup_by, call_status, phone_masked, has_transcript, sentiment, sentiment_score,
-    complaint_risk, churn_risk, reason, analyzer, llm_analyzed_at"""
+    complaint_risk, churn_risk, reason, analyzer, llm_analyzed_at, corrected"""
 
 _ONE_CALL = f"""
     SELECT {_COLUMNS} FROM call_record_enriched

@@ -25,8 +25,8 @@ from ai_services.enrichment.analysis.chain.judged import Judged
 from ai_services.enrichment.analysis.leases import LEASE_S, leased
 from ai_services.enrichment.analysis.local import Analysis, Analyzer, LocalAnalyzer, Turn
 from ai_services.enrichment.analysis.rows import columns, to_turns
+from ai_services.enrichment.analysis.saving import saved_analyses
 from ai_services.enrichment.analysis.store import Claim
-from ai_services.enrichment.events import announce_analyses
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import InternalError
 from shared.telemetry.spans import work
@@ -208,7 +208,7 @@ async def _save(
         saved = await store.save_analyses(tx, org_id, rows)
         current = set(saved)
         await insights.save_insights(tx, [row for row in insight_rows if row[1] in current])
-        await announce_analyses(tx, org_id, saved)
+        await saved_analyses(tx, org_id, saved)
         if saving is not None:
             await saving(tx, len(saved))
     return len(saved)

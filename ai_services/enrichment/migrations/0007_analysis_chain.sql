@@ -2,7 +2,7 @@
 CREATE TABLE call_insight (
     org_id                uuid NOT NULL,
     callid                text COLLATE "C" NOT NULL,
-    step                  text NOT NULL CHECK (step IN ('cache', 'trivial', 'local', 'model', 'fallback')),
+    step                  text NOT NULL CHECK (step IN ('cache', 'trivial', 'local', 'model', 'fallback', 'person')),
     degraded              boolean NOT NULL,          -- a model was to judge it, and hasn't
     waits                 boolean NOT NULL,          -- and shall: false for dead letters
     confidence            double precision CHECK (confidence BETWEEN 0 AND 1),

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 customers = typer.Typer(
     no_args_is_help=True, help="Customers: merge, split, history, erase with all that is theirs."
 )
-calls = typer.Typer(no_args_is_help=True, help="Calls: erase one.")
+calls = typer.Typer(
+    no_args_is_help=True, help="Calls: erase one, correct what analysers say of it."
+)
 _ACTOR = "service:cli"
 CustomerId = Annotated[str, typer.Argument(metavar="ID", help="The customer.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from ai_services.enrichment.analysis.chain import store
 from ai_services.enrichment.analysis.chain.asking.verdict import Verdict
 from ai_services.enrichment.analysis.chain.insight_rows import insight_row
 from ai_services.enrichment.analysis.chain.judged import Judged, judged_by_model
+from ai_services.enrichment.analysis.chain.own_model import with_label
 from ai_services.enrichment.analysis.chain.rules import LOCAL_ONLY, Rules
 from ai_services.enrichment.analysis.chain.transcript import Item, basis_of, items_of, normalised
 from ai_services.enrichment.analysis.chain.trivial import is_trivial
@@ -24,18 +25,29 @@ from ai_services.enrichment.analysis.chain.wanted import Wanted, wanted_by
 from ai_services.enrichment.analysis.local import Analysis, Turn
 from shared.data_access.ports import Relational, Row
 
+if TYPE_CHECKING:
+    from ai_services.enrichment.analysis.trained.model import TrainedModel
+
 Looked = tuple[list[Judged], list[tuple[Any, ...]]]  # and their rows of insights
 
 
 class FirstLook:
-    """`look` at a batch. `analyzer` is the model's name as a judge, '' where there is none."""
+    """`look` at a batch. `analyzer` is the model's name as a judge, '' where there is none.
+
+    `trained` has the last word on its fact.
+    """
 
     def __init__(
-        self, rules: Rules = LOCAL_ONLY, analyzer: str = "", window_tokens: int = 12_000
+        self,
+        rules: Rules = LOCAL_ONLY,
+        analyzer: str = "",
+        window_tokens: int = 12_000,
+        trained: TrainedModel | None = None,
     ) -> None:
         self._rules = rules
         self._analyzer = analyzer if rules.model is not None else ""
         self._window = window_tokens
+        self._trained = trained
 
     async def look(
         self,
@@ -80,7 +92,12 @@ class FirstLook:
         wanted: Wanted,
     ) -> Looked:
         judged = [
-            self._one(call, turns, analysis, several, known, wanted)
+            with_label(
+                self._one(call, turns, analysis, several, known, wanted),
+                self._trained,
+                org_id,
+                turns,
+            )
             for call, turns, analysis, several in zip(
                 calls, transcripts, analyses, items, strict=True
             )

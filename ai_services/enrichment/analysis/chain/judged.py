@@ -14,9 +14,9 @@ from ai_services.enrichment.analysis.chain.quotes import verified
 from ai_services.enrichment.analysis.explain import REASON_LENGTH
 from ai_services.enrichment.analysis.local import Analysis, Quote, Turn
 
-# Who has judged: a kept verdict, the local analyser about nothing, the local analyser, a model, and
-# the local analyser where a model was to.
-Step = Literal["cache", "trivial", "local", "model", "fallback"]
+# Who has judged: a kept verdict, the local analyser about nothing, the local analyser, a model, the
+# local analyser where a model was to, and nobody but a person.
+Step = Literal["cache", "trivial", "local", "model", "fallback", "person"]
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
 
 _QUOTES: Final = 5

@@ -24,8 +24,13 @@ def sentiment_of(score: float) -> Sentiment:
 
 def score_of(verdict: Verdict) -> float:
     """The score, within what its sentiment means: where a model contradicts itself the word counts."""
-    low, high = _SCORES[verdict.sentiment]
-    return round(min(max(verdict.sentiment_score, low), high), 4)
+    return score_within(verdict.sentiment, verdict.sentiment_score)
+
+
+def score_within(sentiment: Sentiment, score: float) -> float:
+    """The score that is nearest of those that the sentiment means."""
+    low, high = _SCORES[sentiment]
+    return round(min(max(score, low), high), 4)
 
 
 def merged(verdicts: Sequence[Verdict]) -> Verdict:

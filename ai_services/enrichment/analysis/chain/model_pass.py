@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
@@ -26,15 +26,19 @@ from ai_services.enrichment.analysis.chain.first_look import read_verdicts
 from ai_services.enrichment.analysis.chain.insight_rows import insight_row
 from ai_services.enrichment.analysis.chain.judged import Judged, judged_by_model
 from ai_services.enrichment.analysis.chain.metrics import ChainMetrics
+from ai_services.enrichment.analysis.chain.own_model import with_label
 from ai_services.enrichment.analysis.chain.rules import Requests
 from ai_services.enrichment.analysis.chain.transcript import Item, basis_of, items_of, normalised
 from ai_services.enrichment.analysis.chain.wanted import Wanted, wanted_by
 from ai_services.enrichment.analysis.leases import LEASE_S, leased
 from ai_services.enrichment.analysis.local import Turn
 from ai_services.enrichment.analysis.rows import columns, to_turns
+from ai_services.enrichment.analysis.saving import saved_analyses
 from ai_services.enrichment.analysis.store import Claim
-from ai_services.enrichment.events import announce_analyses
 from shared.data_access.ports import Relational, Row, Transaction
+
+if TYPE_CHECKING:
+    from ai_services.enrichment.analysis.trained.model import TrainedModel
 
 _LANES: Final = 3  # claims at once: while some wait for their last answers the others ask
 _ELSEWHERE_S: Final = 1.0  # until what another claim asks may be known
@@ -96,12 +100,18 @@ class ModelPass:
     """`run` until nothing waits, or no model can be asked."""
 
     def __init__(
-        self, db: Relational, asking: Asking, requests: Requests, metrics: ChainMetrics
+        self,
+        db: Relational,
+        asking: Asking,
+        requests: Requests,
+        metrics: ChainMetrics,
+        trained: TrainedModel | None = None,
     ) -> None:
         self._db = db
         self._asking = asking
         self._requests = requests
         self._metrics = metrics
+        self._trained = trained
         self._backfill = Backfill(db, asking, requests) if requests.backfill_from else None
         self._limit = requests.batch * requests.at_once
 
@@ -235,7 +245,7 @@ class ModelPass:
         batch.known |= found
         batch.fresh |= found.keys()
         calls = batch.complete()
-        judged, dead = await asyncio.to_thread(self._judged, batch, calls)
+        judged, dead = await asyncio.to_thread(self._judged, org_id, batch, calls)
         async with self._db.tenant(org_id) as tx:
             there = await store.hold(tx, org_id, {*calls, *batch.calls_with(found)})
             await store.keep(tx, org_id, batch.verdicts(found, there))  # paid for, whoever saves
@@ -256,7 +266,7 @@ class ModelPass:
             self._metrics.dead.labels(dead[callid].reason).inc()
 
     def _judged(
-        self, batch: _Batch, calls: Sequence[str]
+        self, org_id: UUID, batch: _Batch, calls: Sequence[str]
     ) -> tuple[dict[str, Judged], dict[str, Dead]]:
         judged: dict[str, Judged] = {}
         dead: dict[str, Dead] = {}
@@ -267,7 +277,7 @@ class ModelPass:
                 dead[callid] = lost
                 continue
             fresh = any(item.digest in batch.fresh for item in batch.items[callid])
-            judged[callid] = judged_by_model(
+            verdict = judged_by_model(
                 [one for one in known if isinstance(one, Verdict)],
                 batch.turns[callid],
                 batch.wanted.topics,
@@ -275,6 +285,7 @@ class ModelPass:
                 self._asking.analyzer,
                 "model" if fresh else "cache",
             )
+            judged[callid] = with_label(verdict, self._trained, org_id, batch.turns[callid])
         return judged, dead
 
     async def _write(
@@ -297,7 +308,7 @@ class ModelPass:
                 for callid in saved
             ],
         )  # fmt: skip
-        await announce_analyses(tx, org_id, saved)
+        await saved_analyses(tx, org_id, saved)
         return saved
 
     async def _bury(

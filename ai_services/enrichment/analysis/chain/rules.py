@@ -23,7 +23,10 @@ class Rules:
 
     @classmethod
     def of(cls, config: Config) -> Rules:
-        """ANALYZER decides: `auto` asks the model about what is uncertain, `llm` about all."""
+        """ANALYZER decides: `auto` asks the model about what is uncertain, `llm` about all.
+
+        A trained model takes no part in that: with one it is as with `auto`.
+        """
         model = None if config.analyzer == "local" else config.analysis_model
         certain = config.analysis_certain_from if config.analyzer != "llm" else 2.0
         return cls(model, certain, config.analysis_shortest)

@@ -1,0 +1,1 @@
+"""What people decide of analysed calls: it wins over every analyser until it is withdrawn."""

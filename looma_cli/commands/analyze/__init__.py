@@ -1,0 +1,1 @@
+"""`looma analyze`: models of one's own, trained and measured."""
