@@ -83,5 +83,5 @@ async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExit
         country,
         config.erased_stay_out,
         connected,
-        topics,
+        topics=topics,
     )

@@ -70,11 +70,11 @@ class Workplace:
 
     async def empty(self) -> None:
         connection = await asyncpg.connect(self.url)
-        # Services of the test before may hold one of these tables and want another. This one finds
-        # that out long before they do, and tries again once they have what they want.
-        await connection.execute("SET deadlock_timeout = '50ms'")
+        # Services of the test before may hold one of these tables and want another. This one gives
+        # way to them before a deadlock is looked for, and tries again.
+        await connection.execute("SET lock_timeout = '500ms'")
         while True:
-            with suppress(asyncpg.DeadlockDetectedError):
+            with suppress(asyncpg.LockNotAvailableError):
                 await connection.execute(
                     "TRUNCATE effect, job, job_schedule, job_type, organisation CASCADE"
                 )

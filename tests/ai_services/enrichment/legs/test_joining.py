@@ -24,8 +24,6 @@ from ai_services.enrichment.legs.joining import pages
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.presets.preset import Preset, parse_preset
 from ai_services.enrichment.reading.read_file import read_calls
-from ai_services.enrichment.sources.databases.database import Table
-from ai_services.enrichment.sources.rows import columns_of
 from ai_services.enrichment.staging import stage
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import InvalidInput
@@ -364,9 +362,3 @@ def test_a_wrong_row_is_rejected_by_itself(tmp_path: Path) -> None:
 def test_mistakes_in_a_map_are_told(text: str, wrong: str) -> None:
     with pytest.raises(InvalidInput, match=wrong):
         parse_preset("legs.toml", text)
-
-
-def test_legs_of_a_table_are_refused_rather_than_taken_for_calls() -> None:
-    table = Table("cdr", dict.fromkeys(ALL[0], "text"), ())
-    with pytest.raises(InvalidInput, match="from files only"):
-        columns_of(table, BY_CONTENT, order=(), deleted=None)

@@ -169,7 +169,7 @@ def test_the_encoding_is_found_as_it_is_when_the_file_is_read(
     tmp_path: Path, encoding: str, name: str, said: str
 ) -> None:
     data = ROWS.format(name=name, status="busy").encode(encoding)
-    found = suggest("calls.csv", data)
+    found = suggested("calls.csv", data)
     assert said in found.column_map
     assert found.tried.rejects == []
     path = tmp_path / "calls.csv"
@@ -182,7 +182,7 @@ def test_the_encoding_is_found_as_it_is_when_the_file_is_read(
     "word", ["RINGNOANSWER", "久叫不应", "Did not answer", "NO_ANSWER", "voicemail"]
 )
 def test_words_that_the_readers_know_are_known(word: str) -> None:
-    found = suggest("calls.csv", ROWS.format(name="ann", status=word).encode())
+    found = suggested("calls.csv", ROWS.format(name="ann", status=word).encode())
     assert found.fields["call_status"].column == "status"
     assert '"?"' not in found.column_map
     assert found.tried.rejects == []
@@ -192,7 +192,7 @@ def test_roles_are_those_of_the_readers() -> None:
     said = [{"speaker": who, "content": "x"} for who in ("话务员", "被访者", "IVR", "seat")]
     row = {"callid": "a", "user_id": "u", "started_at": "2024-03-05T06:20:00Z", "call_status": "connected",
            "duration_ms": 65_000, "dialog": said}  # fmt: skip
-    found = suggest("calls.jsonl", (json.dumps(row, ensure_ascii=False) + "\n").encode())
+    found = suggested("calls.jsonl", (json.dumps(row, ensure_ascii=False) + "\n").encode())
     assert '"seat" = "agent"' in found.column_map
     assert '"?"' not in found.column_map
     assert (found.tried.calls, found.tried.rejects) == (1, [])
