@@ -41,6 +41,8 @@ from shared.telemetry.logs import current_request
 
 log = structlog.get_logger()
 
+_OPENAI = b"/v1/"  # where its clients call: they read, too, what is no route there
+
 
 class Edge:
     """`handle` answers one request, whatever happens."""
@@ -89,6 +91,7 @@ class Edge:
         route_path = ""  # the template: paths hold ids, and log lines nobody's
         try:
             raw, query = split_target(request.target)
+            openai = raw.startswith(_OPENAI)
             path = normalise(raw)
             if request.method == "OPTIONS":
                 status = await self._options(request, path)

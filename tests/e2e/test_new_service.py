@@ -11,6 +11,8 @@ import subprocess
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 
+import pytest
+
 from tests.e2e.platform import Platform, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +47,7 @@ def looma(platform: Platform, *args: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_new_service_is_a_folder_and_a_line(platform: Platform, tmp_path: Path) -> None:
     platform.env["PYTHONPATH"] = str(program_with_echo(tmp_path / "program"))
     platform.up()

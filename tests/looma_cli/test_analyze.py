@@ -18,6 +18,7 @@ def alone(tmp_path: Path) -> Looma:
     return Looma(tmp_path / "home", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_listed_and_measured(alone: Looma, tmp_path: Path) -> None:
     path = str(write_csv(tmp_path / "My Topics.csv", labelled()))
     told = alone.json("analyze", "train", path, "--folds", "3")
@@ -44,6 +45,7 @@ def test_a_model_is_trained_listed_and_measured(alone: Looma, tmp_path: Path) ->
         assert why in alone.refusal("analyze", *args)
 
 
+@pytest.mark.slow
 def test_corrections_make_a_model_that_judges_the_next_calls(looma: Looma, tmp_path: Path) -> None:
     rows = [
         (f"c-{topic}-{number}", text, topic)

@@ -143,6 +143,7 @@ def test_jobs_are_watched_until_all_have_ended(looma: Looma, database_url: str) 
     assert f"{second} steps: succeeded 20/20 100%" in lines
 
 
+@pytest.mark.slow
 def test_a_watch_of_what_runs_ends_with_how_it_ended(looma: Looma, database_url: str) -> None:
     (job_id,) = put(database_url, STEPS, steps=200)
     with working(database_url, STEPS):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
@@ -13,6 +15,8 @@ from shared.data_access.relational.postgres_errors import DRIVER_ERRORS, POSTGRE
 from shared.errors import StoreError, StoreUnavailable
 
 Proxy = asyncpg.pool.PoolConnectionProxy
+T = TypeVar("T")
+_LOOK_S: Final = 0.25
 
 
 @asynccontextmanager
@@ -43,6 +47,23 @@ async def driver_call(
             if not is_lost(connection):
                 raise
             raise POSTGRES.error(error, StoreUnavailable) from error
+
+
+async def while_connected(connection: Proxy, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns; ConnectionDoesNotExistError soon after the connection is lost.
+
+    The driver waits for room to write even on a connection that is gone, as long as it is let.
+    """
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait([task], timeout=_LOOK_S))[0]:
+            if is_lost(connection):
+                raise asyncpg.ConnectionDoesNotExistError("the connection was lost while writing")
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def is_lost(connection: Proxy) -> bool:

@@ -12,7 +12,7 @@ import asyncpg
 
 from shared.data_access.guard import Guard
 from shared.data_access.ports import Row
-from shared.data_access.relational.driver_calls import driver_call
+from shared.data_access.relational.driver_calls import driver_call, while_connected
 from shared.errors import StoreError
 
 _EMIT = """
@@ -67,9 +67,10 @@ class PostgresTransaction:
 
     async def copy_csv(self, table: str, columns: Sequence[str], data: bytes) -> int:
         async with self._call("COPY", table):
-            status = await self._connection.copy_to_table(
+            copying = self._connection.copy_to_table(
                 table, source=BytesIO(data), columns=columns, format="csv"
             )
+            status = await while_connected(self._connection, copying)
         return _rows_touched(status)
 
     async def stream(self, query: str, *args: Any, batch: int = 1000) -> AsyncIterator[list[Row]]:

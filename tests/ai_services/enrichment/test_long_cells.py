@@ -8,7 +8,7 @@ import pytest
 
 from ai_services.enrichment.reading.presets.party import extension
 from ai_services.enrichment.reading.turns import Transcript, parse_turns
-from ai_services.enrichment.suggesting.suggest import suggest
+from ai_services.enrichment.suggesting.suggest import SentFile, suggest
 from ai_services.enrichment.validation.duration import read_duration
 from ai_services.enrichment.validation.phone_number import read_phone
 from ai_services.enrichment.validation.read_time import read_time
@@ -77,5 +77,6 @@ def test_who_is_at_the_end_of_a_line(written: str) -> None:
     "cell", ["1" * LONG + "x", "1h" + " " * LONG + "x", "1millis" * (LONG // 7) + "!"]
 )
 def test_a_map_for_odd_cells(cell: str) -> None:
-    suggested = suggest("a.csv", f"{cell},duration\n{cell},2\n{cell},3\n".encode())
+    written = f"{cell},duration\n{cell},2\n{cell},3\n".encode()
+    suggested = suggest(SentFile("a.csv", written))
     assert cell not in {guess.column for guess in suggested.fields.values()}

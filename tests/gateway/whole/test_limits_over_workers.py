@@ -100,6 +100,7 @@ async def four_workers(
     await auth.wire.stop()
 
 
+@pytest.mark.slow
 async def test_four_workers_let_through_what_one_would(
     tmp_path: Path, redis_at: str, free_port: int
 ) -> None:

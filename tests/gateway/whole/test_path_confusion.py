@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from tests.gateway.conftest import Platform
@@ -64,3 +65,15 @@ async def test_a_searched_word_needs_the_scope_of_the_search(platform: Platform)
     assert (await sent(platform, "/api/v1/calls/search")).startswith(b"HTTP/1.1 403 ")
     assert (await sent(platform, "/api/v1/calls/s%65arch")).startswith(b"HTTP/1.1 403 ")
     assert platform.enrichment.requests == []
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "code"),
+    [("/v1/batches/%09", 400, "malformed_request"), ("/v1/unheard/of", 404, "not_found")],
+)
+async def test_clients_of_openai_read_what_is_no_route_of_theirs(
+    platform: Platform, target: str, status: int, code: str
+) -> None:
+    head, _, body = (await sent(platform, target)).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert orjson.loads(body)["error"]["code"] == code

@@ -69,6 +69,7 @@ class Service:
             client.recv(1)  # until the other side hangs up
 
 
+@pytest.mark.slow
 async def test_an_answer_that_came_during_a_stall_is_not_late() -> None:
     with Service() as service:
         instance = Instance(service.url, "one", 5)

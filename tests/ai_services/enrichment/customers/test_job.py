@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from ai_services.enrichment.customers import erasing, merging
@@ -70,6 +71,7 @@ async def test_a_job_erases_them_all_once_however_often_it_is_asked(
     assert (await counted(shop, "hers"), await counted(shop, "x")) == (0, 600)
 
 
+@pytest.mark.slow
 async def test_whichever_process_is_killed_all_calls_go_and_the_receipt_counts_each_once(
     shop: Workshop, tmp_path
 ) -> None:

@@ -31,6 +31,7 @@ async def undisturbed(shop: Workshop, *files: bytes) -> Workshop:
     return clean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [csv_file, jsonl_file, lambda n: gzip.compress(csv_file(n), 1)])
 async def test_an_import_that_changes_hands_equals_an_undisturbed_one(shop, make) -> None:
     content = make(_ROWS)

@@ -447,6 +447,7 @@ async def test_a_run_whose_import_was_taken_back_begins_anew(
     assert len(await shop.state()) == 3000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 async def test_killed_processes_lose_and_double_nothing(
     shop: SyncShop, source: Dialler, kills: int

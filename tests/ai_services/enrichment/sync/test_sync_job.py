@@ -75,6 +75,7 @@ async def test_without_a_folder_the_result_says_so(shop) -> None:
     assert (result["sources"], result["files"], result["inserted"]) == (0, 0, 0)
 
 
+@pytest.mark.slow
 async def test_a_sync_that_changes_hands_equals_an_undisturbed_one(shop) -> None:
     folder = await fill(shop)
     total = sum(one.stat().st_size for one in folder.iterdir())

@@ -75,6 +75,7 @@ def request_of(body: dict[str, object]) -> str:
     return str(body["messages"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
 async def test_a_killed_process_loses_no_call_and_pays_for_none_twice(
     bench: Bench, replicas: int

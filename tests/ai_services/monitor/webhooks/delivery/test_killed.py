@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+import pytest
+
 from tests.ai_services.monitor.webhooks.conftest import Desk
 from tests.ai_services.monitor.webhooks.receiver import Receiver, receiving
 from tests.shared.jobs.workplace import until
@@ -25,6 +27,7 @@ async def process(desk: Desk) -> AsyncIterator[asyncio.subprocess.Process]:
         await child.wait()
 
 
+@pytest.mark.slow
 async def test_what_a_killed_process_was_sending_arrives_by_another(desk: Desk, org: UUID) -> None:
     async with receiving() as receiver:
         receiver.held.clear()
