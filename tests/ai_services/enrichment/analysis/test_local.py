@@ -488,12 +488,6 @@ def star_turns(dialogue: dict[str, object]) -> list[Turn]:
     return [Turn(t["role"], None, t["text"]) for t in turns if t["role"] in ("customer", "agent")]
 
 
-def test_usual_calls_are_judged_fast(shared_data: Path) -> None:
-    calls = [star_turns(dialogue) for dialogue in star(shared_data)][:2000]
-    rate = len(calls) / seconds(lambda: [LOCAL.analyze_turns(turns) for turns in calls])
-    assert rate > 3000, f"{rate:.0f} transcripts a second of CPU time"
-
-
 # ---------------------------------------------------------------- quality on real texts
 
 
