@@ -32,12 +32,12 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Final
 
-from benchmarks.gateway_arena import Figures, reason_kept, start_upstream
-from benchmarks.gateway_host import Host, NotMeasured, OtherLoad, free_port, rivals_folder
-from benchmarks.gateway_load import Wrk
-from benchmarks.gateway_tokens import Issuer
-from benchmarks.gateway_turns import compare, in_turns
-from benchmarks.malformed_requests import MALFORMED, accepted
+from benchmarks.edge.arena import Figures, reason_kept, start_upstream
+from benchmarks.edge.host import Host, NotMeasured, OtherLoad, free_port, rivals_folder
+from benchmarks.edge.load import Wrk
+from benchmarks.edge.malformed_requests import MALFORMED, accepted
+from benchmarks.edge.tokens import Issuer
+from benchmarks.edge.turns import compare, in_turns
 from benchmarks.rivals.answer import SMALL
 from benchmarks.rivals.environment import installed
 from benchmarks.rivals.proxy import Proxy

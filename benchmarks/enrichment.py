@@ -46,7 +46,7 @@ from ai_services.enrichment.importing import import_batches
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.read_file import read_calls
-from benchmarks.gateway_host import Host, NotMeasured, answers, free_port, rivals_folder
+from benchmarks.edge.host import Host, NotMeasured, answers, free_port, rivals_folder
 from benchmarks.ingest import KEY, data_folder, fresh_organisation
 from benchmarks.rivals.environment import installed
 from shared.config import Config, process_environment

@@ -15,8 +15,8 @@ stolen_cores       cores that the hypervisor gave to other machines meanwhile: l
 added_p50_ms       one connection: the gateway's median minus that of the upstream alone, in the
                    seconds in which the hypervisor took least
 p99_half_load_ms   at half of what the gateway carried a second before, as an open loop (see
-                   gateway_pace), in those seconds in which this machine's cores stood still
-                   least (see gateway_stalls); p99_half_load_all_ms is of all seconds. The same
+                   edge/pace.py), in those seconds in which this machine's cores stood still
+                   least (see edge/stalls.py); p99_half_load_all_ms is of all seconds. The same
                    without a gateway (upstream_alone_*) is the floor, envoy_* is Envoy at that rate
 *_stalled_ms_per_s how long the cores stood still meanwhile: above 0 a p99 is the machine's more
                    than the proxy's; null where nobody may watch (see half_load_first), and then
@@ -42,13 +42,13 @@ from operator import itemgetter
 from typing import Final
 from uuid import UUID
 
-from benchmarks.gateway_arena import SMALL, Arena, Figures, Plan, build, reason_kept, request
-from benchmarks.gateway_host import Host, NotMeasured, OtherLoad, open_files, stolen_seconds
-from benchmarks.gateway_load import Load
-from benchmarks.gateway_pace import Paced, calm, calmest, pace, visit
-from benchmarks.gateway_stalls import watched
-from benchmarks.gateway_streams import hold
-from benchmarks.gateway_turns import compare, in_turns, row, with_cpu
+from benchmarks.edge.arena import SMALL, Arena, Figures, Plan, build, reason_kept, request
+from benchmarks.edge.host import Host, NotMeasured, OtherLoad, open_files, stolen_seconds
+from benchmarks.edge.load import Load
+from benchmarks.edge.pace import Paced, calm, calmest, pace, visit
+from benchmarks.edge.stalls import watched
+from benchmarks.edge.streams import hold
+from benchmarks.edge.turns import compare, in_turns, row, with_cpu
 from benchmarks.rivals import looma
 from benchmarks.rivals.proxy import Proxy
 from gateway.compiled import is_compiled

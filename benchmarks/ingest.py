@@ -33,7 +33,7 @@ from ai_services.enrichment.reading.presets.built_in import load_preset
 from ai_services.enrichment.reading.read_file import read_calls
 from ai_services.enrichment.staging import stage
 from ai_services.enrichment.store import STAGING_COLUMNS
-from benchmarks.gateway_host import free_port
+from benchmarks.edge.host import free_port
 from benchmarks.platform import Platform
 from looma_cli.work.demo.generate import generate_calls
 from shared.data_access.access import StoreUrls, UnifiedDataAccess, open_data_access

@@ -41,8 +41,8 @@ import httpx
 import orjson
 import psutil
 
-from benchmarks.gateway_host import Host, NotMeasured, answers, free_port, open_files, rivals_folder
-from benchmarks.gateway_load import Load, Wrk
+from benchmarks.edge.host import Host, NotMeasured, answers, free_port, open_files, rivals_folder
+from benchmarks.edge.load import Load, Wrk
 from benchmarks.llm_reservations import measure_reservations
 from benchmarks.platform import Platform
 from benchmarks.rivals import litellm

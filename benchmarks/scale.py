@@ -33,8 +33,8 @@ from typing import Any, Final
 import httpx
 import psutil
 
-from benchmarks.gateway_host import NotMeasured, free_port
-from benchmarks.gateway_load import Wrk
+from benchmarks.edge.host import NotMeasured, free_port
+from benchmarks.edge.load import Wrk
 from benchmarks.platform import Platform
 from benchmarks.scale_load import Mix, load, record
 from looma_cli.supervision.run_state import RunFiles

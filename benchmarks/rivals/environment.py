@@ -10,7 +10,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
 
-from benchmarks.gateway_host import NotMeasured
+from benchmarks.edge.host import NotMeasured
 
 _INSTALL_S: Final = 120
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.gateway_host import Host, NotMeasured, free_port
-from benchmarks.gateway_tokens import AUDIENCE, ISSUER
+from benchmarks.edge.host import Host, NotMeasured, free_port
+from benchmarks.edge.tokens import AUDIENCE, ISSUER
 from benchmarks.rivals.environment import installed
 from benchmarks.rivals.proxy import Proxy
 

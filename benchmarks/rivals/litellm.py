@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.gateway_host import Host, NotMeasured, free_port
+from benchmarks.edge.host import Host, NotMeasured, free_port
 from benchmarks.rivals.proxy import Proxy
 from shared.config import process_environment
 

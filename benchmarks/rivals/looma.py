@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from benchmarks.gateway_host import Host, free_port
-from benchmarks.gateway_tokens import AUDIENCE, ISSUER
+from benchmarks.edge.host import Host, free_port
+from benchmarks.edge.tokens import AUDIENCE, ISSUER
 from benchmarks.rivals.proxy import Proxy
 from shared.config import process_environment
 from shared.embedded.wheels import program, wheel_directory

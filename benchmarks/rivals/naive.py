@@ -13,7 +13,7 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse, raw
 
-from benchmarks.gateway_host import Host, free_port
+from benchmarks.edge.host import Host, free_port
 from benchmarks.rivals.proxy import Proxy
 
 

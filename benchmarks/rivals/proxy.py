@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.gateway_host import Child, Host, answers
+from benchmarks.edge.host import Child, Host, answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from benchmarks.gateway_arena import Figures, reason_kept
-from benchmarks.gateway_load import Load
+from benchmarks.edge.arena import Figures, reason_kept
+from benchmarks.edge.load import Load
 from benchmarks.rivals.proxy import Proxy
 
 

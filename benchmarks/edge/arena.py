@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from benchmarks.gateway_host import Host, NotMeasured, free_port, rivals_folder
-from benchmarks.gateway_load import Wrk
-from benchmarks.gateway_tokens import Issuer
+from benchmarks.edge.host import Host, NotMeasured, free_port, rivals_folder
+from benchmarks.edge.load import Wrk
+from benchmarks.edge.tokens import Issuer
 from benchmarks.rivals import envoy, litellm, looma, naive
 from benchmarks.rivals.proxy import Proxy
 

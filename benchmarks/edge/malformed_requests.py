@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks.gateway_host import NotMeasured
+from benchmarks.edge.host import NotMeasured
 
 _WAIT_S: Final = 1.0
 _REFUSALS: Final = frozenset({400, 408, 413, 431})

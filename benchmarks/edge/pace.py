@@ -5,7 +5,7 @@ stall counted once. Here arrivals are a Poisson process of a fixed rate; a laten
 moment when its request was due, the wait for a free connection included.
 
 On a machine that others use, too, a core stands still for milliseconds at a time (see
-gateway_stalls), and one of ten in a second is a p99 of ten. `calmest` tells what a proxy does from
+edge/stalls.py), and one of ten in a second is a p99 of ten. `calmest` tells what a proxy does from
 what its machine does.
 """
 
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, Self
 
-from benchmarks.gateway_host import NotMeasured
-from benchmarks.gateway_stalls import Stalls
+from benchmarks.edge.host import NotMeasured
+from benchmarks.edge.stalls import Stalls
 
 _LATE_S: Final = 10.0
 

@@ -4,7 +4,7 @@ A virtual machine's cores are lent to others for milliseconds at a time. The ker
 says how much, in hundredths of a second, but not when. So a process that goes before all others on
 a core sleeps two milliseconds at a time, and prints begin and end of each sleep that was too long.
 
-    python -m benchmarks.gateway_stalls CORE
+    python -m benchmarks.edge.stalls CORE
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from benchmarks.gateway_host import Child, Host, scheduled
+from benchmarks.edge.host import Child, Host, scheduled
 
 _SLEEP_S: Final = 0.002
 _LATE_S: Final = 0.001  # waking up takes a tenth of that
@@ -46,7 +46,7 @@ class Stalls:
 @contextmanager
 def watched(host: Host) -> Iterator[Stalls]:
     """Inside, both cores are watched, where processes may be given priority and cores."""
-    command = [sys.executable, "-m", "benchmarks.gateway_stalls"]
+    command = [sys.executable, "-m", "benchmarks.edge.stalls"]
     cores = {core for core in (host.proxy_core, host.load_core) if core is not None}
     watchers = [
         # It has its place and its priority from nobody else.

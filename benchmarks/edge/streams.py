@@ -12,7 +12,7 @@ from typing import Final, cast
 
 import uvloop
 
-from benchmarks.gateway_host import NotMeasured
+from benchmarks.edge.host import NotMeasured
 from benchmarks.rivals.upstream import EVENT
 
 _STATUS: Final = b"HTTP/1.1 200 "

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 import orjson
 
-from benchmarks.gateway_host import NotMeasured
+from benchmarks.edge.host import NotMeasured
 
 _PATIENCE_S: Final = 15
 _MISSING: Final = (

@@ -1,0 +1,1 @@
+"""What drives the gateway, its rivals and what stands before models: load, hosts, turns."""
