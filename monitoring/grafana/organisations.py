@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from monitoring.grafana.panel import Choice, Panel, Query, board
+from monitoring.grafana.queries import RATE
 
-_RATE: Final = "$__rate_interval"
 _ALL: Final = 'job="looma"'
 _CHOSEN: Final = 'job="looma",organisation="$organisation"'
 _FAILED: Final = f'{_CHOSEN},status=~"5.."'
@@ -35,7 +35,7 @@ def _named(ranking: str) -> str:
 
 def _sum(metric: str, selector: str, by: str = "") -> str:
     grouped = f" by ({by})" if by else ""
-    return f"sum{grouped} (rate({metric}{{{selector}}}[{_RATE}]))"
+    return f"sum{grouped} (rate({metric}{{{selector}}}[{RATE}]))"
 
 
 _ONE: Final = (
@@ -54,7 +54,7 @@ _ONE: Final = (
     Panel(
         "Latency", "From a request's head to the end of its answer: the half and the slowest twentieth.", "s",
         [
-            Query(f"histogram_quantile({share}, sum by (le) (rate(organisation_request_duration_seconds_bucket{{{_CHOSEN}}}[{_RATE}])))", name)
+            Query(f"histogram_quantile({share}, sum by (le) (rate(organisation_request_duration_seconds_bucket{{{_CHOSEN}}}[{RATE}])))", name)
             for share, name in ((0.5, "p50"), (0.95, "p95"))
         ],
         5, alerts=["ApiSlow"],
@@ -98,8 +98,8 @@ _COMPARED: Final = (
         "Whose requests fail", "The ten organisations with the most 5xx.", "reqps",
         [Query(
             _named(
-                f'topk(10, sum by (organisation) (rate(organisation_requests_total{{{_NOT_OTHER},status=~"5.."}}[{_RATE}]) '
-                f"or 0 * rate(organisation_requests_total{{{_NOT_OTHER}}}[{_RATE}])))"
+                f'topk(10, sum by (organisation) (rate(organisation_requests_total{{{_NOT_OTHER},status=~"5.."}}[{RATE}]) '
+                f"or 0 * rate(organisation_requests_total{{{_NOT_OTHER}}}[{RATE}])))"
             ),
             "{{slug}}",
         )],
