@@ -236,6 +236,26 @@ async def test_a_function_that_returns_has_kept_its_work_and_one_that_fails_noth
     assert await sources(db, orgs[1]) == []
 
 
+@pytest.mark.usefixtures("functions")
+async def test_a_call_that_waits_too_long_for_a_lock_costs_no_connection(url, orgs):
+    db = Postgres(url, pool_size=2, lock_timeout=0.1)
+    try:
+        before = await backends(db)
+        async with db.system() as tx:
+            await tx.execute("LOCK TABLE import_run")
+            with pytest.raises(StoreUnavailable):
+                await added(db, orgs[0])
+        assert await backends(db) == before
+    finally:
+        await db.close()
+
+
+async def backends(db: Postgres) -> set[int]:
+    """The processes that serve the two connections of a pool."""
+    async with db.system() as one, db.system() as other:
+        return {await tx.fetchval("SELECT pg_backend_pid()") for tx in (one, other)}
+
+
 async def test_what_is_no_name_of_a_function_is_not_called(db, orgs):
     async with db.calling(orgs[0]) as call:
         with pytest.raises(ValueError, match="no name"):

@@ -100,11 +100,12 @@ class Postgres:
             )
             try:
                 yield call
-            except StoreUnavailable:  # others in the pool may be as stale as this one
-                await asyncio.shield(self._discard(connection))
-                await self._open_pool().expire_connections()
-                raise
-            except BaseException:
+            except BaseException as error:
+                # As in `_begin`: the others in the pool may be as stale as this one. A call that was
+                # only late, for a lock or the server's limit, says nothing of them.
+                standby = isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError)
+                if self._pool is not None and (standby or is_lost(connection)):
+                    await self._pool.expire_connections()
                 await asyncio.shield(self._give_back(connection))
                 raise
             await self._release(connection)
