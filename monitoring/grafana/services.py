@@ -97,7 +97,7 @@ OWN: Final[Mapping[str, Sequence[Panel]]] = {
         ),
         Panel(
             "Requests for analysis", "To models, by what became of them.", "reqps",
-            [Query(rate("analysis_requests_total", 'job="looma"', "outcome"), "{{outcome}}")],
+            [Query(rate("analysis_requests_total", 'job="looma"', "outcome") + " or vector(0)", "{{outcome}}")],
         ),
         Panel(
             "Calls that wait for a model", "Their local verdict holds until then.", "short",
@@ -116,16 +116,16 @@ OWN: Final[Mapping[str, Sequence[Panel]]] = {
         ),
         Panel(
             "Rows of sources", "Read of connected systems or sent by them, by what became of them.", "ops",
-            [Query(rate("source_rows_total", 'job="looma"', "source, outcome"), "{{source}} {{outcome}}")],
+            [Query(rate("source_rows_total", 'job="looma"', "source, outcome") + " or vector(0)", "{{source}} {{outcome}}")],
         ),
         Panel(
             "Since sources were read", "To their end; at 26 hours a night is missing.", "s",
-            [Query('time() - max by (source) (source_synced_timestamp_seconds{job="looma"})', "{{source}}")],
+            [Query('time() - max by (source) (source_synced_timestamp_seconds{job="looma"}) or vector(0)', "{{source}}")],
             93_600, alerts=["SourceStale"],
         ),
         Panel(
             "Sources that fail", "Times that a source, or a table of it, could not be read, or a message was refused, per hour.", "short",
-            [Query('sum by (source, reason) (increase(source_errors_total{job="looma"}[1h]))', "{{source}} {{reason}}")],
+            [Query('sum by (source, reason) (increase(source_errors_total{job="looma"}[1h])) or vector(0)', "{{source}} {{reason}}")],
         ),
         Panel(
             "Calls brought in", "Batches of calls by status.", "reqps",

@@ -175,7 +175,8 @@ async def analyse_batch(
             analyses = await analyzer.analyze(transcripts)
             judged, rows = await first.look(relational, org_id, claim.calls, transcripts, analyses)
             saved = await _save(relational, org_id, claim, judged, rows, saving)
-    discarded = len(claim.calls) - (saved or 0)
+    first.saved(saved or ())
+    discarded = len(claim.calls) - len(saved or ())
     if discarded:
         reason: Discarded = "taken_over" if saved is None else "corrected"
         _log.warning(
@@ -186,7 +187,7 @@ async def analyse_batch(
             calls=discarded,
         )
         on_discarded(reason, discarded)
-    return saved or 0
+    return len(saved or ())
 
 
 async def _save(
@@ -196,7 +197,7 @@ async def _save(
     judged: Sequence[Judged],
     insight_rows: Sequence[tuple[Any, ...]],
     saving: Saving | None,
-) -> int | None:
+) -> list[Judged] | None:
     """Save what still is an analysis of its call's transcript; None if the claim is over."""
     async with relational.tenant(org_id) as tx:
         if not await store.end_claim(tx, org_id, claim.number):
@@ -211,4 +212,4 @@ async def _save(
         await saved_analyses(tx, org_id, saved)
         if saving is not None:
             await saving(tx, len(saved))
-    return len(saved)
+    return [one for call, one in zip(claim.calls, judged, strict=True) if call["callid"] in current]

@@ -17,6 +17,7 @@ from ai_services.enrichment.analysis.chain import store
 from ai_services.enrichment.analysis.chain.asking.verdict import Verdict
 from ai_services.enrichment.analysis.chain.insight_rows import insight_row
 from ai_services.enrichment.analysis.chain.judged import Judged, judged_by_model
+from ai_services.enrichment.analysis.chain.metrics import ChainMetrics
 from ai_services.enrichment.analysis.chain.own_model import with_label
 from ai_services.enrichment.analysis.chain.rules import LOCAL_ONLY, Rules
 from ai_services.enrichment.analysis.chain.transcript import Item, basis_of, items_of, normalised
@@ -34,7 +35,7 @@ Looked = tuple[list[Judged], list[tuple[Any, ...]]]  # and their rows of insight
 class FirstLook:
     """`look` at a batch. `analyzer` is the model's name as a judge, '' where there is none.
 
-    `trained` has the last word on its fact.
+    `trained` has the last word on its fact. `metrics` count what is judged, None: nobody does.
     """
 
     def __init__(
@@ -43,11 +44,18 @@ class FirstLook:
         analyzer: str = "",
         window_tokens: int = 12_000,
         trained: TrainedModel | None = None,
+        metrics: ChainMetrics | None = None,
     ) -> None:
         self._rules = rules
         self._analyzer = analyzer if rules.model is not None else ""
         self._window = window_tokens
         self._trained = trained
+        self._metrics = metrics
+
+    def saved(self, judged: Sequence[Judged]) -> None:
+        """These of what was looked at are saved: only they count."""
+        if self._metrics is not None:
+            self._metrics.judged(judged)
 
     async def look(
         self,

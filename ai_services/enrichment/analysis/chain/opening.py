@@ -57,11 +57,14 @@ def first_look(config: Config) -> FirstLook:
     return _first_look(config, _trained(config))
 
 
-def _first_look(config: Config, trained: TrainedModel | None) -> FirstLook:
+def _first_look(
+    config: Config, trained: TrainedModel | None, metrics: ChainMetrics | None = None
+) -> FirstLook:
     rules = Rules.of(config)
     if rules.model is None:
-        return FirstLook(trained=trained)
-    return FirstLook(rules, judge_named(rules.model), config.analysis_request_tokens, trained)
+        return FirstLook(trained=trained, metrics=metrics)
+    window = config.analysis_request_tokens
+    return FirstLook(rules, judge_named(rules.model), window, trained, metrics)
 
 
 def _trained(config: Config) -> TrainedModel | None:
@@ -85,7 +88,7 @@ async def open_chain(
 ) -> Chain:
     rules, metrics = Rules.of(config), ChainMetrics(registry)
     trained = await asyncio.to_thread(_trained, config)
-    first = _first_look(config, trained)
+    first = _first_look(config, trained, metrics)
     if rules.model is None:
         return Chain(first, None, metrics, trained)
     # OpenAI's client takes a second to import, and 40 MB: only where a model is asked.

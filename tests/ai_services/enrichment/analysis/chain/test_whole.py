@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,11 @@ async def test_a_posted_call_is_judged_by_words_and_then_by_the_model(
         assert (first["insights"]["degraded"], first["insights"]["waits"]) == (True, True)
         bench.behave()
         call = await until(by_model, 60)
+        measured = (await client.get("/metrics")).text
     assert (call["sentiment"], call["insights"]["step"]) == ("negative", "model")
     assert call["insights"]["degraded"] is False
     assert call["insights"]["summary"] == "A call of 3 turns."
+    steps = re.findall(
+        r'^analysis_judged_total\{.*outcome="(\w+)".*\} 1\.0$', measured, re.MULTILINE
+    )
+    assert sorted(steps) == ["fallback", "model"]
