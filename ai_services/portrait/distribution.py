@@ -82,9 +82,7 @@ async def distribution_of(
 ) -> Distribution:
     """Of a subject that has no calls in the period, zeros and None. ORGANISATION's id is ''."""
     if subject.dimension is CUSTOMER:
-        return _of_calls(
-            await tx.fetch(_OF_CUSTOMER, org_id, subject.id, period.start, period.end)
-        )
+        return _of_calls(await tx.fetch(_OF_CUSTOMER, org_id, subject.id, period.start, period.end))
     name, who = subject.dimension.name, "" if subject.dimension is ORGANISATION else subject.id
     values = (org_id, name, who, period.start, period.end)
     hours = await tx.fetch(_HOURS, *values)

@@ -18,7 +18,9 @@ _OCTAVES: Final = [_EXACT << n for n in range(24)]  # 128, 256, … 2^30
 # `e` is how many bits a duration of the bucket loses; numbers of buckets grow with durations.
 BUCKET: Final = (
     "(width_bucket(duration_ms, '{" + ",".join(map(str, _OCTAVES)) + "}'::int[]) * 64"
-    " + (duration_ms >> width_bucket(duration_ms, '{" + ",".join(map(str, _OCTAVES)) + "}'::int[])))::smallint"
+    " + (duration_ms >> width_bucket(duration_ms, '{"
+    + ",".join(map(str, _OCTAVES))
+    + "}'::int[])))::smallint"
 )
 
 

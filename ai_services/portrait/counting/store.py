@@ -24,7 +24,6 @@ from ai_services.portrait.computing.durations import BUCKET
 from ai_services.portrait.computing.tally import (
     ADDED,
     ADDITIVE,
-    CALL_FACTS,
     FOLLOWING,
     FOLLOWING_SUMS,
     START_OF,
@@ -32,7 +31,7 @@ from ai_services.portrait.computing.tally import (
     derived,
     listed,
 )
-from ai_services.portrait.dimension import AGENT, CUSTOMER, DIMENSIONS, TASK, USER, Dimension
+from ai_services.portrait.dimension import AGENT, DIMENSIONS, TASK, USER, Dimension
 from ai_services.portrait.period import PeriodType
 from shared.data_access.ports import Row, Transaction
 
@@ -49,7 +48,7 @@ _KEYS: Final[dict[PeriodType, str]] = {
 }
 _PERIODS: Final = "\n    UNION ALL ".join(
     f"""SELECT call_date, '{period_type}' AS period_type, {keys}
-    FROM days, LATERAL (SELECT {START_OF[period_type]} AS start) AS of"""
+    FROM days, LATERAL (SELECT {START_OF[period_type]} AS start) AS of"""  # noqa: S608 - constants only
     for period_type, keys in _KEYS.items()
 )
 _SNAPSHOT: Final = (*ADDITIVE, *FOLLOWING)
@@ -81,7 +80,7 @@ def _upsert(whose: Dimension) -> str:
         {listed(_SNAPSHOT)})
     SELECT $1, {whose.column}, period_type, period_key, period_start, period_end, now(),
         {listed(ADDITIVE)}, {_following(FOLLOWING, "{}")}
-    FROM {whose.name}_delta ORDER BY period_type, period_key, {whose.column}
+    FROM {whose.name}_delta ORDER BY number, {whose.column}
     ON CONFLICT (org_id, period_type, period_key, {whose.column}) DO UPDATE
     SET computed_at = excluded.computed_at, {added}, {follows}
     RETURNING {whose.column} AS subject, period_type, period_key, xmax = 0 AS new, total_calls = 0 AS gone
@@ -163,11 +162,13 @@ WITH claimed AS MATERIALIZED (
     ON CONFLICT (org_id, dimension, subject, call_date, bucket) DO UPDATE
     SET calls = s.calls + excluded.calls
 )
-SELECT period_type, period_key, period_start, period_end, changes, changed_at,
+SELECT period_type, period_key, period_start, period_end, changes, changed_at, last,
        coalesce(u.changed, '{{}}') AS changed,
        {", ".join(f"coalesce({whose.name}_kept.gone, '{{}}') AS {whose.name}_gone" for whose in DIMENSIONS).replace("user_kept.", "u.")}
 FROM periods
-JOIN (SELECT count(*) AS changes, min(changed_at) AS changed_at FROM claimed) AS all_of ON true
+JOIN (SELECT count(*) AS changes, min(changed_at) AS changed_at, NOT EXISTS (
+          SELECT FROM portrait_change WHERE org_id = $1 ORDER BY seq OFFSET $2 + 1) AS last
+      FROM claimed) AS all_of ON true
 LEFT JOIN user_kept u USING (period_type, period_key)
 {" ".join(f"LEFT JOIN {whose.name}_kept USING (period_type, period_key)" for whose in DIMENSIONS if whose is not USER)}
 ORDER BY period_type, period_key
@@ -193,6 +194,11 @@ FROM organisation o LEFT JOIN portrait_counting c USING (org_id) WHERE org_id = 
 _BEGIN: Final = """
 INSERT INTO portrait_counting (org_id, timezone, trusted) VALUES ($1, $2, true)
 ON CONFLICT (org_id) DO NOTHING
+"""
+_BEHIND: Final = """
+SELECT org_id, CASE WHEN c.trusted THEN o.timezone END AS zone
+FROM portrait_counting c JOIN organisation o USING (org_id)
+WHERE NOT c.trusted OR c.timezone <> o.timezone
 """
 _TRUST: Final = "UPDATE portrait_counting SET trusted = true WHERE org_id = $1 AND NOT trusted"
 # Skips from organisation to organisation in the index, as in the outbox.
@@ -232,6 +238,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """An organisation that a job is needed for: its time zone has become `zone`; None: it isn't trusted."""
+
+    org_id: UUID
+    zone: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Touched:
     """A period in which something was counted: whose of the users' snapshots have changed, and gone."""
 
@@ -245,10 +259,11 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was counted: `changes` rows of the log, the oldest from `changed_at`."""
+    """What was counted: `changes` rows of the log, the oldest from `changed_at`; the `last` there were."""
 
     changes: int
     changed_at: datetime
+    last: bool
     touched: Sequence[Touched]
 
 
@@ -256,6 +271,17 @@ async def waiting(tx: Transaction) -> list[Waiting]:
     """Every organisation of which something isn't counted yet; needs a system transaction."""
     rows = await tx.fetch(_WAITING)
     return [Waiting(row["org_id"], row["trusted"], row["age_s"]) for row in rows]
+
+
+async def behind(tx: Transaction) -> list[Behind]:
+    """Needs a system transaction."""
+    return [Behind(**row) for row in await tx.fetch(_BEHIND)]
+
+
+async def pending(tx: Transaction) -> int:
+    """How many changes of all organisations aren't counted; needs a system transaction."""
+    changes: int = await tx.fetchval("SELECT count(*) FROM portrait_change")
+    return changes
 
 
 async def try_turn(tx: Transaction, org_id: UUID) -> bool:
@@ -284,6 +310,11 @@ async def trust(tx: Transaction, org_id: UUID) -> None:
     await tx.execute(_TRUST, org_id)
 
 
+async def set_zone(tx: Transaction, org_id: UUID, zone: str) -> None:
+    """Hours are counted in `zone` from now on; in the organisation's turn, with all days renewed."""
+    await tx.execute("UPDATE portrait_counting SET timezone = $2 WHERE org_id = $1", org_id, zone)
+
+
 async def forget_log(tx: Transaction, org_id: UUID) -> None:
     """Of an organisation that there is no more."""
     await tx.execute("DELETE FROM portrait_change WHERE org_id = $1", org_id)
@@ -307,7 +338,9 @@ async def count(tx: Transaction, org_id: UUID, zone: str, limit: int) -> Batch |
         if gone:
             types, keys, subjects = zip(*gone, strict=True)
             await tx.execute(statement, org_id, types, keys, subjects)
-    return Batch(rows[0]["changes"], rows[0]["changed_at"], [_touched(row) for row in rows])
+    first = rows[0]
+    touched = [_touched(row) for row in rows]
+    return Batch(first["changes"], first["changed_at"], first["last"], touched)
 
 
 def _touched(row: Row) -> Touched:

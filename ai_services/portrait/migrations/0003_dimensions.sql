@@ -162,3 +162,6 @@ CREATE TABLE portrait_duration (
     PRIMARY KEY (org_id, dimension, subject, call_date, bucket)
 ) WITH (fillfactor = 70);
 CALL protect_tenant_table('portrait_duration');
+
+-- Which periods a customer is in, its calls tell: they are few, and have an index of their own.
+DROP INDEX snapshot_by_customer;
