@@ -182,6 +182,7 @@ WHERE s.org_id = $1 AND s.period_type = gone.period_type AND s.period_key = gone
 """  # noqa: S608 - constants only
     for whose in DIMENSIONS
 }
+_IS_WAITING: Final = "SELECT EXISTS (SELECT FROM portrait_change WHERE org_id = $1)"
 # The plans that fit any batch: what is joined in memory is hashed, what is stored is looked up by key.
 _PLANNING: Final = """
 SELECT set_config('work_mem', '64MB', true), set_config('enable_mergejoin', 'off', true),
@@ -325,6 +326,8 @@ async def count(tx: Transaction, org_id: UUID, zone: str, limit: int) -> Batch |
 
     Only in the organisation's turn, and only if it is trusted. Hours are in `zone`.
     """
+    if not await tx.fetchval(_IS_WAITING, org_id):
+        return None
     await tx.execute(_PLANNING)
     rows = await tx.fetch(_COUNT, org_id, limit, zone)
     if not rows:
