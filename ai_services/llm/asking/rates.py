@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ai_services.llm.asking.limits import Places, Rate, Scope
+from ai_services.llm.asking.rate import Places, Rate, Scope
 from ai_services.llm.models.catalogue import Limits, Provider, Purpose
 from ai_services.llm.models.catalogue import Rate as Allowed
 
