@@ -42,6 +42,10 @@ class BoundedRequest(Request):
     async def receive_body(self) -> None:
         """Sanic counts the wait for a body to the handler's time; here a pause in it has a limit."""
         stream: Any = self.stream
+        if _has_come(stream):
+            self.body = await stream.read()
+            await stream.read()  # what ends it
+            return
         pause, now = self.app.config.REQUEST_TIMEOUT, asyncio.get_running_loop().time
         parts = []
         try:
@@ -53,6 +57,17 @@ class BoundedRequest(Request):
             stream.keep_alive, stream.request_body = False, None  # what is to come isn't read
             raise sanic_errors.RequestTimeout from None
         self.body = b"".join(parts)
+
+
+def _has_come(stream: Any) -> bool:
+    """Whether all of a body of known length is there, so that reading it waits for nothing."""
+    left = stream.request_bytes_left
+    return (
+        left > 0
+        and stream.request_body is True
+        and not stream.expecting_continue
+        and len(stream.recv_buffer) >= left
+    )
 
 
 class HeardSignals(SignalRouter):
