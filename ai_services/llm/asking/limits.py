@@ -50,8 +50,8 @@ class Over:
 class Taken:
     """What a request has taken of its rates: `correct` it once, or `give_back`."""
 
-    rates: Sequence[Rate]
-    costs: Sequence[float]  # one for each rate
+    buckets: Sequence[Bucket]
+    costs: Sequence[float]  # one for each bucket
     replicas: int | None  # among which the rates were divided; None: counted together
 
 
@@ -122,7 +122,7 @@ class Limits:
             except StoreError:  # said by the log and the gauge
                 self._buckets.forget()
             else:
-                return over or Taken(rates, costs, None)
+                return over or Taken(buckets, costs, None)
         return await self._take_alone(rates, buckets, wanted)
 
     async def correct(self, taken: Taken, tokens: int) -> None:
@@ -136,7 +136,7 @@ class Limits:
             min(tokens, one.most if replicas is None else one.most_alone(replicas))
             if one.counts_tokens
             else cost
-            for one, cost in zip(self._buckets.of(taken.rates), taken.costs, strict=True)
+            for one, cost in zip(taken.buckets, taken.costs, strict=True)
         ]
         await self._change(taken, costs)
 
@@ -191,7 +191,7 @@ class Limits:
         keys = {one.name: one.alone(replicas) for one in buckets}
         (count,) = await _ask(self._alone, keys, [_Asked(buckets, costs)])
         if count.allowed[0]:
-            return Taken(rates, costs, replicas)
+            return Taken(buckets, costs, replicas)
         return self._longest(rates, list(keys.values()), costs, count)
 
     async def _ask_shared(self, several: Sequence[_Asked]) -> list[Count]:
@@ -206,7 +206,7 @@ class Limits:
         return counts
 
     async def _change(self, taken: Taken, costs: Sequence[float]) -> None:
-        buckets = self._buckets.of(taken.rates)
+        buckets = taken.buckets
         changes = [now - before for now, before in zip(costs, taken.costs, strict=True)]
         if taken.replicas is not None:
             keys = {one.name: one.alone(taken.replicas) for one in buckets}

@@ -166,7 +166,7 @@ class RunningAttempt:
         """
         if self._held is not None:
             await self._held.aclose()
-        if self._taken is None or not self._taken.rates:
+        if self._taken is None or not self._taken.buckets:
             return
         if tokens is None:
             await self._means.limits.give_back(self._taken)

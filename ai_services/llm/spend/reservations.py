@@ -35,7 +35,7 @@ from shared.errors import (
 from shared.serving.background import end
 
 _log = structlog.get_logger("looma.ledger")
-_PACE_S: Final = 0.003  # from the begin of one statement to that of the next
+_PACE_S: Final = 0.005  # from the begin of one statement to that of the next
 _PERIODS: Final = {"day": "daily", "week": "weekly", "month": "monthly", "total": "total"}
 
 
