@@ -238,8 +238,8 @@ class Settlements:
 
     async def _settle(self, batch: Sequence[_Due]) -> set[UUID]:
         settlements = [(due.attempt.attempt_id, due.settlement) for due in batch]
-        async with ledger_store.writing(self._relational, self._org_id) as tx:
-            return await ledger_store.settle(tx, self._org_id, settlements)
+        async with ledger_store.calling(self._relational, self._org_id) as call:
+            return await ledger_store.settle_at_once(call, settlements)
 
 
 def _answer(batch: Sequence[_Due]) -> None:

@@ -96,7 +96,11 @@ class Postgres:
                 self.guard.suspect()
                 raise
             call = FunctionCall(
-                connection, self.guard, _uuid(org_id), seconds=self._command_timeout + 1
+                connection,
+                self.guard,
+                _uuid(org_id),
+                seconds=self._command_timeout + 1,
+                topics=self._topics,
             )
             try:
                 yield call
