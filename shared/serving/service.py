@@ -44,9 +44,9 @@ from shared.serving.access_log import AccessLog
 from shared.serving.background import running_beside
 from shared.serving.envelope import error_response, json_response, success
 from shared.serving.http_edge import (
+    Application,
     BoundedRequest,
     Errors,
-    HeardSignals,
     Upload,
     answer_early,
     request_id_of,
@@ -224,13 +224,12 @@ class BaseAIService(Generic[S]):
         settings.MOTD = False
         # It rewrites Sanic's classes for one application; tests run several in a process.
         settings.TOUCHUP = False
-        app: Sanic[Any, Any] = Sanic(
+        app = Application(
             f"{self.name}-{uuid4().hex[:8]}",
             config=settings,
             configure_logging=False,
             error_handler=Errors(),
             request_class=BoundedRequest,
-            signal_router=HeardSignals(),
         )
         for name, page in (
             ("health", self._health),
