@@ -83,6 +83,7 @@ class Reservations:
         self._news = news
         self._next_at = 0.0  # of the loop's clock
         self._enough = asyncio.Event()
+        self._last = 0  # in line when the last statement began
         self._work: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -135,10 +136,14 @@ class Reservations:
             self._turn_away()
 
     async def _collect(self) -> None:
-        """Soon after the last statement, wait until there are enough, or for a moment."""
+        """Soon after the last statement, wait until there are enough, or for a moment.
+
+        Who comes alone after one who came alone waits for nothing.
+        """
         loop = asyncio.get_running_loop()
         seconds = self._next_at - loop.time()
-        if seconds > 0 and len(self._line) < _ENOUGH:
+        one_by_one = self._last == len(self._line) == 1
+        if seconds > 0 and len(self._line) < _ENOUGH and not one_by_one:
             self._enough.clear()
             timer = loop.call_later(seconds, self._enough.set)
             try:
@@ -146,6 +151,7 @@ class Reservations:
             finally:
                 timer.cancel()
         self._next_at = loop.time() + _PACE_S
+        self._last = len(self._line)
 
     def _turn_away(self) -> None:
         self._work = None
