@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,8 +15,7 @@ from ai_services.enrichment.analysis.corrections.correcting import Wish
 from ai_services.enrichment.analysis.corrections.store import Correction
 from ai_services.enrichment.analysis.local import Analysis, Turn
 from ai_services.enrichment.analysis.pending import analyse_pending
-from ai_services.portrait.computing.snapshot_store import recompute
-from ai_services.portrait.period import parse
+from ai_services.portrait.counting.count import catch_up
 from shared.audit import trail
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import Conflict, InvalidInput, NotFound
@@ -232,9 +230,10 @@ async def test_portraits_count_what_holds_and_others_are_told(
         ("analyses", {"callids": ["a"]})
     ]
     await db.close()
-    async with house.db.tenant(house.org_id) as tx:
-        await recompute(tx, house.org_id, "week", [parse("week", "2024-W49")], datetime.now(UTC))
-    (portrait,) = await house.rows("SELECT * FROM user_portrait_snapshot")
+    await catch_up(lambda: house.db.tenant(house.org_id), house.org_id)
+    (portrait,) = await house.rows(
+        "SELECT * FROM user_portrait_snapshot WHERE period_key = '2024-W49'"
+    )
     assert (portrait["positive_count"], portrait["negative_count"]) == (1, 0)
     assert (portrait["high_churn_risk"], portrait["high_complaint_risk"]) == (1, 1)
 
