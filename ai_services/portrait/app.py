@@ -6,13 +6,14 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
+from ai_services.portrait.answers import Answers
 from ai_services.portrait.computing.jobs import JOBS
 from ai_services.portrait.gauges import Gauges
 from ai_services.portrait.projections import PROJECTIONS
 from ai_services.portrait.routes import endpoints
+from ai_services.portrait.state import Stores
 from shared.config import Config
 from shared.data_access.outbox.relay import OutboxRelay
-from shared.data_access.ports import Relational
 from shared.jobs.rebuilding import rebuild_jobs
 from shared.jobs.worker import Worker
 from shared.services import service_named
@@ -23,7 +24,7 @@ _SERVICE: Final = service_named("portrait")
 _PLACES: Final = 3  # each takes a connection of the pool, while it rebuilds two
 
 
-def create_service(config: Config) -> BaseAIService[Relational]:
+def create_service(config: Config) -> BaseAIService[Stores]:
     return BaseAIService(
         _SERVICE.name,
         config,
@@ -33,9 +34,7 @@ def create_service(config: Config) -> BaseAIService[Relational]:
     )
 
 
-async def _open(
-    config: Config, service: BaseAIService[Relational], stack: AsyncExitStack
-) -> Relational:
+async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExitStack) -> Stores:
     data = await open_stores(_SERVICE, config, service, stack)
     relay = OutboxRelay(
         data.relational,
@@ -54,4 +53,6 @@ async def _open(
     service.background("outbox", relay.run)
     service.background("jobs", worker.run)
     service.background("gauges", gauges.run)
-    return data.relational
+    answers = Answers(data.relational, data.cache, service.metrics.registry)
+    stack.callback(answers.close)
+    return Stores(data.relational, answers)

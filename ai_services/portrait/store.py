@@ -4,24 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
 from ai_services.portrait.dimension import DIMENSIONS, Subject
 from ai_services.portrait.figures import COLUMNS, Figures
+from ai_services.portrait.history.significance import Moments
 from ai_services.portrait.period import PeriodType
 from shared.data_access.ports import Row, Transaction
 
 _FIGURES: Final = ", ".join(COLUMNS)
 _OF_SUBJECT: Final = {
     whose: f"""
-        SELECT period_key, {_FIGURES} FROM {whose.snapshots}
+        SELECT period_key, computed_at, {_FIGURES} FROM {whose.snapshots}
         WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
           AND period_key BETWEEN $4 AND $5
         """  # noqa: S608 - constants only
     for whose in DIMENSIONS
 }
+_NEWEST_FIRST: Final = {
+    whose: f"""
+        SELECT period_key, computed_at, {_FIGURES} FROM {whose.snapshots}
+        WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
+          AND ($4::text IS NULL OR period_key < $4)
+        ORDER BY period_key DESC LIMIT $5
+        """  # noqa: S608 - constants only
+    for whose in DIMENSIONS
+}
+# Of connected calls, whose duration, turns and scores are summed. `started_at` bounds what an index
+# reads, a day more for any time zone.
+_MOMENTS: Final = """
+    SELECT count(*) AS calls,
+           avg(duration_ms / 1000.0)::float8 AS avg_duration,
+           var_samp(duration_ms / 1000.0)::float8 AS avg_duration_variance,
+           avg(rounds)::float8 AS avg_rounds, var_samp(rounds)::float8 AS avg_rounds_variance,
+           count(sentiment_score) AS scored, avg(sentiment_score) AS avg_sentiment_score,
+           var_samp(sentiment_score) AS avg_sentiment_score_variance
+    FROM call_record_enriched
+    WHERE org_id = $1 AND call_date BETWEEN $2 AND $3 AND call_status = 'connected'
+      AND started_at >= ($2::date - 1)::timestamp AT TIME ZONE 'UTC'
+      AND started_at < ($3::date + 2)::timestamp AT TIME ZONE 'UTC'
+    """
+_MOMENTS_OF: Final = {whose: f"{_MOMENTS} AND {whose.column} = $4" for whose in DIMENSIONS}
 _NEWEST: Final = {
     whose: f"""
         SELECT max(period_key) FROM {whose.snapshots}
@@ -65,10 +90,18 @@ async def is_registered(
     )
 
 
-async def figures_of(
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The figures of a subject in one period; `as_of` is when they last changed."""
+
+    figures: Figures
+    as_of: datetime
+
+
+async def snapshots_between(
     tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType, first: str, last: str
-) -> dict[str, Figures]:
-    """period_key → the subject's figures, from key `first` to key `last`, where there are any."""
+) -> dict[str, Snapshot]:
+    """period_key → the subject's snapshot, from key `first` to key `last`, where there are any."""
     rows = await tx.fetch(
         _OF_SUBJECT[subject.dimension],
         org_id,
@@ -77,7 +110,39 @@ async def figures_of(
         first,
         last,
     )
-    return {row["period_key"]: Figures.of(row) for row in rows}
+    return _snapshots(rows)
+
+
+async def snapshots_before(
+    tx: Transaction,
+    org_id: UUID,
+    subject: Subject,
+    period_type: PeriodType,
+    before: str | None,
+    limit: int,
+) -> dict[str, Snapshot]:
+    """period_key → the subject's snapshot, newest first, of periods before `before`; None: of all."""
+    query = _NEWEST_FIRST[subject.dimension]
+    return _snapshots(await tx.fetch(query, org_id, subject.id, period_type, before, limit))
+
+
+def _snapshots(rows: Sequence[Row]) -> dict[str, Snapshot]:
+    return {row["period_key"]: Snapshot(Figures.of(row), row["computed_at"]) for row in rows}
+
+
+async def moments(
+    tx: Transaction, org_id: UUID, subject: Subject, first: date, last: date
+) -> dict[str, Moments]:
+    """Mean → moments over the subject's connected calls of these days, where there are two or more."""
+    query = _MOMENTS_OF[subject.dimension]
+    row = await tx.fetchrow(query, org_id, first, last, subject.id)
+    assert row is not None, "an aggregate without groups is one row"
+    counts = {"avg_duration": "calls", "avg_rounds": "calls", "avg_sentiment_score": "scored"}
+    return {
+        mean: Moments(row[count], row[mean], row[f"{mean}_variance"])
+        for mean, count in counts.items()
+        if row[count] >= 2
+    }
 
 
 async def newest_of(
@@ -116,6 +181,31 @@ class Sums:
 
     users: int
     figures: Figures
+    as_of: datetime | None = None  # when they last changed
+
+
+async def summaries_before(
+    tx: Transaction, org_id: UUID, period_type: PeriodType, before: str | None, limit: int
+) -> dict[str, Sums]:
+    """period_key → sums, newest first, of periods before `before`; None: of all."""
+    rows = await tx.fetch(
+        f"""
+        SELECT period_key, users, computed_at, {_FIGURES} FROM period_summary
+        WHERE org_id = $1 AND period_type = $2 AND ($3::text IS NULL OR period_key < $3)
+        ORDER BY period_key DESC LIMIT $4
+        """,  # noqa: S608 - column names of Figures
+        org_id,
+        period_type,
+        before,
+        limit,
+    )
+    return _sums(rows)
+
+
+def _sums(rows: Sequence[Row]) -> dict[str, Sums]:
+    return {
+        row["period_key"]: Sums(row["users"], Figures.of(row), row["computed_at"]) for row in rows
+    }
 
 
 async def summaries(
@@ -124,7 +214,7 @@ async def summaries(
     """period_key → sums, from key `first` to key `last`, where there are calls."""
     rows = await tx.fetch(
         f"""
-        SELECT period_key, users, {_FIGURES} FROM period_summary
+        SELECT period_key, users, computed_at, {_FIGURES} FROM period_summary
         WHERE org_id = $1 AND period_type = $2 AND period_key BETWEEN $3 AND $4
         """,  # noqa: S608 - column names of Figures
         org_id,
@@ -132,7 +222,7 @@ async def summaries(
         first,
         last,
     )
-    return {row["period_key"]: Sums(row["users"], Figures.of(row)) for row in rows}
+    return _sums(rows)
 
 
 async def summarised_range(

@@ -30,7 +30,7 @@ def portrait(
     """Show one account's or one customer's portrait in one period."""
     from ai_services.portrait.dimension import CUSTOMER, USER, Subject
     from ai_services.portrait.period import parse_any
-    from ai_services.portrait.schemas import CustomerPortraitOut, PortraitOut
+    from ai_services.portrait.schemas import PortraitOut, SubjectPortraitOut
     from looma_cli.runner import run
     from looma_cli.terminal.console import write_json
     from looma_cli.terminal.portrait_view import show_portrait
@@ -40,7 +40,7 @@ def portrait(
     subject = Subject(CUSTOMER if customer else USER, who)
     found = run(lambda config: _portrait(config, subject, period_type, period, org))
     if as_json:
-        shown = CustomerPortraitOut if customer else PortraitOut
+        shown = SubjectPortraitOut if customer else PortraitOut
         write_json(shown.of(found).model_dump(mode="json"))
     else:
         show_portrait(found)
