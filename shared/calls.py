@@ -28,8 +28,10 @@ HANGUP_CUSTOMER: Final = 2
 # The columns of `call_record_enriched` that stay as they are for who reads them.
 ENRICHED_COLUMNS: Final = (
     "org_id",
+    "callid",
     "user_id",
     "customer_id",
+    "started_at",
     "call_date",  # local to the organisation's time zone
     "duration_ms",
     "rounds",
@@ -40,5 +42,18 @@ ENRICHED_COLUMNS: Final = (
     "sentiment_score",
     "complaint_risk",
     "churn_risk",
+    "reason",
+    "analyzer",
     "updated_at",  # when it came in or last changed
+)
+# Likewise of `call_insight`, which has a row for a call that was looked into.
+INSIGHT_COLUMNS: Final = (
+    "org_id",
+    "callid",
+    "summary",
+    "topic",
+    "follow_up",  # null: none is needed
+    "callbacks",  # [{"said", "date", "time"}]
+    "resolution",
+    "evidence",  # [{"turn", "text"}]
 )

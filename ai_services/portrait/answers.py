@@ -119,7 +119,7 @@ class Answers:
     async def _standing(
         self, org_id: UUID, subject: Subject | None, period_type: PeriodType
     ) -> Standing:
-        dimension = ORGANISATION if subject is None else subject.dimension.name
+        dimension = ORGANISATION.name if subject is None else subject.dimension.name
         called = "" if subject is None else subject.id
         if "\0" in called:
             raise NotFound("There is no such subject: an id holds no NUL.")
@@ -161,7 +161,7 @@ def _key(
     org_id: UUID, subject: Subject | None, standing: Standing, asked: tuple[str, BaseModel]
 ) -> str:
     kind, query = asked
-    dimension = ORGANISATION if subject is None else subject.dimension.name
+    dimension = ORGANISATION.name if subject is None else subject.dimension.name
     parts = [
         _FORM, dimension, standing.id, standing.oldest, standing.newest, kind,
         query.model_dump(mode="json"),

@@ -16,7 +16,10 @@ from shared.config import Config
 from shared.data_access.outbox.relay import OutboxRelay
 from shared.jobs.rebuilding import rebuild_jobs
 from shared.jobs.worker import Worker
+from shared.secrets import internal_token_secret
+from shared.security import InternalTokens
 from shared.services import service_named
+from shared.serving.peers import open_peers
 from shared.serving.service import BaseAIService
 from shared.serving.stores import open_stores
 
@@ -55,4 +58,6 @@ async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExit
     service.background("gauges", gauges.run)
     answers = Answers(data.relational, data.cache, service.metrics.registry)
     stack.callback(answers.close)
-    return Stores(data.relational, answers)
+    tokens = InternalTokens(internal_token_secret(config))
+    peers = await stack.enter_async_context(open_peers(data.cache, tokens))
+    return Stores(data.relational, answers, peers)

@@ -26,8 +26,9 @@ class Dimension:
 
 USER: Final = Dimension("user", "user_id", "user_portrait_snapshot")
 CUSTOMER: Final = Dimension("customer", "customer_id", "customer_portrait_snapshot")
+# Of all users together, in a table of its own form; its one subject is ''.
+ORGANISATION: Final = Dimension("organisation", "org_id", "period_summary")
 DIMENSIONS: Final = (USER, CUSTOMER)
-ORGANISATION: Final = "organisation"  # that of all calls together, which has no subjects
 
 
 @dataclass(frozen=True, slots=True)

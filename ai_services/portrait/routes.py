@@ -6,6 +6,7 @@ from sanic.response import HTTPResponse
 from ai_services.portrait import schemas, service
 from ai_services.portrait.computing import jobs
 from ai_services.portrait.computing.request import requested
+from ai_services.portrait.customers import routes as customer_routes
 from ai_services.portrait.dimension import USER, Subject, subject_of
 from ai_services.portrait.history import routes as history_routes
 from ai_services.portrait.state import Stores
@@ -111,6 +112,7 @@ async def compute(call: Call[Stores]) -> HTTPResponse:
 
 endpoints: list[Endpoint[Stores]] = [
     *history_routes.endpoints,
+    *customer_routes.endpoints,
     Endpoint(
         "GET", "/api/v1/periods", list_periods, "portrait:read",
         "Natural weeks, months or quarters and their status, newest first",

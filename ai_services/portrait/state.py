@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from ai_services.portrait.answers import Answers
 from shared.data_access.ports import Relational
+from shared.serving.peers import Peers
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
     relational: Relational
     answers: Answers
+    peers: Peers

@@ -66,7 +66,7 @@ async def history(
 
 
 def _listing(subject: Subject | None, period_type: PeriodType) -> Listing[str]:
-    whose = (ORGANISATION, None) if subject is None else (subject.dimension.name, subject.id)
+    whose = (ORGANISATION.name, None) if subject is None else (subject.dimension.name, subject.id)
     return Listing(
         "portrait history",
         (*whose, period_type),

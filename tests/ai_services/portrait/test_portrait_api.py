@@ -23,6 +23,7 @@ from shared.data_access.cache.redis import RedisCache
 from shared.data_access.relational.postgres import Postgres
 from shared.jobs.worker import Worker
 from shared.security import InternalTokens, Principal
+from shared.serving.peers import open_peers
 from shared.serving.service import BaseAIService
 from tests.ai_services.portrait.calls import Call, Organisation, at, new_organisation, opened
 from tests.shared.jobs.workplace import QUICK
@@ -69,7 +70,9 @@ async def served(
         stack.push_async_callback(cache.close)
         answers = Answers(db, cache, service.metrics.registry)
         stack.callback(answers.close)
-        return Stores(db, answers)
+        tokens = InternalTokens(SECRET.encode())
+        peers = await stack.enter_async_context(open_peers(cache, tokens))
+        return Stores(db, answers, peers)
 
     config = Config.from_env({"LOOMA_HOME": str(home), "INTERNAL_TOKEN_SECRET": SECRET})
     service = BaseAIService("portrait", config, endpoints=endpoints, open_state=open_state)
