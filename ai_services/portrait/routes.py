@@ -7,8 +7,11 @@ from ai_services.portrait import schemas, service
 from ai_services.portrait.computing import jobs
 from ai_services.portrait.computing.request import requested
 from ai_services.portrait.customers import routes as customer_routes
+from ai_services.portrait.detail import routes as detail_routes
 from ai_services.portrait.dimension import USER, Subject, subject_of
+from ai_services.portrait.exporting import routes as export_routes
 from ai_services.portrait.history import routes as history_routes
+from ai_services.portrait.pictures import routes as picture_routes
 from ai_services.portrait.state import Stores
 from shared.ids import one_spelling
 from shared.jobs.answer import JobOut, answer_with_job
@@ -112,6 +115,9 @@ async def compute(call: Call[Stores]) -> HTTPResponse:
 
 endpoints: list[Endpoint[Stores]] = [
     *history_routes.endpoints,
+    *detail_routes.endpoints,
+    *picture_routes.endpoints,
+    *export_routes.endpoints,
     *customer_routes.endpoints,
     Endpoint(
         "GET", "/api/v1/periods", list_periods, "portrait:read",
