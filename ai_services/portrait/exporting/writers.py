@@ -12,13 +12,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, Protocol
 
 from ai_services.portrait.exporting.columns import COLUMNS, DATES, DERIVED, SUMS, harmless
 from shared.errors import InvalidInput
 
 Format = Literal["csv", "parquet", "xlsx"]
-FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 MEDIA_TYPES: Final[dict[Format, str]] = {
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",

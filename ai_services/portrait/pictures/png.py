@@ -52,9 +52,11 @@ def _draw(pen: ImageDraw.ImageDraw, shape: Shape, unit: int) -> None:
                 fill=ink,
             )
         case Text():
-            text = shape.text.encode("cp1252", "replace").decode("cp1252")  # no box for what it lacks
+            text = shape.text.encode("cp1252", "replace").decode(
+                "cp1252"
+            )  # no box for what it lacks
             pen.text(
-                (shape.x * unit, shape.y * unit), shape.text, ink, _font(shape.size * unit),
+                (shape.x * unit, shape.y * unit), text, ink, _font(shape.size * unit),
                 _ANCHORS[shape.anchor], stroke_width=round(0.3 * unit) if shape.bold else 0,
                 stroke_fill=ink,
             )  # fmt: skip

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from ai_services.portrait.metrics import RATES, Value
 from ai_services.portrait.period import Period, PeriodType
 
 Lang = Literal["zh", "en"]
-LANGS: Final[tuple[Lang, ...]] = get_args(Lang)
 
 _ZH: Final[Mapping[str, str]] = MappingProxyType(
     {
