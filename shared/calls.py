@@ -29,10 +29,12 @@ HANGUP_CUSTOMER: Final = 2
 ENRICHED_COLUMNS: Final = (
     "org_id",
     "callid",
-    "user_id",
-    "customer_id",
-    "started_at",
+    "user_id",  # the account whose call it is
+    "customer_id",  # who was called
+    "task_id",
+    "agent_id",  # who spoke for the account
     "call_date",  # local to the organisation's time zone
+    "started_at",
     "duration_ms",
     "rounds",
     "level_name",
@@ -44,6 +46,8 @@ ENRICHED_COLUMNS: Final = (
     "churn_risk",
     "reason",
     "analyzer",
+    "llm_analyzed_at",
+    "degraded",  # a model was to judge it, and hasn't
     "updated_at",  # when it came in or last changed
 )
 # Likewise of `call_insight`, which has a row for a call that was looked into.

@@ -1,7 +1,7 @@
 """Answers about portraits, kept in Redis for as long as what they were made of is as it was.
 
 A reading first asks PostgreSQL, in one round trip, for the mark of the subject's portraits: whatever
-changes them renews it in its own transaction (migrations/0003_portrait_marks.sql). An answer is kept
+changes them renews it in its own transaction (migrations/0005_portrait_marks.sql). An answer is kept
 under that mark, so one that was made before a refresh is never found after it: no time to live has to
 run out, and no message to arrive. What a mark can't vouch for (call by call) is not kept. While Redis
 is away every answer is made anew.

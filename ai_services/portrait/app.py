@@ -8,6 +8,8 @@ from typing import Final
 
 from ai_services.portrait.answers import Answers
 from ai_services.portrait.computing.jobs import JOBS
+from ai_services.portrait.counting.loop import Counting
+from ai_services.portrait.counting.metrics import CountingMetrics
 from ai_services.portrait.gauges import Gauges
 from ai_services.portrait.projections import PROJECTIONS
 from ai_services.portrait.routes import endpoints
@@ -52,10 +54,12 @@ async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExit
         registry=service.metrics.registry,
         places=_PLACES,
     )
+    counting = Counting(data.relational, CountingMetrics(service.metrics.registry))
     gauges = Gauges(data.relational, service.metrics, config.metrics_organisations)
     service.background("outbox", relay.run)
     service.background("jobs", worker.run)
     service.background("gauges", gauges.run)
+    service.background("counting", counting.run)
     answers = Answers(data.relational, data.cache, service.metrics.registry)
     stack.callback(answers.close)
     tokens = InternalTokens(internal_token_secret(config))

@@ -98,7 +98,6 @@ async def test_no_answer_outlives_a_committed_refresh(
 ) -> None:
     before = await kept.ask(organisation, subject)
     await change(organisation)
-    assert await kept.ask(organisation, subject) == before, "what is stored is as it was"
     await compute(organisation.db, organisation.org_id)
     assert await kept.ask(organisation, subject) != before
 

@@ -44,6 +44,8 @@ END $$;
 
 CALL mark_portraits('user_portrait_snapshot', 'user', 'user_id');
 CALL mark_portraits('customer_portrait_snapshot', 'customer', 'customer_id');
+CALL mark_portraits('task_portrait_snapshot', 'task', 'task_id');
+CALL mark_portraits('agent_portrait_snapshot', 'agent', 'agent_id');
 CALL mark_portraits('period_summary', 'organisation');
 
 -- What a reading begins with, in one round trip: the mark of the subject's portraits (null: none is
