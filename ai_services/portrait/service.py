@@ -82,7 +82,9 @@ async def portrait(
         if period is None:
             period = await newest_period(tx, org_id, subject, period_type)
         first = period.back(1).key
-        found = await store.snapshots_between(tx, org_id, subject, period_type, first, period.key)
+        found = await store.snapshots_of_periods(
+            tx, org_id, subject, period_type, [first, period.key]
+        )
         if period.key not in found:
             await _check_absence(tx, org_id, subject, period, with_calls=with_calls)
     now, before = found.get(period.key), found.get(first)
@@ -198,7 +200,8 @@ async def _figures(
     if subject is None:
         sums = await store.summaries(tx, org_id, oldest.type, oldest.key, newest.key)
         return {key: stored.figures for key, stored in sums.items()}
-    found = await store.snapshots_between(tx, org_id, subject, oldest.type, oldest.key, newest.key)
+    keys = [period.key for period in between(oldest.type, oldest.start, newest.end)]
+    found = await store.snapshots_of_periods(tx, org_id, subject, oldest.type, keys)
     if not found:
         await newest_period(tx, org_id, subject, oldest.type)
     return {key: snapshot.figures for key, snapshot in found.items()}

@@ -19,7 +19,7 @@ _OF_SUBJECT: Final = {
     whose: f"""
         SELECT period_key, computed_at, {_FIGURES} FROM {whose.snapshots}
         WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
-          AND period_key BETWEEN $4 AND $5
+          AND period_key = ANY($4::text[])
         """  # noqa: S608 - constants only
     for whose in DIMENSIONS
 }
@@ -31,6 +31,7 @@ _NEWEST_FIRST: Final = {
         ORDER BY period_key DESC LIMIT $5
         """  # noqa: S608 - constants only
     for whose in DIMENSIONS
+    if whose is not CUSTOMER
 }
 # Of connected calls, whose duration, turns and scores are summed. `started_at` bounds what an index
 # reads, a day more for any time zone.
@@ -106,19 +107,12 @@ class Snapshot:
     as_of: datetime
 
 
-async def snapshots_between(
-    tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType, first: str, last: str
+async def snapshots_of_periods(
+    tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType, keys: Sequence[str]
 ) -> dict[str, Snapshot]:
-    """period_key → the subject's snapshot, from key `first` to key `last`, where there are any."""
-    rows = await tx.fetch(
-        _OF_SUBJECT[subject.dimension],
-        org_id,
-        subject.id,
-        period_type,
-        first,
-        last,
-    )
-    return _snapshots(rows)
+    """period_key → the subject's snapshot, of those of `keys` in which there is one."""
+    query = _OF_SUBJECT[subject.dimension]
+    return _snapshots(await tx.fetch(query, org_id, subject.id, period_type, list(keys)))
 
 
 async def snapshots_before(
@@ -130,8 +124,22 @@ async def snapshots_before(
     limit: int,
 ) -> dict[str, Snapshot]:
     """period_key → the subject's snapshot, newest first, of periods before `before`; None: of all."""
-    query = _NEWEST_FIRST[subject.dimension]
-    return _snapshots(await tx.fetch(query, org_id, subject.id, period_type, before, limit))
+    if subject.dimension is not CUSTOMER:
+        query = _NEWEST_FIRST[subject.dimension]
+        rows = await tx.fetch(query, org_id, subject.id, period_type, before, limit)
+        return _snapshots(rows)
+    keys = await _keys_of_customer(tx, org_id, subject.id, period_type)
+    wanted = [key for key in keys if before is None or key < before]
+    found = await snapshots_of_periods(tx, org_id, subject, period_type, wanted)
+    return {key: found[key] for key in sorted(found, reverse=True)[:limit]}
+
+
+async def _keys_of_customer(
+    tx: Transaction, org_id: UUID, customer_id: str, period_type: PeriodType
+) -> set[str]:
+    """Of the periods in which the customer has calls."""
+    days = await tx.fetch(_CUSTOMERS_DAYS, org_id, customer_id)
+    return {of_date(period_type, row["call_date"]).key for row in days}
 
 
 def _snapshots(rows: Sequence[Row]) -> dict[str, Snapshot]:
@@ -160,8 +168,7 @@ async def newest_of(
     values = (org_id, subject.id, period_type)
     key: str | None
     if subject.dimension is CUSTOMER:
-        days = await tx.fetch(_CUSTOMERS_DAYS, org_id, subject.id)
-        keys = {of_date(period_type, row["call_date"]).key for row in days}
+        keys = await _keys_of_customer(tx, org_id, subject.id, period_type)
         key = await tx.fetchval(_CUSTOMERS_NEWEST, *values, list(keys))
     else:
         key = await tx.fetchval(_NEWEST[subject.dimension], *values)

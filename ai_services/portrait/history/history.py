@@ -146,9 +146,7 @@ async def _past(tx: Transaction, org_id: UUID, subject: Subject | None, period: 
     if subject is None:
         kept = await store.summaries(tx, org_id, period.type, period.key, period.key)
     else:
-        kept = await store.snapshots_between(
-            tx, org_id, subject, period.type, period.key, period.key
-        )
+        kept = await store.snapshots_of_periods(tx, org_id, subject, period.type, [period.key])
     found = kept.get(period.key)
     return (
         Past(period, Figures(), None) if found is None else Past(period, found.figures, found.as_of)

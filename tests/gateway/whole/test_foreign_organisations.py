@@ -26,11 +26,15 @@ from tests.gateway.wire import until
 PASSWORD = "correct horse battery staple"
 SERVICES = (auth, enrichment, portrait)
 NAMES = [app.__name__.split(".")[1] for app in SERVICES]
-# What is public belongs to nobody who signs in: a signature of its own opens it.
+# What is public belongs to nobody who signs in: a signature of its own opens it. An upload takes parts
+# of a file, no JSON.
 PARAMETRIC = [
     one
     for one in packaged_routes()
-    if one.parameters and one.service in NAMES and one.scope != PUBLIC
+    if one.parameters
+    and one.service in NAMES
+    and one.scope != PUBLIC
+    and not one.path.startswith("/api/v1/uploads/")
 ]
 # Whoever owns the thing would be answered with success.
 BODIES: dict[str, Any] = {
@@ -38,6 +42,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/users/{user_id}/password": {"password": "an entirely new pass phrase"},
     "POST /api/v1/keys/{key_id}/transfer": {"role": "agent"},
     "POST /api/v1/customers/{customer_id}/merge": {"into": "somebody-else"},
+    "PATCH /api/v1/calls/{callid}/analysis": {"sentiment": "negative"},
 }
 LISTS = (
     "/api/v1/users", "/api/v1/keys", "/api/v1/audit", "/api/v1/imports",
@@ -166,4 +171,4 @@ async def test_the_owner_finds_all_that(tenants: Tenants) -> None:
     deletions = [route for route in PARAMETRIC if route.method == "DELETE"]
     for route in [one for one in PARAMETRIC if one not in deletions] + deletions:
         got = await tenants.ask(route, tenants.owner)
-        assert got.status_code == 200, f"{route.path}: {got.text}"
+        assert got.status_code in (200, 202), f"{route.path}: {got.text}"
