@@ -246,7 +246,7 @@ class _Computation:
             await period_store.finish(
                 tx, self._org_id, period_type, keys, today=self._today, now=self._now
             )
-            changed = {one.period_key: one for one in results if one.changed or one.removed}
+            changed = {one.period_key: one for one in results if one.wrong}
             await announce(
                 tx,
                 self._org_id,

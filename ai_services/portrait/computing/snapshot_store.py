@@ -15,7 +15,7 @@ The text is put together from the constants below, never from input.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -107,13 +107,18 @@ def _of_users(period_type: PeriodType) -> str:
     ON CONFLICT (org_id, period_type, period_key) DO UPDATE
         SET computed_at = excluded.computed_at, {listed(_SUMMARY, "{0} = excluded.{0}")}
         WHERE ({listed(_SUMMARY, "s.{}")}) IS DISTINCT FROM ({listed(_SUMMARY, "excluded.{}")})
+    RETURNING s.period_key
 ), emptied AS (
     DELETE FROM period_summary s USING wanted w
     WHERE s.org_id = $1 AND s.period_type = $2 AND s.period_key = w.period_key
         AND NOT EXISTS (SELECT FROM summary WHERE summary.period_key = s.period_key)
+    RETURNING s.period_key
 )
 SELECT period_key, coalesce(users, 0) AS snapshots, coalesce(rows, 0) AS changed,
-       coalesce(ids, '{{}}') AS removed, coalesce(total_calls, 0) AS calls
+       coalesce(ids, '{{}}') AS removed, coalesce(total_calls, 0) AS calls,
+       coalesce(rows, 0) + coalesce(cardinality(ids), 0)
+           + (SELECT count(*) FROM summarised one WHERE one.period_key = wanted.period_key)
+           + (SELECT count(*) FROM emptied one WHERE one.period_key = wanted.period_key) AS wrong
 FROM wanted
 LEFT JOIN summary USING (period_key)
 LEFT JOIN (SELECT period_key, count(*) AS rows FROM changed GROUP BY 1) c USING (period_key)
@@ -125,10 +130,15 @@ ORDER BY period_key
 
 @cache
 def _of_others(whose: Dimension, period_type: PeriodType) -> str:
-    """Those of one dimension, of customers one share; and how many they are."""
+    """Those of one dimension, of customers one share: how many there are, and how many were wrong."""
     return f"""
 {_law(whose, period_type)}
-SELECT period_key, count(*) AS subjects FROM fresh GROUP BY period_key
+SELECT period_key, count(*) FILTER (WHERE place = 'fresh') AS subjects,
+       count(*) FILTER (WHERE place = 'wrong') AS wrong
+FROM (SELECT period_key, 'fresh' AS place FROM fresh
+      UNION ALL SELECT period_key, 'wrong' FROM changed
+      UNION ALL SELECT period_key, 'wrong' FROM removed) AS counted
+GROUP BY period_key
 """  # noqa: S608 - constants only
 
 
@@ -161,6 +171,7 @@ class Recomputed:
     changed: int
     removed: Sequence[str]
     calls: int
+    wrong: int  # rows of all dimensions that were not what they are now
 
 
 async def recompute(
@@ -181,18 +192,21 @@ async def recompute(
     rows = await tx.fetch(_of_users(period_type), *values)
     found = [Recomputed(**row) for row in rows]
     calls = {one.period_key: one.calls for one in found}
+    wrong = {one.period_key: one.wrong for one in found}
     for whose in (TASK, AGENT):
-        await tx.fetch(_of_others(whose, period_type), *values)
+        for row in await tx.fetch(_of_others(whose, period_type), *values):
+            wrong[row["period_key"]] += row["wrong"]
     customers = dict.fromkeys(calls, 0)
     for some, shares in _parts(periods, calls, at_once):
         values = _values(org_id, period_type, some, now)
         for share in range(shares):
             for row in await tx.fetch(_of_others(CUSTOMER, period_type), *values, shares, share):
                 customers[row["period_key"]] += row["subjects"]
+                wrong[row["period_key"]] += row["wrong"]
     await tx.execute(
         _COUNT_CUSTOMERS, org_id, period_type, list(customers), list(customers.values())
     )
-    return found
+    return [replace(one, wrong=wrong[one.period_key]) for one in found]
 
 
 def _values(
