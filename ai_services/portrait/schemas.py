@@ -192,7 +192,10 @@ class _Current(FiguresOut):
     period: PeriodOut
     as_of: dt.datetime | None = Field(description="when the figures last changed; null: no calls")
     share_analysed: float | None = Field(
-        description="of connected calls, those whose sentiment is known; null over nothing"
+        description="of connected calls, those that an analyser has seen; null over nothing"
+    )
+    share_degraded: float | None = Field(
+        description="of these, those that a model was to judge and hasn't; null over nothing"
     )
     change: ChangeOut | None = Field(description="null: no calls in the period before")
 
@@ -201,7 +204,8 @@ class _Current(FiguresOut):
         return {
             "period": PeriodOut.of(found.period),
             "as_of": found.as_of,
-            "share_analysed": ratio(found.figures.judged_calls, found.figures.connected_calls),
+            "share_analysed": ratio(found.analysed, found.figures.connected_calls),
+            "share_degraded": ratio(found.degraded, found.analysed),
             "change": _change(found),
             **groups(found.figures).__dict__,
         }

@@ -22,7 +22,8 @@ _LONGEST_ID: Final = 64
 class Portrait:
     """The figures of one subject in one period; `as_of` is when they last changed, None without calls.
 
-    `before` are those of the period before, None where there were no calls.
+    `before` are those of the period before, None where there were no calls. So many connected calls are
+    `analysed`, and `degraded`: a model was to judge them, and hasn't.
     """
 
     subject: Subject
@@ -30,6 +31,8 @@ class Portrait:
     figures: Figures
     as_of: datetime | None = None
     before: Figures | None = None
+    analysed: int = 0
+    degraded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Summary:
     figures: Figures
     as_of: datetime | None = None
     before: Figures | None = None
+    analysed: int = 0
+    degraded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,8 @@ async def portrait(
         Figures() if now is None else now.figures,
         None if now is None else now.as_of,
         None if before is None or first == period.key else before.figures,
+        0 if now is None else now.analysed,
+        0 if now is None else now.degraded,
     )
 
 
@@ -155,6 +162,8 @@ async def summary(
         stored.figures,
         stored.as_of,
         None if before is None else before.figures,
+        stored.analysed,
+        stored.degraded,
     )
 
 

@@ -17,7 +17,7 @@ from shared.data_access.ports import Row, Transaction
 _FIGURES: Final = ", ".join(COLUMNS)
 _OF_SUBJECT: Final = {
     whose: f"""
-        SELECT period_key, computed_at, {_FIGURES} FROM {whose.snapshots}
+        SELECT period_key, computed_at, analysed_calls, degraded_calls, {_FIGURES} FROM {whose.snapshots}
         WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
           AND period_key = ANY($4::text[])
         """  # noqa: S608 - constants only
@@ -25,7 +25,7 @@ _OF_SUBJECT: Final = {
 }
 _NEWEST_FIRST: Final = {
     whose: f"""
-        SELECT period_key, computed_at, {_FIGURES} FROM {whose.snapshots}
+        SELECT period_key, computed_at, analysed_calls, degraded_calls, {_FIGURES} FROM {whose.snapshots}
         WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
           AND ($4::text IS NULL OR period_key < $4)
         ORDER BY period_key DESC LIMIT $5
@@ -101,10 +101,15 @@ async def is_registered(
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The figures of a subject in one period; `as_of` is when they last changed."""
+    """The figures of a subject in one period; `as_of` is when they last changed.
+
+    Of the connected calls so many are `analysed`, and `degraded`: a model was to judge them, and hasn't.
+    """
 
     figures: Figures
     as_of: datetime
+    analysed: int
+    degraded: int
 
 
 async def snapshots_of_periods(
@@ -143,7 +148,13 @@ async def _keys_of_customer(
 
 
 def _snapshots(rows: Sequence[Row]) -> dict[str, Snapshot]:
-    return {row["period_key"]: Snapshot(Figures.of(row), row["computed_at"]) for row in rows}
+    return {row["period_key"]: _snapshot(row) for row in rows}
+
+
+def _snapshot(row: Row) -> Snapshot:
+    return Snapshot(
+        Figures.of(row), row["computed_at"], row["analysed_calls"], row["degraded_calls"]
+    )
 
 
 async def moments(
@@ -198,7 +209,9 @@ class Sums:
 
     users: int
     figures: Figures
-    as_of: datetime | None = None  # when they last changed
+    as_of: datetime | None = None  # when they last changed; the rest as of a Snapshot
+    analysed: int = 0
+    degraded: int = 0
 
 
 async def summaries_before(
@@ -207,7 +220,7 @@ async def summaries_before(
     """period_key → sums, newest first, of periods before `before`; None: of all."""
     rows = await tx.fetch(
         f"""
-        SELECT period_key, users, computed_at, {_FIGURES} FROM period_summary
+        SELECT period_key, users, computed_at, analysed_calls, degraded_calls, {_FIGURES} FROM period_summary
         WHERE org_id = $1 AND period_type = $2 AND ($3::text IS NULL OR period_key < $3)
         ORDER BY period_key DESC LIMIT $4
         """,  # noqa: S608 - column names of Figures
@@ -221,7 +234,14 @@ async def summaries_before(
 
 def _sums(rows: Sequence[Row]) -> dict[str, Sums]:
     return {
-        row["period_key"]: Sums(row["users"], Figures.of(row), row["computed_at"]) for row in rows
+        row["period_key"]: Sums(
+            row["users"],
+            Figures.of(row),
+            row["computed_at"],
+            row["analysed_calls"],
+            row["degraded_calls"],
+        )
+        for row in rows
     }
 
 
@@ -231,7 +251,7 @@ async def summaries(
     """period_key → sums, from key `first` to key `last`, where there are calls."""
     rows = await tx.fetch(
         f"""
-        SELECT period_key, users, computed_at, {_FIGURES} FROM period_summary
+        SELECT period_key, users, computed_at, analysed_calls, degraded_calls, {_FIGURES} FROM period_summary
         WHERE org_id = $1 AND period_type = $2 AND period_key BETWEEN $3 AND $4
         """,  # noqa: S608 - column names of Figures
         org_id,

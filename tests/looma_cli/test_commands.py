@@ -132,7 +132,7 @@ def test_a_demo_that_cannot_be_written_leaves_nothing(bare: Looma) -> None:
     assert "--out" in bare.refusal("demo", "--calls", "5", "--out", "no/such/folder.jsonl")
 
 
-def test_import_compute_portrait_and_trend(looma: Looma) -> None:
+def test_import_compute_portrait_and_trend(looma: Looma, tmp_path: Path) -> None:
     looma("demo", "--calls", "400", "--out", "calls.jsonl")
     first = looma.json("import", "calls.jsonl")
     assert (first["rows"], first["inserted"], first["rejected"]) == (400, 400, 0)
@@ -160,6 +160,10 @@ def test_import_compute_portrait_and_trend(looma: Looma) -> None:
 
     lines = (looma.cwd / "calls.jsonl").read_text().splitlines()
     customer = next(one for line in lines if (one := json.loads(line).get("customer_id")))
+    for name, begins in (("page.html", b"<!DOCTYPE html>"), ("page.pdf", b"%PDF-")):
+        file = tmp_path / name
+        looma("portrait", user, "--period-type", "quarter", "--report", str(file), "--lang", "en")
+        assert file.read_bytes().startswith(begins)
     theirs = looma.json("portrait", customer, "--customer", "--period-type", "quarter")
     assert theirs["customer_id"] == customer
     assert customer in looma("portrait", customer, "--customer", "--period-type", "quarter")

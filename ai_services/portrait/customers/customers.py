@@ -146,4 +146,6 @@ async def _portrait(
         snapshot.figures,
         snapshot.as_of,
         None if before is None else before.figures,
+        snapshot.analysed,
+        snapshot.degraded,
     )

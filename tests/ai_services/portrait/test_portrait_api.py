@@ -133,7 +133,8 @@ async def test_periods_are_listed_newest_first_with_their_labels(api: Api) -> No
 async def test_a_portrait_has_the_groups_of_figures(api: Api) -> None:
     found = await api.data("portrait/u1", period_type="week", period_key="2024-W49")
     assert datetime.fromisoformat(found.pop("as_of")).tzinfo is not None
-    assert (found.pop("share_analysed"), found.pop("change")) == (1.0, None)
+    assert (found.pop("share_analysed"), found.pop("share_degraded")) == (0.0, None)
+    assert found.pop("change") is None
     assert found == {
         "user_id": "u1",
         "period": {"type": "week", "key": "2024-W49", "start": "2024-12-02", "end": "2024-12-08"},
