@@ -141,12 +141,12 @@ endpoints: list[Endpoint[Stores]] = [
     ),
     Endpoint(
         "GET", "/api/v1/portrait/{dimension}/{subject_id}", get_subject_portrait, "portrait:read",
-        "The portrait of a user or customer in one period; of one who was merged, the other's",
+        "The portrait of a user, customer, task or agent in one period; of one who was merged, the other's",
         query=schemas.PortraitQuery, returns=schemas.SubjectPortraitOut,
     ),
     Endpoint(
         "GET", "/api/v1/portrait/{dimension}/{subject_id}/trend", get_subject_trend, "portrait:read",
-        "One metric of a user or customer over periods, oldest first",
+        "One metric of a user, customer, task or agent over periods, oldest first",
         query=schemas.SubjectTrendQuery, returns=schemas.TrendOut,
     ),
     Endpoint(

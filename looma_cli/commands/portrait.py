@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,7 +94,7 @@ async def _report(
         organisation = await resolve(data.relational, org, config.organisation)
         return await written_report(
             data.relational, organisation.org_id, subject, period_type, period, lang,
-            "pdf" if file.suffix == ".pdf" else "html", now=datetime.now(UTC),
+            "pdf" if file.suffix == ".pdf" else "html", asyncio.Semaphore(), now=datetime.now(UTC),
         )  # fmt: skip
 
 

@@ -18,7 +18,6 @@ from shared.data_access.ports import Relational
 from shared.errors import NotFound
 
 BATCH: Final = 2_000  # rows in memory
-_AT_ONCE: Final = asyncio.Semaphore(2)  # each holds a connection for as long as its client reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,7 @@ async def export(
     period_type: PeriodType,
     period_key: str | None,
     form: Format,
+    turns: asyncio.Semaphore,
 ) -> Export:
     """Of the organisation's newest period with calls, or the one named. NotFound where none is."""
     if period_key is None:
@@ -46,14 +46,19 @@ async def export(
         period_key = known[1]
     period = parse(period_type, period_key)
     name = f"portraits-of-{dimension.plural}-{period.key}.{form}"
-    return Export(name, _parts(relational, org_id, dimension, period, form))
+    return Export(name, _parts(relational, org_id, dimension, period, form, turns))
 
 
 async def _parts(
-    relational: Relational, org_id: UUID, dimension: Dimension, period: Period, form: Format
+    relational: Relational,
+    org_id: UUID,
+    dimension: Dimension,
+    period: Period,
+    form: Format,
+    turns: asyncio.Semaphore,
 ) -> AsyncGenerator[bytes, None]:
     """One transaction, so one state, by a cursor of the server's."""
-    async with _AT_ONCE, relational.tenant(org_id, readonly=True) as tx:
+    async with turns, relational.tenant(org_id, readonly=True) as tx:
         file = await asyncio.to_thread(writer, form, dimension.column)
         try:
             async for batch in snapshots(tx, org_id, dimension, period, BATCH):

@@ -15,7 +15,7 @@ async def get_export(call: Call[Stores]) -> HTTPResponse:
     query: schemas.ExportQuery = call.query
     found = await export(
         call.state.relational, call.org_id, dimension(query.dimension), query.period_type,
-        query.period_key, query.format,
+        query.period_key, query.format, call.state.exporting,
     )  # fmt: skip
     return await sent(call, found, MEDIA_TYPES[query.format])
 

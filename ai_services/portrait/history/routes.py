@@ -69,13 +69,13 @@ endpoints: list[Endpoint[Stores]] = [
     Endpoint(
         "GET", "/api/v1/portrait/{dimension}/{subject_id}/history", get_subject_history,
         "portrait:read",
-        "The portraits of a user or customer in each period with calls, newest first",
+        "The portraits of a user, customer, task or agent in each period with calls, newest first",
         query=schemas.HistoryQuery, returns=schemas.HistoryOut,
     ),
     Endpoint(
         "GET", "/api/v1/portrait/{dimension}/{subject_id}/compare", compare_periods,
         "portrait:read",
-        "Two periods of a user or customer, side by side",
+        "Two periods of a user, customer, task or agent, side by side",
         query=schemas.CompareQuery, returns=schemas.ComparisonOut,
     ),
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 -- What answers about portraits are kept by: a mark that every change of the portraits renews, in its
 -- own transaction, whoever makes it. Subjects share 64 marks of a dimension and period type, so that a
 -- change ends the answers about few and an organisation has few rows. A mark is random: it never comes
--- back, not with a restored database either. One who computes holds the lock of the period type, so
+-- back, not with a restored database either. Who counts or computes holds a lock of the organisation, so
 -- marks make nobody wait who doesn't already.
 CREATE TABLE portrait_mark (
     org_id       uuid NOT NULL,

@@ -28,7 +28,6 @@ from shared.errors import InvalidInput
 
 HOURS: Final = "hours"
 CHARTS: Final = (*METRICS, HOURS)
-_AT_ONCE: Final = asyncio.Semaphore(2)  # each takes a core for tens of milliseconds
 
 
 async def chart_svg(
@@ -51,10 +50,11 @@ async def chart_png(
     period_type: PeriodType,
     metric: str,
     limit: int,
+    turns: asyncio.Semaphore,
 ) -> bytes:
     """In English, whose letters are those of its font."""
     drawing = await chart(relational, org_id, subject, period_type, metric, limit, "en")
-    async with _AT_ONCE:
+    async with turns:
         return await asyncio.to_thread(png, drawing)
 
 
@@ -103,11 +103,12 @@ async def written_report(
     period_key: str | None,
     lang: Lang,
     form: Literal["html", "pdf"],
+    turns: asyncio.Semaphore,
     *,
     now: datetime,
 ) -> bytes:
     found = await report(relational, org_id, subject, period_type, period_key, lang, now=now)
-    async with _AT_ONCE:
+    async with turns:
         if form == "pdf":
             return await asyncio.to_thread(pdf, found)
         return (await asyncio.to_thread(html, found)).encode()

@@ -48,8 +48,9 @@ async def _svg(call: Call[Stores], subject: Subject | None) -> HTTPResponse:
 async def _png(call: Call[Stores], subject: Subject | None) -> HTTPResponse:
     query: schemas.PngQuery = call.query
     picture = await pictures.chart_png(
-        call.state.relational, call.org_id, subject, query.period_type, query.metric, query.limit
-    )
+        call.state.relational, call.org_id, subject, query.period_type, query.metric, query.limit,
+        call.state.drawing,
+    )  # fmt: skip
     return _file(call, picture, "image/png")
 
 
@@ -57,7 +58,7 @@ async def _report(call: Call[Stores], subject: Subject | None) -> HTTPResponse:
     query: schemas.ReportQuery = call.query
     written = await pictures.written_report(
         call.state.relational, call.org_id, subject, query.period_type, query.period_key,
-        query.lang, query.format, now=datetime.now(UTC),
+        query.lang, query.format, call.state.drawing, now=datetime.now(UTC),
     )  # fmt: skip
     return _file(call, written, query.media_type)
 
@@ -87,17 +88,17 @@ endpoints: list[Endpoint[Stores]] = [
     ),
     Endpoint(
         "GET", f"{_SUBJECT}/chart.svg", get_subject_svg, "portrait:read",
-        "One metric of a user or customer over periods, or their hours, as an SVG image",
+        "One metric of a user, customer, task or agent over periods, or their hours, as an SVG image",
         query=schemas.SvgQuery, enveloped=False,
     ),
     Endpoint(
         "GET", f"{_SUBJECT}/chart.png", get_subject_png, "portrait:read",
-        "One metric of a user or customer over periods, or their hours, as a PNG image",
+        "One metric of a user, customer, task or agent over periods, or their hours, as a PNG image",
         query=schemas.PngQuery, enveloped=False,
     ),
     Endpoint(
         "GET", f"{_SUBJECT}/report", get_subject_report, "portrait:read",
-        "A page on a user or customer in one period, as HTML or PDF, Chinese or English",
+        "A page on a user, customer, task or agent in one period, as HTML or PDF, Chinese or English",
         query=schemas.ReportQuery, enveloped=False,
     ),
 ]  # fmt: skip

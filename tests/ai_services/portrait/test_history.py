@@ -33,6 +33,20 @@ async def test_a_user_of_any_name_is_reachable(empty: Api, name: str) -> None:  
     assert [point["value"] for point in trend["series"]] == [1]
 
 
+async def test_campaigns_and_agents_have_portraits_by_the_same_routes(empty: Api) -> None:  # noqa: F811
+    await empty.organisation.write(replace(CALLS[0], task_id="t1", agent_id="a1"))
+    await empty.compute({})
+    for path, key in (("tasks/t1", "task_id"), ("agents/a1", "agent_id")):
+        found = await empty.data(f"portrait/{path}")
+        assert (found[key], found["call_stats"]["total_calls"]) == (path[-2:], 1)
+        assert len((await empty.data(f"portrait/{path}/history"))["periods"]) == 1
+        detail = await empty.data(f"portrait/{path}/detail")
+        assert sum(map(sum, detail["hours"]["calls"])) == 1
+        exported = await empty.get("portrait/export", dimension=path.split("/")[0])
+        assert path[-2:] in exported.text
+        assert (await empty.get(f"portrait/{path[:-1]}0")).status_code == 404
+
+
 async def test_the_same_portrait_stands_under_both_paths(api: Api) -> None:  # noqa: F811
     for params in ({}, {"period_type": "month"}, {"period_key": "2024-W49"}):
         assert await api.data("portrait/users/u1", **params) == await api.data(
