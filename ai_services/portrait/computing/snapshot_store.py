@@ -21,9 +21,11 @@ from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from ai_services.portrait.computing.tally import (
-    ADDED,
+from ai_services.portrait.dimension import AGENT, CUSTOMER, DIMENSIONS, TASK, USER, Dimension
+from ai_services.portrait.law.tally import (
     ADDITIVE,
+    AMOUNTS,
+    AS_STORED,
     FOLLOWING,
     FOLLOWING_SUMS,
     STANDING,
@@ -32,14 +34,11 @@ from ai_services.portrait.computing.tally import (
     derived,
     listed,
 )
-from ai_services.portrait.dimension import AGENT, CUSTOMER, TASK, USER, Dimension
-from ai_services.portrait.period import Period, PeriodType
+from ai_services.portrait.period import PERIOD_TYPES, Period, PeriodType
 from shared.data_access.ports import Transaction
 
 _SNAPSHOT: Final = ("period_start", "period_end", *ADDITIVE, *FOLLOWING)
 _SUMMARY: Final = ("users", *ADDITIVE, *FOLLOWING_SUMS)
-_ADDED: Final = ", ".join(f"{amount} AS {column}" for column, amount in ADDED.items())
-_AS_STORED: Final = ", ".join(f"{amount} AS {column}" for column, amount in ADDITIVE.items())
 _FOLLOWING: Final = ", ".join(f"{derived(what)} AS {column}" for column, what in FOLLOWING.items())
 _FOLLOWING_SUMS: Final = ", ".join(
     f"{derived(what)} AS {column}" for column, what in FOLLOWING_SUMS.items()
@@ -49,22 +48,22 @@ _FOLLOWING_SUMS: Final = ", ".join(
 # The part that the dimensions have in common: the law itself, for a share of the subjects.
 # $1 organisation, $2 type, $3–$5 keys, starts, ends, $6–$7 first and last day, $8 the time; of customers
 # the $10th of $9 shares.
-_SHARE: Final = {CUSTOMER: "mod(abs(hashtext(customer_id)::bigint), $9) = $10"}
-
-
-def _law(whose: Dimension, period_type: PeriodType) -> str:
-    share = _SHARE.get(whose, "true")
-    return f"""
+_SHARE: Final = {
+    **dict.fromkeys(DIMENSIONS, "true"),
+    CUSTOMER: "mod(abs(hashtext(customer_id)::bigint), $9) = $10",
+}
+_LAW: Final = {
+    (whose, period_type): f"""
 WITH wanted AS (
     SELECT * FROM unnest($3::text[], $4::date[], $5::date[])
         AS wanted (period_key, period_start, period_end)
 ), tally AS (
     SELECT {whose.column}, period_start, {SUMS}
-    FROM (SELECT {whose.column}, {START_OF[period_type]} AS period_start, {_ADDED}
-          FROM ({STANDING}) AS calls WHERE {whose.column} IS NOT NULL AND {share}) AS added
+    FROM (SELECT {whose.column}, {START_OF[period_type]} AS period_start, {AMOUNTS}
+          FROM ({STANDING}) AS calls WHERE {whose.column} IS NOT NULL AND {_SHARE[whose]}) AS added
     GROUP BY 1, 2 HAVING sum(total_calls) <> 0
 ), stored AS (
-    SELECT {whose.column}, period_key, period_start, period_end, {_AS_STORED}
+    SELECT {whose.column}, period_key, period_start, period_end, {AS_STORED}
     FROM tally JOIN wanted USING (period_start)
 ), fresh AS (
     SELECT *, {_FOLLOWING} FROM stored
@@ -83,19 +82,23 @@ WITH wanted AS (
     DELETE FROM {whose.snapshots} s USING wanted w
     WHERE s.org_id = $1 AND s.period_type = $2
         AND s.period_key = ANY($3) AND s.period_key = w.period_key
-        AND {share}
+        AND {_SHARE[whose]}
         AND NOT EXISTS (SELECT FROM tally t
                         WHERE t.{whose.column} = s.{whose.column} AND t.period_start = w.period_start)
     RETURNING s.period_key, s.{whose.column}
 )"""  # noqa: S608 - constants only
+    for whose in DIMENSIONS
+    for period_type in PERIOD_TYPES
+}
+_COUNTS: Final = [column for column in ADDITIVE if column != "total_duration"]
 
 
 @cache
 def _of_users(period_type: PeriodType) -> str:
     """Their snapshots, and the sums over them."""
     return f"""
-{_law(USER, period_type)}, sums AS (
-    SELECT period_key, count(*) AS users, {listed((one for one in ADDITIVE if one != "total_duration"), "sum({0})::bigint AS {0}")},
+{_LAW[USER, period_type]}, sums AS (
+    SELECT period_key, count(*) AS users, {listed(_COUNTS, "sum({0})::bigint AS {0}")},
            sum(total_duration) AS total_duration
     FROM stored GROUP BY period_key
 ), summary AS (
@@ -132,7 +135,7 @@ ORDER BY period_key
 def _of_others(whose: Dimension, period_type: PeriodType) -> str:
     """Those of one dimension, of customers one share: how many there are, and how many were wrong."""
     return f"""
-{_law(whose, period_type)}
+{_LAW[whose, period_type]}
 SELECT period_key, count(*) FILTER (WHERE place = 'fresh') AS subjects,
        count(*) FILTER (WHERE place = 'wrong') AS wrong
 FROM (SELECT period_key, 'fresh' AS place FROM fresh

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from ai_services.portrait.computing.announcing import Changed, announce
 from ai_services.portrait.computing.computation import EVERYTHING, planned
 from ai_services.portrait.computing.day_store import renew_days
 from ai_services.portrait.computing.snapshot_store import recompute
 from ai_services.portrait.counting import store as counting
 from ai_services.portrait.period import Period
+from ai_services.portrait.periods.announcing import Changed, announce
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import Conflict, NotFound
 
@@ -38,10 +38,6 @@ class Verified:
     @property
     def wrong(self) -> int:
         return self.portraits + self.days
-
-
-class _Undone(Exception):
-    pass
 
 
 async def verify(
@@ -86,14 +82,11 @@ async def _periods(relational: Relational, org_id: UUID, sample: int | None) -> 
 async def _verify(
     relational: Relational, org_id: UUID, period: Period, *, repair: bool
 ) -> Verified:
-    found = Verified(period, 0, 0)
-    try:
-        async with relational.tenant(org_id) as tx:
-            found = await _renew(tx, org_id, period)
-            if not repair:
-                raise _Undone
-    except _Undone:
-        pass
+    async with relational.tenant(org_id) as tx:
+        await tx.execute("SAVEPOINT before")
+        found = await _renew(tx, org_id, period)
+        if not repair:
+            await tx.execute("ROLLBACK TO SAVEPOINT before")
     return found
 
 

@@ -8,13 +8,13 @@ from datetime import date
 import pytest
 
 from ai_services.portrait.computing.computation import compute
-from ai_services.portrait.computing.durations import ERROR, middle_ms
 from ai_services.portrait.computing.verifying import verify
 from ai_services.portrait.counting.count import catch_up
 from ai_services.portrait.counting.loop import Counting
 from ai_services.portrait.counting.metrics import CountingMetrics
 from ai_services.portrait.dimension import AGENT, CUSTOMER, ORGANISATION, TASK, USER, Subject
 from ai_services.portrait.distribution import Distribution, distribution_of
+from ai_services.portrait.law.durations import ERROR, middle_ms
 from ai_services.portrait.period import of_date
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import Conflict
