@@ -25,5 +25,6 @@ endpoints: list[Endpoint[Stores]] = [
         "GET", "/api/v1/portrait/export", get_export, "portrait:summary",
         "All portraits of a period as CSV, Parquet or a workbook, streamed",
         query=schemas.ExportQuery, enveloped=False,
+        sends=tuple(MEDIA_TYPES.values()),
     ),
 ]  # fmt: skip

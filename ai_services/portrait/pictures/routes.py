@@ -74,31 +74,31 @@ endpoints: list[Endpoint[Stores]] = [
     Endpoint(
         "GET", "/api/v1/portrait/summary/chart.svg", get_summary_svg, "portrait:summary",
         "One metric of all users over periods, or their hours, as an SVG image",
-        query=schemas.SvgQuery, enveloped=False,
+        query=schemas.SvgQuery, enveloped=False, sends=("image/svg+xml",),
     ),
     Endpoint(
         "GET", "/api/v1/portrait/summary/chart.png", get_summary_png, "portrait:summary",
         "One metric of all users over periods, or their hours, as a PNG image",
-        query=schemas.PngQuery, enveloped=False,
+        query=schemas.PngQuery, enveloped=False, sends=("image/png",),
     ),
     Endpoint(
         "GET", "/api/v1/portrait/summary/report", get_summary_report, "portrait:summary",
         "A page on all users in one period, as HTML or PDF, Chinese or English",
-        query=schemas.ReportQuery, enveloped=False,
+        query=schemas.ReportQuery, enveloped=False, sends=("text/html", "application/pdf"),
     ),
     Endpoint(
         "GET", f"{_SUBJECT}/chart.svg", get_subject_svg, "portrait:read",
         "One metric of a user, customer, task or agent over periods, or their hours, as an SVG image",
-        query=schemas.SvgQuery, enveloped=False,
+        query=schemas.SvgQuery, enveloped=False, sends=("image/svg+xml",),
     ),
     Endpoint(
         "GET", f"{_SUBJECT}/chart.png", get_subject_png, "portrait:read",
         "One metric of a user, customer, task or agent over periods, or their hours, as a PNG image",
-        query=schemas.PngQuery, enveloped=False,
+        query=schemas.PngQuery, enveloped=False, sends=("image/png",),
     ),
     Endpoint(
         "GET", f"{_SUBJECT}/report", get_subject_report, "portrait:read",
         "A page on a user, customer, task or agent in one period, as HTML or PDF, Chinese or English",
-        query=schemas.ReportQuery, enveloped=False,
+        query=schemas.ReportQuery, enveloped=False, sends=("text/html", "application/pdf"),
     ),
 ]  # fmt: skip
