@@ -35,6 +35,7 @@ from ai_services.portrait.law.tally import (
     listed,
 )
 from ai_services.portrait.period import PeriodType
+from shared.calls import FAIL_REASONS
 from shared.data_access.ports import Row, Transaction
 
 _LOCK: Final = "hashtextextended('portrait/' || $1::uuid::text, 0)"
@@ -60,10 +61,18 @@ _NAMED: Final = "number, period_type, period_key, period_start, period_end"
 _FOLLOWING: Final = listed(derived(what) for what in FOLLOWING.values())
 _FOLLOWING_SUMS: Final = listed(derived(what) for what in FOLLOWING_SUMS.values())
 _BOTH: Final = "s.{0} + excluded.{0}"
+# Most changes are of no call that failed: what is built for each row costs more than all sums of it.
+_NOT_OF_FAILED: Final = " AND ".join(f"excluded.{reason}_count = 0" for reason in FAIL_REASONS)
+_SAME_REASONS: Final = f"CASE WHEN {_NOT_OF_FAILED} THEN s.fail_reason_dist ELSE {derived(FOLLOWING['fail_reason_dist'], _BOTH)} END"
 _ADD: Final = ", ".join(
     [
         *(f"{column} = {_BOTH.format(column)}" for column in ADDITIVE),
-        *(f"{column} = {derived(what, _BOTH)}" for column, what in FOLLOWING.items()),
+        *(
+            f"{column} = {derived(what, _BOTH)}"
+            for column, what in FOLLOWING.items()
+            if column != "fail_reason_dist"
+        ),
+        f"fail_reason_dist = {_SAME_REASONS}",
     ]
 )
 _SOURCE: Final = {whose: "little" if whose in _FEW else "claimed" for whose in DIMENSIONS}
