@@ -45,7 +45,8 @@ def welch(one: Moments, other: Moments) -> float | None:
     if first + second <= 0:  # all values are the same
         return None
     t = (one.mean - other.mean) / math.sqrt(first + second)
-    freedom = (first + second) ** 2 / (first**2 / (one.count - 1) + second**2 / (other.count - 1))
+    share = first / (first + second)  # squares of the variances themselves may vanish
+    freedom = 1 / (share**2 / (one.count - 1) + (1 - share) ** 2 / (other.count - 1))
     return _beyond(t, freedom)
 
 
