@@ -234,7 +234,9 @@ async def test_legs_from_before_they_named_agents_are_known_by_what_they_said(
     db, org_id, tmp_path
 ) -> None:
     await bring_in(db, org_id, tmp_path / "cdr.csv", QUEUE)
-    naming = parse_preset("legs.toml", MAP.replace("[values.call", 'agent_id = "dst"\n[values.call'))
+    naming = parse_preset(
+        "legs.toml", MAP.replace("[values.call", 'agent_id = "dst"\n[values.call')
+    )
     counts = await bring_in(db, org_id, tmp_path / "cdr.csv", QUEUE, naming)
     assert (counts.inserted, counts.updated) == (0, 1)
     kept = await legs_of(db, org_id, "1709619600.1")
