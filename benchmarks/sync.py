@@ -217,7 +217,7 @@ async def _clear(database_url: str) -> None:
     """Empty tables, so that each run starts alike."""
     connection = await asyncpg.connect(database_url)
     await connection.execute(
-        "TRUNCATE call_record_enriched, call_transcript, source_call, source_shard, source_sync, outbox"
+        "TRUNCATE call_record_enriched, call_transcript, source_call, source_shard, source_sync, outbox CASCADE"
     )
     await connection.close()
 
