@@ -21,7 +21,8 @@ false, wherever something is decided, and is shown as unknown. A key that a map 
 remainder has the divisor's sign, as in Python. `int(x)` cuts off towards zero.
 
 **Rounding.** `round(x)` is the nearest int, and of two that are equally near the even one. `round(x, n)`,
-n from 0 to 6, is the nearest int to x·10ⁿ by that rule, divided by 10ⁿ, each step in doubles.
+n from 0 to 6, is the nearest int to x·10ⁿ by that rule, divided by 10ⁿ, each step in doubles: of 2.675
+it is 2.68, where Python's own, which looks at the exact decimal, gives 2.67.
 
 **Bounds** stand in `limits`. A text that is refused raises ExpressionInvalid with line, column and hint of
 each fault, and nothing else is raised, whatever the text is.
