@@ -6,6 +6,7 @@ from ai_services.portrait import schemas, service
 from ai_services.portrait.computing import jobs
 from ai_services.portrait.computing.request import requested
 from ai_services.portrait.dimension import CUSTOMER, USER, Subject
+from ai_services.portrait.segments import routes as segments
 from shared.data_access.ports import Relational
 from shared.ids import one_spelling
 from shared.jobs.answer import JobOut, answer_with_job
@@ -108,4 +109,5 @@ endpoints: list[Endpoint[Relational]] = [
         "Recompute portraits, by a job; `Prefer: wait=N` answers what it did if that is done within 60 s",
         body=schemas.ComputeIn, returns=JobOut, status=202, waited=schemas.ComputeOut,
     ),
+    *segments.endpoints,
 ]  # fmt: skip

@@ -31,6 +31,7 @@ from shared.expressions.terms import (
     Rounded,
     Term,
     Whole,
+    parts,
 )
 
 Array = NDArray[Any]
@@ -153,15 +154,14 @@ class _Block:
 
 
 def _operands(term: Term) -> tuple[Term, ...]:
+    """The terms whose columns a step is given: fields of a block it reads itself."""
     match term:
         case Arithmetic() | Compared():
             sides = zip((term.left, term.right), _fixed(term), strict=True)
             return tuple(one for one, fixed in sides if fixed is None)
-        case AsFloat() | Whole() | Rounded() | Magnitude() | Negated() | Among():
-            return (term.of,)
-        case Extreme() | Joined():
-            return term.of
-    return ()
+        case Count() | Length():
+            return ()
+    return parts(term)
 
 
 def _step(term: Term) -> Callable[..., Column]:

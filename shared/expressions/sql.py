@@ -40,6 +40,7 @@ _TYPES: Final[Mapping[str, str]] = {
     "counts": "jsonb",
 }
 _COMPARE: Final = {"==": "=", "!=": "<>"}
+_BEYOND: Final = -INT_LOW  # as a double, which the highest int is not
 _HIGH: Final = f"'{FLOAT_HIGH}'::float8"
 _TINY: Final = f"'{FLOAT_TINY}'::float8"
 
@@ -51,7 +52,7 @@ _WHOLE_WITHIN: Final = (
 # Compared as doubles: a numeric would hold fifteen digits of one.
 _CUT_WITHIN: Final = (
     "(SELECT v::bigint FROM (SELECT {made} AS v OFFSET 0) AS made"  # noqa: S608 - constants only
-    f" WHERE v >= '{INT_LOW}'::float8 AND v < '{-INT_LOW}'::float8)"
+    f" WHERE v >= '{INT_LOW}'::float8 AND v < '{_BEYOND}'::float8)"
 )
 _FLOAT_WITHIN: Final = (
     f"(SELECT CASE WHEN abs(v) >= {_TINY} THEN v ELSE 0 END"  # noqa: S608 - constants only

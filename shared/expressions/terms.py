@@ -6,6 +6,7 @@ Every term tells its `type`, and whether it may be null (`nullable`); numbers te
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -208,3 +209,26 @@ Number = (
 )
 Condition = Compared | Among | Joined | Negated
 Term = Number | Condition
+
+
+def parts(term: Term) -> tuple[Term, ...]:
+    """The terms that one is made of."""
+    match term:
+        case Arithmetic() | Compared():
+            return term.left, term.right
+        case Extreme() | Joined():
+            return term.of
+        case Count():
+            return (term.counts,)
+        case FieldValue() | Constant():
+            return ()
+        case _:
+            return (term.of,)
+
+
+def fields_of(term: Term) -> Iterator[str]:
+    """The names of the fields that a term reads, again where it reads one again."""
+    if isinstance(term, FieldValue):
+        yield term.name
+    for part in parts(term):
+        yield from fields_of(part)

@@ -17,6 +17,7 @@ from shared.errors import Conflict
 
 # Topics whose events are messages as they are.
 _TOLD: Final[dict[str, EventType]] = {"jobs": "job.failed", "budgets": "budget.reached"}
+_SEGMENTS: Final[dict[str, EventType]] = {"entered": "segment.entered", "left": "segment.left"}
 _log = structlog.get_logger("looma.webhooks")
 
 
@@ -63,4 +64,7 @@ async def _messages(tx: Transaction, org_id: UUID, event: OutboxEvent) -> list[M
     source = f"{org_id}/{event.topic}/{event.id}/{event.created_at.isoformat()}"
     if event.topic == "portraits":
         return await thresholds.reached(tx, org_id, event.payload, source, event.created_at)
+    if event.topic == "segments":
+        told = {**event.payload}
+        return [message(_SEGMENTS[told.pop("change")], source, event.created_at, told)]
     return [message(_TOLD[event.topic], source, event.created_at, event.payload)]

@@ -1,0 +1,141 @@
+"""Endpoints of segments: parse, call, respond."""
+
+from typing import Any
+
+from sanic.response import HTTPResponse
+
+from ai_services.portrait.segments import schemas, service
+from ai_services.portrait.segments.definition import Segment
+from ai_services.portrait.segments.export import send_csv
+from shared.data_access.ports import Relational
+from shared.serving.envelope import success
+from shared.serving.service import Call, Endpoint
+
+_TAGS = ("segments",)
+
+
+async def list_segments(call: Call[Relational]) -> schemas.SegmentsOut:
+    found = await service.list_segments(call.state, call.org_id)
+    return schemas.SegmentsOut(segments=[schemas.SegmentItem.of(one) for one in found])
+
+
+async def create_segment(call: Call[Relational]) -> HTTPResponse:
+    body: schemas.NewSegmentIn = call.body
+    made = await service.create(
+        call.state, call.org_id, body.name, body.definition(body.description),
+        call.principal.subject,
+    )  # fmt: skip
+    return _tagged(call, made, 201)
+
+
+async def get_segment(call: Call[Relational]) -> HTTPResponse:
+    return _tagged(call, await service.get_segment(call.state, call.org_id, call.params["name"]))
+
+
+async def change_segment(call: Call[Relational]) -> HTTPResponse:
+    body: schemas.SegmentIn = call.body
+    changed = await service.change(
+        call.state, call.org_id, call.params["name"], body.definition(body.description),
+        call.principal.subject, _if_match(call),
+    )  # fmt: skip
+    return _tagged(call, changed)
+
+
+async def delete_segment(call: Call[Relational]) -> None:
+    await service.delete(call.state, call.org_id, call.params["name"], _if_match(call))
+
+
+async def test_segment(call: Call[Relational]) -> schemas.TestOut:
+    body: schemas.TestIn = call.body
+    return schemas.TestOut.of(
+        await service.test(call.state, call.org_id, body.definition(), body.period_key, body.limit)
+    )
+
+
+async def list_members(call: Call[Relational]) -> schemas.MembersOut:
+    query: schemas.MembersQuery = call.query
+    segment, page = await service.members(
+        call.state, call.org_id, call.params["name"], limit=query.limit, cursor=query.cursor
+    )
+    return schemas.MembersOut.of(segment, page)
+
+
+async def get_history(call: Call[Relational]) -> schemas.HistoryOut:
+    query: schemas.HistoryQuery = call.query
+    name = call.params["name"]
+    sizes = await service.sizes(call.state, call.org_id, name, query.days)
+    return schemas.HistoryOut.of(sizes, await service.versions(call.state, call.org_id, name))
+
+
+async def get_overlap(call: Call[Relational]) -> schemas.OverlapOut:
+    query: schemas.OverlapQuery = call.query
+    return schemas.OverlapOut.of(await service.overlap(call.state, call.org_id, query.listed))
+
+
+async def export_segment(call: Call[Relational]) -> Any:
+    segment = await service.get_segment(call.state, call.org_id, call.params["name"])
+    return await send_csv(call, segment)
+
+
+def _tagged(call: Call[Relational], segment: Segment, status: int = 200) -> HTTPResponse:
+    """A definition under the tag that a change of it asks for."""
+    answer = success(schemas.SegmentOut.of(segment), call.request_id, status)
+    answer.headers["ETag"] = service.tag(segment)
+    return answer
+
+
+def _if_match(call: Call[Relational]) -> str:
+    return ", ".join(call.request.headers.getall("if-match", ()))
+
+
+endpoints: list[Endpoint[Relational]] = [
+    Endpoint(
+        "GET", "/api/v1/segments", list_segments, "segments:read",
+        "All segments, with how many are in them", returns=schemas.SegmentsOut, tags=_TAGS,
+    ),
+    Endpoint(
+        "POST", "/api/v1/segments", create_segment, "segments:write",
+        "Add a segment; its members are found soon after",
+        body=schemas.NewSegmentIn, body_limit=16_384, returns=schemas.SegmentOut, status=201,
+        tags=_TAGS,
+    ),
+    Endpoint(
+        "POST", "/api/v1/segments/test", test_segment, "segments:read",
+        "Ask an expression: how many fulfil it, who for example, or where it is wrong",
+        body=schemas.TestIn, body_limit=16_384, returns=schemas.TestOut, tags=_TAGS,
+    ),
+    Endpoint(
+        "GET", "/api/v1/segments/overlap", get_overlap, "segments:read",
+        "How many are in several segments at once",
+        query=schemas.OverlapQuery, returns=schemas.OverlapOut, tags=_TAGS,
+    ),
+    Endpoint(
+        "GET", "/api/v1/segments/{name}", get_segment, "segments:read",
+        "One segment; its ETag is what a change of it sends as If-Match",
+        returns=schemas.SegmentOut, tags=_TAGS,
+    ),
+    Endpoint(
+        "PUT", "/api/v1/segments/{name}", change_segment, "segments:write",
+        "Change a segment, if it is as If-Match says",
+        body=schemas.SegmentIn, body_limit=16_384, returns=schemas.SegmentOut, tags=_TAGS,
+    ),
+    Endpoint(
+        "DELETE", "/api/v1/segments/{name}", delete_segment, "segments:write",
+        "Take a segment away, with its members and history", tags=_TAGS,
+    ),
+    Endpoint(
+        "GET", "/api/v1/segments/{name}/members", list_members, "segments:read",
+        "Who is in a segment, and since when",
+        query=schemas.MembersQuery, returns=schemas.MembersOut, tags=_TAGS,
+    ),
+    Endpoint(
+        "GET", "/api/v1/segments/{name}/history", get_history, "segments:read",
+        "How large a segment was, day by day, and what it was",
+        query=schemas.HistoryQuery, returns=schemas.HistoryOut, tags=_TAGS,
+    ),
+    Endpoint(
+        "GET", "/api/v1/segments/{name}/export", export_segment, "segments:read",
+        "Everybody in a segment, as CSV",
+        query=schemas.ExportQuery, enveloped=False, tags=_TAGS,
+    ),
+]  # fmt: skip
