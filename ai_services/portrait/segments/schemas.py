@@ -57,7 +57,7 @@ class NewSegmentIn(SegmentIn):
 
 class TestIn(_DefinitionIn):
     period_key: str | None = Field(None, max_length=40, description="unset = as `period` says")
-    limit: int = Field(10, ge=0, le=100, description="at most this many examples")
+    limit: int = Field(10, ge=0, le=100, strict=True, description="at most this many examples")
 
 
 class MembersQuery(_In):

@@ -56,10 +56,25 @@ def _number_literals() -> st.SearchStrategy[str]:
     return st.one_of(whole.map(str), broken)
 
 
-def _numbers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    def infix(parts: tuple[str, str, str]) -> str:
-        return f"({parts[0]} {parts[1]} {parts[2]})"
+def infix(parts: tuple[str, str, str]) -> str:
+    return f"({parts[0]} {parts[1]} {parts[2]})"
 
+
+def joined(comparisons: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Conditions of a few comparisons."""
+    return st.recursive(
+        comparisons,
+        lambda inner: st.one_of(
+            st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(
+                lambda parts: f"({parts[0]}) {parts[1]} ({parts[2]})"
+            ),
+            inner.map(lambda of: f"not ({of})"),
+        ),
+        max_leaves=4,
+    )
+
+
+def _numbers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     whole = inner.map(lambda of: f"int({of})")
     return st.one_of(
         st.tuples(inner, st.sampled_from("+-*/"), inner).map(infix),
@@ -85,24 +100,15 @@ numbers = st.recursive(
     _numbers,
     max_leaves=5,
 )
-_compare = st.sampled_from(["<", "<=", ">", ">=", "==", "!="])
+compare = st.sampled_from(["<", "<=", ">", ">=", "==", "!="])
 _comparisons = st.one_of(
-    st.tuples(numbers, _compare, numbers).map(" ".join),
-    st.tuples(numbers, st.sampled_from(["<", "<="]), numbers, _compare, numbers).map(" ".join),
+    st.tuples(numbers, compare, numbers).map(" ".join),
+    st.tuples(numbers, st.sampled_from(["<", "<="]), numbers, compare, numbers).map(" ".join),
     st.tuples(numbers, st.sampled_from(["in", "not in"]), st.just("[1, 2.5, 3]")).map(" ".join),
     st.sampled_from(['t == "A"', "t != 'é'", 't in ["A", "中文"]', "t not in ['B', \"a'b\"]"]),
     st.sampled_from(["b", "b == True", "b != False", "n in (1, 2, 900)"]),
 )
-conditions = st.recursive(
-    _comparisons,
-    lambda inner: st.one_of(
-        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(
-            lambda parts: f"({parts[0]}) {parts[1]} ({parts[2]})"
-        ),
-        inner.map(lambda of: f"not ({of})"),
-    ),
-    max_leaves=4,
-)
+conditions = joined(_comparisons)
 
 
 def as_stored(row: Mapping[str, Any]) -> list[Any]:

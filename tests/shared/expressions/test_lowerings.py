@@ -13,6 +13,7 @@ from shared.expressions.check import check
 from shared.expressions.closure import closure
 from shared.expressions.columns import Program, columns
 from shared.expressions.errors import ExpressionInvalid
+from shared.expressions.schema import Schema
 from shared.expressions.sql import sql
 from shared.expressions.terms import Term
 from tests.shared.expressions.drawing import SCHEMA, SQL_FIELDS, as_stored, conditions, rows
@@ -22,12 +23,12 @@ _INSERT = (
 )
 
 
-def checked(texts: Sequence[str]) -> list[Term]:
+def checked(texts: Sequence[str], schema: Schema = SCHEMA) -> list[Term]:
     """Those that are no nonsense: what is drawn may always hold."""
     found: list[Term] = []
     for text in texts:
         try:
-            found.append(check(text, SCHEMA))
+            found.append(check(text, schema))
         except ExpressionInvalid:
             continue
     return found
