@@ -62,9 +62,10 @@ class WebhookMessages:
 
 async def _messages(tx: Transaction, org_id: UUID, event: OutboxEvent) -> list[Message]:
     source = f"{org_id}/{event.topic}/{event.id}/{event.created_at.isoformat()}"
-    if event.topic == "portraits":
+    change = event.payload.get("change") if event.topic == "segments" else None
+    if change in _SEGMENTS:
+        told = {name: value for name, value in event.payload.items() if name != "change"}
+        return [message(_SEGMENTS[change], source, event.created_at, told)]
+    if event.topic in ("portraits", "segments"):
         return await thresholds.reached(tx, org_id, event.payload, source, event.created_at)
-    if event.topic == "segments":
-        told = {**event.payload}
-        return [message(_SEGMENTS[told.pop("change")], source, event.created_at, told)]
     return [message(_TOLD[event.topic], source, event.created_at, event.payload)]

@@ -12,6 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from ai_services.portrait.computing import period_store
+from ai_services.portrait.period import parse
 from ai_services.portrait.segments import matching, store
 from ai_services.portrait.segments.definition import Segment, bound
 from ai_services.portrait.segments.matching import Asked, Moved
@@ -55,13 +56,27 @@ async def refresh(
         tx, org_id, segment, today, key,
         size=moved.size, entered=moved.entered, gone=moved.gone, now=now,
     )  # fmt: skip
-    if segment.found_version == segment.version:
-        await tx.emit_many(org_id, _TOPIC, [(name, told) for told in _told(segment, key, moved)])
+    told = list(_told(segment, key, moved)) if segment.found_version == segment.version else []
+    if (segment.size, segment.period_key) != (moved.size, key):
+        told.append(_sized(segment, key, moved.size))
+    await tx.emit_many(org_id, _TOPIC, [(name, one) for one in told])
     return moved
 
 
+def _sized(segment: Segment, period_key: str, size: int) -> Mapping[str, Any]:
+    """The payload of an event for thresholds, in the form of those of computed periods."""
+    period = parse(segment.definition.period_type, period_key)
+    return {
+        "change": "size",
+        "period_type": period.type,
+        "period_key": period.key,
+        "period_end": period.end.isoformat(),
+        "metrics": {f"segment:{segment.name}": size},
+    }
+
+
 def _told(segment: Segment, period_key: str, moved: Moved) -> Iterator[Mapping[str, Any]]:
-    """The payloads of events: who entered, then who left, some hundred at a time."""
+    """The payloads of events for webhooks: who entered, then who left, some hundred at a time."""
     for change, total, who in (
         ("entered", moved.entered, moved.who_entered),
         ("left", moved.gone, moved.who_left),

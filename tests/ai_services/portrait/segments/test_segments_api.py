@@ -68,6 +68,11 @@ async def found(organisation: Organisation, name: str) -> None:
 
 
 async def told(organisation: Organisation) -> list[Any]:
+    """What there is to tell of people."""
+    return [one for one in await events(organisation) if one["change"] != "size"]
+
+
+async def events(organisation: Organisation) -> list[Any]:
     async with organisation.db.tenant(organisation.org_id) as tx:
         rows = await tx.fetch("SELECT payload FROM outbox WHERE topic = 'segments' ORDER BY id")
     return [row["payload"] for row in rows]
@@ -149,6 +154,18 @@ async def test_who_enters_and_who_leaves_is_told(api: Api) -> None:
     assert (left["change"], left["subjects"], left["size"]) == ("left", ["u1"], 1)
 
 
+async def test_another_size_is_told_for_thresholds(api: Api) -> None:
+    organisation = api.organisation
+    assert (await post(api, "segments", BUSY)).status_code == 201
+    for _ in range(2):
+        await found(organisation, "busy")
+    await counted(organisation, Call("d1", "u1", at("2024-12-18 10:00"), "busy"))
+    await found(organisation, "busy")
+    sizes = [one for one in await events(organisation) if one["change"] == "size"]
+    assert [one["metrics"] for one in sizes] == [{"segment:busy": 0}, {"segment:busy": 1}]
+    assert (sizes[0]["period_key"], sizes[0]["period_end"]) == ("2024-W51", "2024-12-22")
+
+
 async def test_many_are_told_of_some_hundred_at_a_time(api: Api) -> None:
     organisation = api.organisation
     assert (await post(api, "segments", BUSY)).status_code == 201
@@ -159,9 +176,9 @@ async def test_many_are_told_of_some_hundred_at_a_time(api: Api) -> None:
         moved = await refresh(tx, organisation.org_id, "busy", datetime.now(UTC), named=1000)
     assert moved is not None
     assert moved.entered == 1200
-    events = await told(organisation)
-    assert [len(one["subjects"]) for one in events] == [NAMED_AT_ONCE, NAMED_AT_ONCE]
-    assert {one["total"] for one in events} == {1200}
+    messages = await told(organisation)
+    assert [len(one["subjects"]) for one in messages] == [NAMED_AT_ONCE, NAMED_AT_ONCE]
+    assert {one["total"] for one in messages} == {1200}
     first = await api.data("segments/busy/members", limit=1000)
     rest = await api.data("segments/busy/members", limit=1000, cursor=first["next_cursor"])
     assert len(first["members"]) + len(rest["members"]) == 1200
