@@ -58,6 +58,7 @@ def train_model(
     folds: int,
     seed: int,
     org_id: UUID | None,
+    meaning: bool | None = None,
 ) -> TrainedNow:
     """InvalidInput names what keeps it from being trained, the missing packages among it."""
     if not is_name(name):
@@ -73,8 +74,8 @@ def train_model(
         raise InvalidInput(
             f"Training needs {error.name}: pip install 'looma-ai[training]'."
         ) from error
-    training = Training(name, fact, folds, seed=seed, org_id=org_id)
-    with bar("Training", (folds + 1) * len(labelled.names), "classifiers") as progress:
+    training = Training(name, fact, folds, seed=seed, org_id=org_id, meaning=meaning)
+    with bar("Training", folds + 1, "classifiers") as progress:
         fitted = fit(labelled, training, progress.to)
     root = root_of(config)
     papers = {CARD: card(fitted).encode(), **plots(fitted.measures)}

@@ -40,6 +40,9 @@ _TWISTED: Final = 0.4  # what irony and wishes take away
 _CLEAR_RISK: Final = 0.75  # where a threat was made in so many words
 _HEDGED: Final = 0.85  # a risk that is only possible takes this share
 _POLITE_MOST: Final = 0.7  # thanks or a polite no, however often, stay neutral
+_LETDOWN: Final = 0.08  # what a failure that the agent tells of takes from the score …
+_LETDOWNS_MOST: Final = 2  # … and how many of them count
+_BESIDE_NEGATIVE: Final = 0.01
 _DOUBT: Final = 3.0  # so much contrary weight is supposed before anything is heard
 
 
@@ -110,7 +113,7 @@ class LocalAnalyzer:
     LocalAnalyzer in each worker process and call `analyze_turns` there.
     """
 
-    name: Final = "local-lexicon/2"  # another number whenever a rule or a weight changes
+    name: Final = "local-lexicon/3"  # another number whenever a rule or a weight changes
 
     def __init__(self, executor: Executor | None = None) -> None:
         """The first of a process reads and compiles the vocabulary, for seconds; may raise ConfigError."""
@@ -133,7 +136,8 @@ def analyze_turns(turns: Sequence[Turn], lexicon: Lexicon) -> Analysis:
     """The verdict on one transcript; only turns whose role is 'customer' count.
 
     The agent's words are no evidence: an apology tells as much about the script as about the
-    customer. Only a yes or a no of the customer takes its meaning from what the agent asked.
+    customer. Only a yes or a no of the customer takes its meaning from what the agent asked, and
+    praise counts for less where the agent had to say that it didn't work.
     """
     speech = Speech.of(turns, lexicon)
     found = speech.evidence
@@ -197,8 +201,15 @@ def _sentiment(found: Sequence[Evidence], speech: Speech) -> tuple[float, float]
     liking += min(polite_liking, _POLITE_MOST)
     dislike += min(polite_dislike, _POLITE_MOST)
     total = liking + dislike
-    score = round(0.5 + 0.5 * (liking - dislike) / (total + _DOUBT), 4)
+    score = 0.5 + 0.5 * (liking - dislike) / (total + _DOUBT)
+    score = round(_let_down(score, speech.letdowns), 4)
     return score, _clarity(score, total, twisted)
+
+
+def _let_down(score: float, letdowns: int) -> float:
+    """Less than polite words tell where the agent had to refuse; what is negative only words decide."""
+    least = min(score, NEGATIVE_TO + _BESIDE_NEGATIVE)
+    return max(least, score - _LETDOWN * min(letdowns, _LETDOWNS_MOST))
 
 
 def _clarity(score: float, total: float, twisted: float) -> float:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ai_services.enrichment.analysis.lexicon.clean import clean
 from ai_services.enrichment.analysis.lexicon.evidence import Evidence
+from ai_services.enrichment.analysis.lexicon.letdowns import lets_down
 from ai_services.enrichment.analysis.lexicon.load import Lexicon, is_japanese
 from ai_services.enrichment.analysis.lexicon.weigh import weigh
 
@@ -36,6 +37,7 @@ class Speech:
     numbers: Sequence[int]
     familiar: bool  # whether anything of a known language was said
     evidence: Sequence[Evidence]  # in order; offsets into `original`
+    letdowns: int = 0  # turns of the agent's that tell of a failure
 
     @classmethod
     def of(cls, turns: Sequence[Spoken], lexicon: Lexicon) -> Speech:
@@ -57,7 +59,8 @@ class Speech:
             for item in found:
                 item.start, item.end = cleaned.origin(item.start), cleaned.origin(item.end)
         familiar = bool(found) or lexicon.is_familiar(cleaned.text)
-        return cls(original, starts, numbers, familiar, found)
+        letdowns = sum(turn.role == "agent" and lets_down(turn.text) for turn in turns)
+        return cls(original, starts, numbers, familiar, found, letdowns)
 
     def turn_of(self, offset: int) -> int:
         """Index of the customer's turn that holds the character at `offset`."""

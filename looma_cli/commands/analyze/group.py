@@ -37,6 +37,14 @@ def train(
     ] = False,
     folds: Annotated[int, typer.Option(min=2, max=20, help="Of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="By which rows are put into folds.")] = 0,
+    meaning: Annotated[
+        bool | None,
+        typer.Option(
+            "--meaning/--no-meaning",
+            help="Whether it reads what texts mean, too. [default: up to 12,000 rows]",
+            show_default=False,
+        ),
+    ] = None,
     org: Org = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +64,14 @@ def train(
         labelled, org_id = _read(file, text, label), None
         called = name or _name_of(file)
     done = train_model(
-        settings(), labelled, name=called, fact=fact, folds=folds, seed=seed, org_id=org_id
+        settings(),
+        labelled,
+        name=called,
+        fact=fact,
+        folds=folds,
+        seed=seed,
+        org_id=org_id,
+        meaning=meaning,
     )
     model = done.fitted.model
     _show(

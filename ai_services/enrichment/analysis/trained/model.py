@@ -1,4 +1,4 @@
-"""A trained model: linear scores over the n-grams of a text, and a probability of each label.
+"""A trained model: scores over the n-grams of a text and over what it means, a probability of each label.
 
 `features` are terms of TF-IDF (Salton & Buckley 1988): (1 + log count) · idf, each family of n-grams
 scaled to length 1. Probabilities are the softmax of the scores at the temperature with which they were
@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_services.enrichment.analysis.chain.asking.verdict import Resolution
+from ai_services.enrichment.analysis.trained.embedding import embedding
 from ai_services.enrichment.analysis.trained.ngrams import FAMILIES, Hashes
 from shared.calls import RISKS, SENTIMENTS
 
 Fact = Literal["topic", "sentiment", "complaint_risk", "churn_risk", "resolution"]
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
+
+_STEEPNESS: Final = 2.0  # of closeness, over the squared distance of meanings
 
 # The labels that a fact can have; of a topic any.
 LABELS: Final[dict[str, tuple[str, ...]]] = {
@@ -74,6 +77,26 @@ def features(
     return np.concatenate(places), np.concatenate(weights)
 
 
+def closeness(one: Floats, other: Floats) -> Floats:
+    """(m, n): the Gaussian kernel between (m, d) and (n, d) vectors of length 1."""
+    near: Floats = np.exp((2 * _STEEPNESS) * (one @ other.T - 1))
+    return near
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """`vectors` (rows, dimensions) are of the texts that were trained on, `weights` (rows, labels)
+    what closeness to each tells.
+    """
+
+    vectors: Floats
+    weights: Floats
+
+    def scores(self, text: str) -> Floats:
+        scores: Floats = closeness(embedding().vectors([text]), self.vectors)[0] @ self.weights
+        return scores
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """`confidence`: the probability, 0 to 1, that it is right."""
@@ -84,7 +107,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """`weights` are (n-grams of all blocks, labels), `bias` (labels,).
+    """`weights` are (n-grams of all blocks, labels), `bias` (labels,). `meaning` None: it reads n-grams alone.
 
     It judges `fact`, of all organisations unless it was trained of the calls of one: `org_id`.
     `trained` is what its card tells of how it came about.
@@ -100,6 +123,7 @@ class TrainedModel:
     temperature: float
     org_id: UUID | None
     trained: dict[str, Any]
+    meaning: Meaning | None = None
 
     @property
     def analyzer(self) -> str:
@@ -110,7 +134,7 @@ class TrainedModel:
         found = [counted(block.family, text) for block in self.blocks]
         at, row = features(self.blocks, found)
         scores: Floats = row @ self.weights[at] + self.bias
-        return scores
+        return scores if self.meaning is None else scores + self.meaning.scores(text)
 
     def probabilities(self, text: str) -> Floats:
         """(labels,), of sum 1."""

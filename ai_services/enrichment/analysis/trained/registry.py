@@ -23,8 +23,14 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_services.enrichment.analysis.trained import ngrams
-from ai_services.enrichment.analysis.trained.model import LABELS, Block, Fact, TrainedModel
+from ai_services.enrichment.analysis.trained import embedding, ngrams
+from ai_services.enrichment.analysis.trained.model import (
+    LABELS,
+    Block,
+    Fact,
+    Meaning,
+    TrainedModel,
+)
 from shared.config import Config
 from shared.errors import ConfigError, NotFound
 
@@ -139,6 +145,7 @@ def _said(model: TrainedModel, version: int, digest: str) -> dict[str, Any]:
         "fact": model.fact,
         "labels": list(model.labels),
         "families": [block.family for block in model.blocks],
+        "embedding": None if model.meaning is None else embedding.NAME,
         "temperature": model.temperature,
         "org_id": None if model.org_id is None else str(model.org_id),
         "sha256": digest,
@@ -152,6 +159,9 @@ def _packed(model: TrainedModel) -> bytes:
         "weights": model.weights.astype(np.float16),
         "bias": model.bias.astype(np.float32),
     }
+    if model.meaning is not None:
+        arrays["meaning_vectors"] = model.meaning.vectors.astype(np.float16)
+        arrays["meaning_weights"] = model.meaning.weights.astype(np.float16)
     for block in model.blocks:
         arrays[f"{block.family}_vocabulary"] = block.vocabulary
         arrays[f"{block.family}_idf"] = block.idf.astype(np.float32)
@@ -177,12 +187,21 @@ def _loaded(folder: Path, name: str, version: int) -> TrainedModel:
         Block(family, arrays[f"{family}_vocabulary"], arrays[f"{family}_idf"])
         for family in said["families"]
     )
+    reads = said.get("embedding")  # models that an earlier release made don't say
+    if reads not in (None, embedding.NAME):
+        raise ValueError(f"it reads texts by {reads}, which this release hasn't")
+    meaning = None
+    if reads is not None:
+        vectors, of_vectors = arrays["meaning_vectors"], arrays["meaning_weights"]
+        meaning = Meaning(vectors.astype(np.float32), of_vectors.astype(np.float32))
     model = TrainedModel(
         name, version, fact, labels, blocks, arrays["weights"].astype(np.float32), arrays["bias"],
         float(said["temperature"]), None if said["org_id"] is None else UUID(said["org_id"]),
-        dict(said["trained"]),
+        dict(said["trained"]), meaning,
     )  # fmt: skip
     _check(model)
+    if meaning is not None:
+        embedding.embedding()  # said now, not at the first call
     return model
 
 
@@ -203,10 +222,18 @@ def _check(model: TrainedModel) -> None:
         and bool(np.all(block.vocabulary[1:] > block.vocabulary[:-1]))
         for block in model.blocks
     )
-    shapes = (
+    shapes: tuple[bool, ...] = (
         model.weights.shape == (size, len(model.labels)),
         model.bias.shape == (len(model.labels),),
     )
-    finite = np.isfinite(model.weights).all() and np.isfinite(model.bias).all()
+    numbers = [model.weights, model.bias]
+    if model.meaning is not None:
+        rows = len(model.meaning.vectors)
+        shapes += (
+            model.meaning.vectors.shape == (rows, embedding.DIMENSIONS),
+            model.meaning.weights.shape == (rows, len(model.labels)),
+        )
+        numbers += [model.meaning.vectors, model.meaning.weights]
+    finite = all(np.isfinite(one).all() for one in numbers)
     if not (fits and all(shapes) and finite and model.blocks and model.temperature > 0):
         raise ValueError(f"{_WEIGHTS} doesn't fit {_MODEL}")

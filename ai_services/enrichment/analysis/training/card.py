@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
+from ai_services.enrichment.analysis.trained.model import TrainedModel
 from ai_services.enrichment.analysis.training.fitting import Fitted
 from ai_services.enrichment.analysis.training.measures import Measures
 from ai_services.enrichment.analysis.training.plots import axis_names
@@ -42,10 +43,8 @@ What it confuses most:
 
 ## How it works
 
-Linear support vector machines, one for each label against the others (C = {told["strictness"]}, scikit-learn
-{told["scikit_learn"]}, seed {told["seed"]}), over TF-IDF of words and their neighbours, pairs of words, and parts of
-words: {sum(len(block.vocabulary) for block in model.blocks):,} n-grams that at least two rows have. Its confidence is the softmax of
-their scores at the temperature {model.temperature:.3f}, fitted on the cross-validation.
+{_how(model, told)} Its confidence is the softmax of their scores at the
+temperature {model.temperature:.3f}, fitted on the cross-validation.
 
 ## What to know before using it
 
@@ -53,9 +52,36 @@ their scores at the temperature {model.temperature:.3f}, fitted on the cross-val
   `other` teach it what is none of the rest.
 - It was measured on rows like those it was trained on. Calls that are longer, or of another line of business, are
   something else: `looma analyze eval` measures it on those.
-- Its files hold no text: n-grams are 64-bit digests, and what only one row has is left out. Whoever guesses a
-  phrase can find out whether it may have been there. {_whose(fitted)}
+- {_kept(model)} {_whose(fitted)}
 """
+
+
+def _how(model: TrainedModel, told: dict[str, Any]) -> str:
+    ngrams = f"{sum(len(block.vocabulary) for block in model.blocks):,} n-grams that at least two rows have"
+    of_words = f"TF-IDF of words and their neighbours, pairs of words, and parts of words: {ngrams}"
+    if model.meaning is None:
+        return (
+            f"Linear support vector machines, one for each label against the others (C = "
+            f"{told['strictness']}, scikit-learn {told['scikit_learn']}, seed {told['seed']}), over {of_words}."
+        )
+    return (
+        f"Kernel ridge regression of each label against the others (seed {told['seed']}), over {of_words}; and "
+        f"over what texts mean: how close the mean of their tokens' vectors ({told['embedding']}) is to that of "
+        f"each row."
+    )
+
+
+def _kept(model: TrainedModel) -> str:
+    guess = (
+        "Its files hold no text: n-grams are 64-bit digests, and what only one row has is left out. "
+        "Whoever guesses a phrase can find out whether it may have been there."
+    )
+    if model.meaning is None:
+        return guess
+    return (
+        f"{guess} The vector of each row is kept: words that it has can be guessed from it, so keep the files as "
+        "you keep the rows."
+    )
 
 
 def _whose(fitted: Fitted) -> str:

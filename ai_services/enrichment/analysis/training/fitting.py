@@ -1,7 +1,8 @@
-"""Training a linear classifier of texts, and measuring it on rows that it wasn't trained on.
+"""Training a classifier of texts, and measuring it on rows that it wasn't trained on.
 
-A support vector machine with squared hinge loss tells each label from the others (LinearSVC of
-scikit-learn). How good that is, is measured by stratified cross-validation; the model that is kept is
+By n-grams and meaning together (kernel.py), where vectors of meaning are installed and the rows aren't too
+many; else by n-grams alone: a support vector machine with squared hinge loss tells each label from the
+others (LinearSVC of scikit-learn). How good that is, is measured by stratified cross-validation; the model that is kept is
 trained on all rows. Its confidences are calibrated on the scores of the validation.
 """
 
@@ -21,18 +22,22 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import LinearSVC
 
+from ai_services.enrichment.analysis.trained.embedding import NAME, embedding, is_installed
 from ai_services.enrichment.analysis.trained.model import (
     Block,
     Fact,
     Indices,
+    Meaning,
     TrainedModel,
     counted,
     features,
     softmax,
 )
 from ai_services.enrichment.analysis.trained.ngrams import FAMILIES, Hashes
+from ai_services.enrichment.analysis.training import kernel
 from ai_services.enrichment.analysis.training.labelled import Labelled, check_trainable
 from ai_services.enrichment.analysis.training.measures import Measures, measured
+from shared.errors import InvalidInput
 
 _LEAST_TEXTS: Final = (
     2  # that have an n-gram: what only one says tells of that one, and is not kept
@@ -45,7 +50,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What is asked for. `strictness` is C of the support vector machine: the higher, the closer to the rows."""
+    """What is asked for. `strictness` is C of the support vector machine: the higher, the closer to the rows.
+
+    `meaning`: whether texts are read for what they mean, too; None: where that can be.
+    """
 
     name: str
     fact: Fact = "topic"
@@ -53,6 +61,16 @@ class Training:
     strictness: float = 1.0
     seed: int = 0
     org_id: UUID | None = None
+    meaning: bool | None = None
+
+    def reads_meaning(self, rows: int) -> bool:
+        """InvalidInput where that is asked for, but there are too many rows."""
+        if self.meaning and rows > kernel.MOST_ROWS:
+            problem = f"there are {rows:,} rows, and meaning can be read of {kernel.MOST_ROWS:,}"
+            raise InvalidInput.of("meaning", problem, "train on fewer, or by n-grams alone")
+        if self.meaning is None:
+            return rows <= kernel.MOST_ROWS and is_installed()
+        return self.meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +83,12 @@ class Fitted:
 
 
 def fit(labelled: Labelled, training: Training, progress: Progress = lambda *_: None) -> Fitted:
-    """`progress` hears how many of how many classifiers are trained. InvalidInput: see `check_trainable`."""
+    """`progress` hears how many of how many classifiers are trained. InvalidInput: see `check_trainable`
+    and `Training.reads_meaning`.
+    """
     check_trainable(labelled, training.fact, training.folds)
-    total = (training.folds + 1) * len(labelled.names)
+    training = replace(training, meaning=training.reads_meaning(len(labelled.texts)))
+    total = (training.folds + 1) * (1 if training.meaning else len(labelled.names))
     done = count(1)
 
     def step() -> None:
@@ -89,10 +110,19 @@ def classifier(
     labels = labelled.names
     texts, wanted = _counted(labelled), _places(labelled)
     blocks = _blocks(texts)
-    weights, bias = _weights(_matrix(blocks, texts), wanted, len(labels), training, step)
+    matrix = _matrix(blocks, texts)
+    meaning = None
+    if training.reads_meaning(len(texts)):
+        vectors = embedding().vectors(labelled.texts)
+        found = kernel.solve(matrix, vectors, wanted, len(labels))
+        step()
+        weights, bias = found.weights.astype(np.float64), np.zeros(len(labels))
+        meaning = Meaning(vectors, found.of_rows)
+    else:
+        weights, bias = _weights(matrix, wanted, len(labels), training, step)
     return TrainedModel(
         training.name, 0, training.fact, labels, blocks, weights.astype(np.float32),
-        bias.astype(np.float32), 1.0, training.org_id, {},
+        bias.astype(np.float32), 1.0, training.org_id, {}, meaning,
     )  # fmt: skip
 
 
@@ -102,14 +132,21 @@ def _validated(
     """What is measured of rows held out, the accuracy of each fold, and the temperature that calibrates."""
     labels = labelled.names
     texts, wanted = _counted(labelled), _places(labelled)
+    vectors = embedding().vectors(labelled.texts) if training.reads_meaning(len(texts)) else None
     folds = StratifiedKFold(training.folds, shuffle=True, random_state=training.seed)
     scores = np.zeros((len(texts), len(labels)))
     of_folds = []
     for known, held_out in folds.split(np.zeros(len(texts)), wanted):
         blocks = _blocks([texts[row] for row in known])
         matrix = _matrix(blocks, [texts[row] for row in known])
-        weights, bias = _weights(matrix, wanted[known], len(labels), training, step)
-        scores[held_out] = _matrix(blocks, [texts[row] for row in held_out]) @ weights + bias
+        unseen = _matrix(blocks, [texts[row] for row in held_out])
+        if vectors is None:
+            weights, bias = _weights(matrix, wanted[known], len(labels), training, step)
+            scores[held_out] = unseen @ weights + bias
+        else:
+            found = kernel.solve(matrix, vectors[known], wanted[known], len(labels))
+            step()
+            scores[held_out] = kernel.scores(found, unseen, vectors[held_out], vectors[known])
         right = scores[held_out].argmax(axis=1) == wanted[held_out]
         of_folds.append(round(float(right.mean()), 4))
     temperature = _temperature(scores, wanted)
@@ -187,6 +224,7 @@ def _told(
         "folds": training.folds,
         "seed": training.seed,
         "strictness": training.strictness,
+        "embedding": NAME if training.meaning else None,
         "accuracy": measures.accuracy,
         "accuracy_of_folds": list(of_folds),
         "macro_f1": measures.macro_f1,

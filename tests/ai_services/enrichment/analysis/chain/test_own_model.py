@@ -13,14 +13,14 @@ from ai_services.enrichment.analysis.local import Analysis, Turn
 from tests.ai_services.enrichment.analysis.trained.test_registry import model
 
 ORG = UUID(int=1)
-JUDGED = Judged(Analysis("negative", 0.1, "high", "medium", "why", "local-lexicon/2"), "local")
+JUDGED = Judged(Analysis("negative", 0.1, "high", "medium", "why", "local-lexicon/3"), "local")
 TURNS = [Turn("agent", 0, "A refund?"), Turn("customer", 9, "My refund, please")]
 
 
 def test_a_topic_is_the_models_and_the_rest_is_not() -> None:
     found = with_label(JUDGED, model(), ORG, TURNS)
     assert found.insight.topic == "refund"
-    assert found.analysis.analyzer == "local-lexicon/2+trained:topics@0"
+    assert found.analysis.analyzer == "local-lexicon/3+trained:topics@0"
     assert (found.analysis.sentiment, found.step) == ("negative", "local")
 
 

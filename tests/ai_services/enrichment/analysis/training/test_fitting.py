@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,21 @@ import pytest
 
 from ai_services.enrichment.analysis.trained.ngrams import FAMILIES
 from ai_services.enrichment.analysis.trained.registry import load, save
+from ai_services.enrichment.analysis.training import kernel
 from ai_services.enrichment.analysis.training.card import card
 from ai_services.enrichment.analysis.training.fitting import Fitted, Training, fit
 from ai_services.enrichment.analysis.training.labelled import Labelled
 from ai_services.enrichment.analysis.training.measures import measured
 from ai_services.enrichment.analysis.training.plots import plots
+from shared.errors import InvalidInput
 from tests.ai_services.enrichment.analysis.training.rows import TOPICS, labelled
 
-TRAINING = Training("topics", folds=3)
+TRAINING = Training("topics", folds=3, meaning=False)
 
 
-@pytest.fixture(scope="module")
-def fitted() -> Fitted:
-    return fit(labelled(), TRAINING)
+@pytest.fixture(scope="module", params=[False, True], ids=["n-grams", "meaning"])
+def fitted(request: pytest.FixtureRequest) -> Fitted:
+    return fit(labelled(), replace(TRAINING, meaning=request.param))
 
 
 def test_it_tells_topics_apart_in_both_languages(fitted: Fitted) -> None:
@@ -41,14 +44,14 @@ def test_it_is_measured_on_rows_that_it_has_not_seen() -> None:
     words = [f"w{number}" for number in range(400)]
     texts = [" ".join(chance.choice(words, 6)) for _ in range(120)]
     noise = Labelled.of(texts, [str(n % 2) for n in range(120)], "noise")
-    found = fit(noise, Training("noise", folds=4))
+    found = fit(noise, Training("noise", folds=4, meaning=False))
     assert 0.3 < found.measures.accuracy < 0.7
     seen = [found.model.label(text).label for text in texts]
     assert np.mean([a == b for a, b in zip(seen, noise.labels, strict=True)]) > 0.9
 
 
 def test_the_same_rows_and_seed_make_the_same_model(fitted: Fitted) -> None:
-    again = fit(labelled(), TRAINING)
+    again = fit(labelled(), replace(TRAINING, meaning=fitted.model.meaning is not None))
     assert np.array_equal(again.model.weights, fitted.model.weights)
     assert again.of_folds == fitted.of_folds
 
@@ -58,6 +61,25 @@ def test_two_labels_are_enough_and_progress_is_told() -> None:
     found = fit(labelled(labels=2), TRAINING, lambda done, total: heard.append((done, total)))
     assert heard == [(step, 8) for step in range(1, 9)]
     assert found.model.label("parcel delivery").label == "delivery"
+
+
+def test_what_it_means_tells_words_that_no_row_has(fitted: Fitted) -> None:
+    if fitted.model.meaning is None:
+        pytest.skip("it reads n-grams alone")
+    for text, topic in (("reimburse us", "refund"), ("a package shipping slowly", "delivery")):
+        known = replace(fitted.model, meaning=None).probabilities(text)
+        read = fitted.model.probabilities(text)
+        place = fitted.model.labels.index(topic)
+        assert read[place] > known[place]
+        assert read[place] == read.max()
+
+
+def test_of_too_many_rows_no_meaning_is_read() -> None:
+    many = kernel.MOST_ROWS + 1
+    assert Training("topics").reads_meaning(many - 1)
+    assert not Training("topics").reads_meaning(many)
+    with pytest.raises(InvalidInput, match="12,001 rows"):
+        Training("topics", meaning=True).reads_meaning(many)
 
 
 def test_what_only_one_row_says_is_not_kept() -> None:
