@@ -10,7 +10,7 @@ from ai_services.portrait.computing.jobs import JOBS
 from ai_services.portrait.gauges import Gauges
 from ai_services.portrait.projections import PROJECTIONS
 from ai_services.portrait.routes import endpoints
-from ai_services.portrait.segments.refreshing import FIND_MEMBERS
+from ai_services.portrait.segments import refreshing
 from shared.config import Config
 from shared.data_access.outbox.relay import OutboxRelay
 from shared.data_access.ports import Relational
@@ -46,7 +46,7 @@ async def _open(
     worker = Worker(
         data.relational,
         None,
-        (*JOBS, FIND_MEMBERS, *rebuild_jobs(relay, _SERVICE.projections)),
+        (*JOBS, *refreshing.JOBS, *rebuild_jobs(relay, _SERVICE.projections)),
         service=_SERVICE.name,
         registry=service.metrics.registry,
         places=_PLACES,

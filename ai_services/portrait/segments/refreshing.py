@@ -122,11 +122,32 @@ async def _names(job: JobContext[Any], org_id: UUID) -> list[str]:
         return [one.name for one in await store.list_segments(tx, org_id)]
 
 
+async def _ask_all(job: JobContext[Any], _args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Have every organisation with segments find their members."""
+    async with job.db.system() as tx:
+        await job.fence(tx)
+        owners = await store.owners(tx)
+        for org_id in owners:
+            await enqueue(tx, FIND_MEMBERS, {}, org_id=org_id, key="all")
+    return {"organisations": len(owners)}
+
+
 FIND_MEMBERS: Final[JobType[Any]] = JobType(
     "find_segment_members",
     _find,
     timedelta(minutes=30),
     "Who fulfils the conditions of segments, who entered and who left.",
     exclusive=True,
-    cron="*/15 * * * *",
+)
+# One schedule for all: an organisation without segments has no job.
+JOBS: Final[tuple[JobType[Any], ...]] = (
+    FIND_MEMBERS,
+    JobType(
+        "refresh_segments",
+        _ask_all,
+        timedelta(minutes=5),
+        "Have the members of all segments found.",
+        cron="*/15 * * * *",
+        per_org=False,
+    ),
 )

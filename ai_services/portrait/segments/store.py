@@ -89,6 +89,12 @@ async def list_segments(tx: Transaction, org_id: UUID) -> list[Segment]:
     return [_segment(row) for row in await tx.fetch(_LIST, org_id)]
 
 
+async def owners(tx: Transaction) -> list[UUID]:
+    """Organisations with segments; needs a system transaction."""
+    rows = await tx.fetch("SELECT DISTINCT org_id FROM segment ORDER BY org_id")
+    return [row["org_id"] for row in rows]
+
+
 async def get_segment(
     tx: Transaction, org_id: UUID, name: str, *, hold: bool = False
 ) -> Segment | None:

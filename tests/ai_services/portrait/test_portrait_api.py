@@ -15,7 +15,7 @@ import pytest
 from ai_services.portrait.computing.jobs import JOBS
 from ai_services.portrait.metrics import METRICS
 from ai_services.portrait.routes import endpoints
-from ai_services.portrait.segments.refreshing import FIND_MEMBERS
+from ai_services.portrait.segments import refreshing
 from shared.config import Config
 from shared.data_access.ports import Relational
 from shared.data_access.relational.postgres import Postgres
@@ -59,7 +59,9 @@ class Api:
 async def served(db: Postgres, home: Path) -> AsyncIterator[httpx.AsyncClient]:
     async def open_state(service: BaseAIService[Relational], _stack: AsyncExitStack) -> Relational:
         service.check("postgres", db.ping)
-        worker = Worker(db, None, (*JOBS, FIND_MEMBERS), service="portrait", places=2, pace=QUICK)
+        worker = Worker(
+            db, None, (*JOBS, *refreshing.JOBS), service="portrait", places=2, pace=QUICK
+        )
         service.background("jobs", worker.run)
         return db
 

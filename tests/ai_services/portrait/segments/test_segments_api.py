@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from ai_services.portrait.computing.computation import compute
-from ai_services.portrait.segments import service
+from ai_services.portrait.segments import refreshing, service
 from ai_services.portrait.segments.refreshing import NAMED_AT_ONCE, refresh
 from shared.data_access.relational.postgres import Postgres
+from shared.jobs.enqueue import enqueue
 from tests.ai_services.portrait.calls import Call, Organisation, at, new_organisation
 from tests.ai_services.portrait.test_portrait_api import CALLS, Api, served
 from tests.shared.jobs.workplace import until
@@ -100,6 +101,22 @@ async def test_members_of_a_new_segment_are_found_by_a_job(api: Api) -> None:
     assert [(one["size"], one["entered"], one["left"]) for one in history["sizes"]] == [(1, 1, 0)]
     assert [one["updated_by"] for one in history["versions"]] == ["user:1"]
     assert await told(api.organisation) == []  # whom it began with is no news
+
+
+async def test_the_schedule_has_members_found_where_there_are_segments(
+    api: Api, db: Postgres, organisation: Organisation
+) -> None:
+    await new_organisation(db)
+    assert (await post(api, "segments", BUSY)).status_code == 201
+    await found(organisation, "busy")
+    await counted(organisation, Call("d1", "u1", at("2024-12-18 10:00"), "busy"))
+    async with db.system() as tx:
+        await enqueue(tx, refreshing.JOBS[1], {}, org_id=None)
+
+    async def are_found() -> bool:
+        return await names(api, "busy") == ["u1"]
+
+    await until(are_found)
 
 
 async def test_a_condition_is_tried_before_it_is_saved(api: Api) -> None:
