@@ -21,7 +21,7 @@ def by_duckdb(
     texts: Sequence[str], columns: dict[str, str], rows: Sequence[Sequence[Any]]
 ) -> list[tuple[bool | None, ...]]:
     """Of each row, the answer of each text; `columns` are names and types of DuckDB, in the rows' order."""
-    with duckdb.connect() as connection:
+    with duckdb.connect(config={"threads": 1}) as connection:
         declared = ", ".join(f'"{name}" {of_type}' for name, of_type in columns.items())
         connection.execute(f"CREATE TABLE drawn (id INTEGER, {declared})")
         places = ", ".join("?" for _ in range(len(columns) + 1))

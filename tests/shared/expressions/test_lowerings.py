@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from shared.expressions.blocks import columns
 from shared.expressions.check import check
 from shared.expressions.closure import closure
-from shared.expressions.columns import Program, columns
+from shared.expressions.columns import Program
 from shared.expressions.errors import ExpressionInvalid
 from shared.expressions.schema import Schema
 from shared.expressions.sql import sql
@@ -64,10 +66,12 @@ def by_numpy(terms: Sequence[Term], drawn: Sequence[Any]) -> list[tuple[bool | N
     ]
 
 
-@settings(max_examples=300)
-@given(st.lists(conditions, min_size=4, max_size=8), st.lists(rows, min_size=1, max_size=8))
-async def test_three_lowerings_judge_alike(
-    connection: asyncpg.Connection, texts: list[str], drawn: list[dict[str, Any]]
+drawn_texts = st.lists(conditions, min_size=4, max_size=8)
+drawn_rows = st.lists(rows, min_size=1, max_size=8)
+
+
+async def assert_alike(
+    connection: asyncpg.Connection, texts: Sequence[str], drawn: Sequence[dict[str, Any]]
 ) -> None:
     terms = checked(texts)
     assume(terms)
@@ -77,8 +81,25 @@ async def test_three_lowerings_judge_alike(
     assert await by_postgres(connection, terms, drawn) == expected
 
 
-@settings(max_examples=100)
-@given(st.lists(conditions, min_size=4, max_size=8), st.lists(rows, min_size=1, max_size=8))
+@settings(max_examples=40)
+@given(drawn_texts, drawn_rows)
+async def test_three_lowerings_judge_alike(
+    connection: asyncpg.Connection, texts: list[str], drawn: list[dict[str, Any]]
+) -> None:
+    await assert_alike(connection, texts, drawn)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000)
+@given(drawn_texts, drawn_rows)
+async def test_three_lowerings_judge_thousands_alike(
+    connection: asyncpg.Connection, texts: list[str], drawn: list[dict[str, Any]]
+) -> None:
+    await assert_alike(connection, texts, drawn)
+
+
+@settings(max_examples=30)
+@given(drawn_texts, drawn_rows)
 def test_only_what_may_be_null_is_unknown(texts: list[str], drawn: list[dict[str, Any]]) -> None:
     for term in checked(texts):
         if not term.nullable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -62,9 +63,11 @@ conditions = joined(
 )
 
 
-@settings(max_examples=150)
-@given(st.lists(conditions, min_size=3, max_size=6), st.lists(rows, min_size=1, max_size=6))
-def test_duckdb_judges_alike(texts: list[str], drawn: list[tuple[Any, ...]]) -> None:
+drawn_texts = st.lists(conditions, min_size=3, max_size=6)
+drawn_rows = st.lists(rows, min_size=1, max_size=6)
+
+
+def assert_alike(texts: list[str], drawn: list[tuple[Any, ...]]) -> None:
     known = [text for text in texts if checked([text], SCHEMA)]
     assume(known)
     tests = [closure(term) for term in checked(known, SCHEMA)]
@@ -74,3 +77,16 @@ def test_duckdb_judges_alike(texts: list[str], drawn: list[tuple[Any, ...]]) -> 
         for row in drawn
     ]
     assert by_duckdb(known, COLUMNS, drawn) == expected
+
+
+@settings(max_examples=25)
+@given(drawn_texts, drawn_rows)
+def test_duckdb_judges_alike(texts: list[str], drawn: list[tuple[Any, ...]]) -> None:
+    assert_alike(texts, drawn)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000)
+@given(drawn_texts, drawn_rows)
+def test_duckdb_judges_thousands_alike(texts: list[str], drawn: list[tuple[Any, ...]]) -> None:
+    assert_alike(texts, drawn)
