@@ -8,8 +8,10 @@ from ai_services.portrait.segments import schemas, service
 from ai_services.portrait.segments.definition import Segment
 from ai_services.portrait.segments.export import send_csv
 from shared.data_access.ports import Relational
+from shared.serving.entity_tag import matches
 from shared.serving.envelope import success
 from shared.serving.service import Call, Endpoint
+from shared.wire import REQUEST_ID_HEADER
 
 _TAGS = ("segments",)
 
@@ -78,9 +80,14 @@ async def export_segment(call: Call[Relational]) -> Any:
 
 
 def _tagged(call: Call[Relational], segment: Segment, status: int = 200) -> HTTPResponse:
-    """A definition under the tag that a change of it asks for."""
+    """A definition under the tag that a change of it asks for; 304 for a client that has it."""
+    tag, headers = service.tag(segment), call.request.headers
+    if call.request.method == "GET" and matches(
+        ", ".join(headers.getall("if-none-match", ())), tag
+    ):
+        return HTTPResponse(None, 304, {REQUEST_ID_HEADER: call.request_id, "ETag": tag}, None)
     answer = success(schemas.SegmentOut.of(segment), call.request_id, status)
-    answer.headers["ETag"] = service.tag(segment)
+    answer.headers["ETag"] = tag
     return answer
 
 

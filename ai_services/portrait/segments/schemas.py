@@ -82,7 +82,7 @@ class ExportQuery(_In):
 
 
 class SegmentOut(BaseModel):
-    """A definition; its ETag is its version."""
+    """A definition; its ETag changes with its version."""
 
     name: str
     dimension: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,13 +22,13 @@ from shared.data_access.ports import Relational, Row, Transaction
 from shared.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from shared.expressions.errors import ExpressionInvalid, Finding
 from shared.expressions.terms import Term
+from shared.serving.entity_tag import matches
 
 MOST: Final = 200  # segments of an organisation
 MOST_OVERLAPPING: Final = 5
 VERSIONS: Final = 50  # of a segment that are shown
 _SECONDS: Final = 10  # that a test of a condition may take
 _PAGE: Final = 1_000
-_TAG: Final = re.compile(r'(?:W/)?"([0-9]{1,9})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +209,13 @@ def _pair(one: str, other: str, regions: Sequence[tuple[tuple[str, ...], int]]) 
 
 
 def tag(segment: Segment) -> str:
-    """The entity tag of a definition."""
-    return f'"{segment.version}"'
+    """The entity tag of a definition; of one that was deleted and made anew another."""
+    return f'"{segment.version}-{int(segment.created_at.timestamp() * 1000):x}"'
 
 
 def _require(if_match: str, segment: Segment) -> None:
     """Also weak tags count: the gateway makes them weak when it compresses."""
-    if if_match.strip() == "*":
-        return
-    if str(segment.version) not in _TAG.findall(if_match):
+    if not matches(if_match, tag(segment)):
         raise PreconditionFailed(
             f"The segment {segment.name!r} is at version {segment.version} by now. Read it again."
         )

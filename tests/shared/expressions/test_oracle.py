@@ -86,7 +86,7 @@ def test_duckdb_judges_alike(texts: list[str], drawn: list[tuple[Any, ...]]) -> 
 
 
 @pytest.mark.slow
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(drawn_texts, drawn_rows)
 def test_duckdb_judges_thousands_alike(texts: list[str], drawn: list[tuple[Any, ...]]) -> None:
     assert_alike(texts, drawn)

@@ -218,6 +218,9 @@ async def test_two_editors_at_once_do_not_write_over_each_other(api: Api) -> Non
     assert (await post(api, "segments", BUSY)).status_code == 201
     read = await api.get("segments/busy")
     tag = read.headers["etag"]
+    request = api.client.build_request("GET", "/api/v1/segments/busy")
+    request.headers.update({**(await token(api)), "if-none-match": tag})
+    assert (await api.client.send(request)).status_code == 304
     body = {"expression": "total_calls >= 10"}
     assert (await put(api, "busy", body, None)).status_code == 422
     first = await put(api, "busy", body, tag)
