@@ -18,6 +18,7 @@ _TYPE: Final = re.compile(
     r"[ \t]*(?:application|text)/(?:[!#$&^_.+a-z0-9-]+\+)?json[ \t]*", re.IGNORECASE
 )
 _CHARSET: Final = re.compile(r'[ \t]*charset[ \t]*=[ \t]*"?([^"; \t]*)"?[ \t]*', re.IGNORECASE)
+_USUAL: Final = ("application/json",)
 _UTF_8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 _MARKS: Final = (  # what a body in another encoding begins with
     (re.compile(rb"\xff\xfe|\xfe\xff|\0|[\t\n\r -~]\0"), "UTF-16 or UTF-32"),
@@ -25,8 +26,10 @@ _MARKS: Final = (  # what a body in another encoding begins with
 )
 
 
-def require_json(types: Iterable[str], codings: Iterable[str]) -> None:
+def require_json(types: Sequence[str], codings: Sequence[str]) -> None:
     """By all values of Content-Type (none: JSON is assumed) and of Content-Encoding."""
+    if not codings and tuple(types) == _USUAL:
+        return
     _require_plain(codings)
     written = ", ".join(types)
     kind, *parameters = written.split(";")

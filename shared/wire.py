@@ -20,12 +20,15 @@ IDEMPOTENCY_KEY_HEADER: Final = "idempotency-key"
 INTERNAL_TOKEN_HEADER: Final = "x-internal-token"  # noqa: S105 - a header's name
 CLIENT_ADDRESS_HEADER: Final = "x-client-address"
 
+_CANONICAL: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MILLISECONDS: Final = re.compile("[0-9]{1,9}")
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
 
 
 def canonical_request_id(given: str) -> str | None:
     """The request id that a header's value names, in its one form; None if it is none."""
+    if _CANONICAL.fullmatch(given):
+        return given
     try:
         return str(UUID(given))
     except ValueError:

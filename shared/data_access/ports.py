@@ -60,6 +60,10 @@ class Call(Protocol):
         """The rows of a function of the database: its arguments are the organisation and `args`."""
         ...
 
+    def listeners(self, topic: str) -> list[str]:
+        """The projections that get what is emitted of `topic`, for a function that emits."""
+        ...
+
 
 class Relational(Protocol):
     def tenant(

@@ -12,11 +12,10 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
-    Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -45,9 +44,9 @@ from shared.serving.access_log import AccessLog
 from shared.serving.background import running_beside
 from shared.serving.envelope import error_response, json_response, success
 from shared.serving.http_edge import (
+    Application,
     BoundedRequest,
     Errors,
-    HeardSignals,
     Upload,
     answer_early,
     request_id_of,
@@ -56,7 +55,8 @@ from shared.serving.openapi import FailureSchema, describe
 from shared.serving.server import handed_over, listen, serving
 from shared.serving.validation import parse_body, parse_params, parse_query
 from shared.telemetry import spans
-from shared.telemetry.metrics import Metrics
+from shared.telemetry.logs import RequestNames, current_names
+from shared.telemetry.metrics import Counter, Metrics
 from shared.wire import DEADLINE_HEADER, INTERNAL_TOKEN_HEADER, deadline_ms
 
 S = TypeVar("S")
@@ -224,13 +224,12 @@ class BaseAIService(Generic[S]):
         settings.MOTD = False
         # It rewrites Sanic's classes for one application; tests run several in a process.
         settings.TOUCHUP = False
-        app: Sanic[Any, Any] = Sanic(
+        app = Application(
             f"{self.name}-{uuid4().hex[:8]}",
             config=settings,
             configure_logging=False,
             error_handler=Errors(),
             request_class=BoundedRequest,
-            signal_router=HeardSignals(),
         )
         for name, page in (
             ("health", self._health),
@@ -254,35 +253,43 @@ class BaseAIService(Generic[S]):
     ) -> Callable[..., Coroutine[Any, Any, HTTPResponse | None]]:
         requests, duration = self.metrics.requests, self.metrics.duration
         timer = duration.labels(self.name, endpoint.method, endpoint.path)
+        in_flight = self.metrics.in_flight
+        counted: dict[int, Counter] = {}  # by status
         name = f"{endpoint.method} {endpoint.path}"
         named = {"http.request.method": endpoint.method, "http.route": endpoint.path}
 
         async def handle(request: Request, **params: str) -> HTTPResponse | None:
             started = time.perf_counter()
-            request_id = request_id_of(request)
-            parent = spans.incoming(request.headers)
+            names = RequestNames(request_id_of(request), _trace_id(request))
             failure: Exception | None = None
-            with (
-                _lines_naming(request_id, _trace_id(request)),
-                self.metrics.in_flight.track_inprogress(),
-                spans.current(spans.begin(name, SpanKind.SERVER, named, parent)) as span,
-            ):
-                try:
-                    response = await self._answer(endpoint, request, request_id, params)
-                except Exception as error:  # noqa: BLE001 - the edge: rendered and logged here
-                    failure = error
-                    response = endpoint.failed(error, request_id)
-                    if request.responded:
-                        _cut_off(request)
-                sampled = spans.sampled_trace(span)
-                spans.answered(span, response.status)
-                seconds = time.perf_counter() - started
-                self._access.note(
-                    response.status, seconds, endpoint.path, failure, method=endpoint.method
+            naming = current_names.set(names)
+            in_flight.inc()
+            try:
+                parent = spans.incoming(request.headers)
+                with spans.current(spans.begin(name, SpanKind.SERVER, named, parent)) as span:
+                    try:
+                        response = await self._answer(endpoint, request, names, params)
+                    except Exception as error:  # noqa: BLE001 - the edge: rendered and logged here
+                        failure = error
+                        response = endpoint.failed(error, names.request_id)
+                        if request.responded:
+                            _cut_off(request)
+                    sampled = spans.sampled_trace(span)
+                    spans.answered(span, response.status)
+                    seconds = time.perf_counter() - started
+                    self._access.note(
+                        response.status, seconds, endpoint.path, failure, method=endpoint.method
+                    )
+            finally:
+                in_flight.dec()
+                current_names.reset(naming)
+            status = response.status
+            if status not in counted:
+                counted[status] = requests.labels(
+                    self.name, endpoint.method, endpoint.path, str(status)
                 )
-            requests.labels(self.name, endpoint.method, endpoint.path, str(response.status)).inc()
-            exemplar = {"trace_id": sampled} if sampled else None
-            timer.observe(seconds, exemplar)
+            counted[status].inc()
+            timer.observe(seconds, {"trace_id": sampled} if sampled else None)
             if request.responded:
                 return None
             if endpoint.takes:
@@ -293,10 +300,14 @@ class BaseAIService(Generic[S]):
         return handle
 
     async def _answer(
-        self, endpoint: Endpoint[S], request: Request, request_id: str, params: Mapping[str, str]
+        self,
+        endpoint: Endpoint[S],
+        request: Request,
+        names: RequestNames,
+        params: Mapping[str, str],
     ) -> HTTPResponse:
         principal = self._tokens.verify(request.headers.get(INTERNAL_TOKEN_HEADER, ""), self.name)
-        structlog.contextvars.bind_contextvars(org_id=str(principal.org_id))
+        names.org_id = principal.org_id
         principal.require(endpoint.scope)
         if len(request.body) > endpoint.body_limit:
             raise PayloadTooLarge(
@@ -312,7 +323,7 @@ class BaseAIService(Generic[S]):
                 params=parse_params(params),
                 query=parse_query(endpoint.query, request.raw_url.partition(b"?")[2]),
                 body=await _read_body(endpoint, request),
-                request_id=request_id,
+                request_id=names.request_id,
                 request=request,
             ),
         )
@@ -321,7 +332,7 @@ class BaseAIService(Generic[S]):
         asked = None
         if endpoint.method == "GET" and endpoint.status == 200:
             asked = ", ".join(request.headers.getall("if-none-match", ()))
-        return success(data, request_id, endpoint.status, if_none_match=asked)
+        return success(data, names.request_id, endpoint.status, if_none_match=asked)
 
     async def _health(self, _request: Request) -> HTTPResponse:
         return json_response({"status": "alive", "service": self.name})
@@ -409,21 +420,6 @@ def _cut_off(request: Request) -> None:
     transport: Any = request.transport
     if transport is not None:
         transport.abort()
-
-
-@contextmanager
-def _lines_naming(request_id: str, trace_id: str) -> Iterator[None]:
-    """Log lines of the block, those about its failure too, name the request.
-
-    And its organisation, from when that is bound: it is let go of here.
-    """
-    context = structlog.contextvars
-    known = {"request_id": request_id, **({"trace_id": trace_id} if trace_id else {})}
-    with context.bound_contextvars(**known):
-        try:
-            yield
-        finally:
-            context.unbind_contextvars("org_id")
 
 
 def _trace_id(request: Request) -> str:

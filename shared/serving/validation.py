@@ -56,6 +56,8 @@ def parse_params(params: Mapping[str, str]) -> dict[str, str]:
     """Path parameters, percent-decoded once, in the one spelling of ids; NotFound for what no id
     has: a control character, or bytes that are no UTF-8.
     """
+    if not params:
+        return {}
     try:
         values = {
             name: one_spelling(unquote(value, errors="strict")) for name, value in params.items()
@@ -78,6 +80,8 @@ def parse_query(model: type[BaseModel] | None, query_string: bytes) -> Any:
 
     `query_string` as it came; MalformedRequest (400) if it is not UTF-8 once decoded.
     """
+    if model is None and not query_string:
+        return None
     try:
         pairs = parse_qsl(query_string.decode(), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:

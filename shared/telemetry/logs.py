@@ -11,6 +11,7 @@ import re
 import sys
 from contextvars import ContextVar
 from typing import Any, Protocol
+from uuid import UUID
 
 import structlog
 
@@ -35,9 +36,21 @@ class Traceable(Protocol):
         ...
 
 
-# The request that is worked on, where writing its ids down for each would cost too much: they are
-# asked for by the lines that are written, which are few. Other processes bind structlog's variables.
+class RequestNames:
+    """What the log lines of a service's request name; `org_id` '' until it is known."""
+
+    __slots__ = ("org_id", "request_id", "trace_id")
+
+    def __init__(self, request_id: str, trace_id: str) -> None:
+        self.request_id = request_id
+        self.trace_id = trace_id
+        self.org_id: UUID | str = ""
+
+
+# The request that is worked on. Binding its ids for each would cost too much: they are asked for by
+# the lines that are written, which are few. In the gateway and in a service.
 current_request: ContextVar[Traceable | None] = ContextVar("current_request", default=None)
+current_names: ContextVar[RequestNames | None] = ContextVar("current_names", default=None)
 _SECRET = re.compile(r"(?i)(bearer\s+)\S+|(//[^:/@\s]*:)[^\s@/]+(?=@)")
 
 
@@ -45,9 +58,15 @@ def _hide(match: re.Match[str]) -> str:
     return f"{match[1] or match[2]}***"
 
 
-def _name_request(
+def name_request(
     _logger: Any, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
+    """The processor that names the request that is worked on."""
+    names = current_names.get()
+    if names is not None:
+        for key in names.__slots__:
+            if value := str(getattr(names, key)):
+                event.setdefault(key, value)
     request = current_request.get()
     if request is not None:
         event.setdefault("request_id", request.id)
@@ -70,7 +89,7 @@ def configure_logging(service: str, config: Config) -> None:
     level = getattr(logging, config.log_level.upper())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
-        _name_request,
+        name_request,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.ExceptionRenderer(without_texts),

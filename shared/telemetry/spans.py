@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import Token
+from types import TracebackType
 from typing import Final
 
 from opentelemetry import context as contexts
@@ -76,24 +78,35 @@ def begin(
     )
 
 
-@contextmanager
-def current(span: TimedSpan) -> Iterator[Span]:
+class current(AbstractContextManager[Span]):  # noqa: N801 - used as a function
     """Make `span` the parent of what begins inside the block, and end it with the block.
 
     One that isn't recorded is a parent, too: what it leads to in other processes isn't either.
     """
-    if not span.span.get_span_context().is_valid:
-        yield span.span
-        return
-    token = contexts.attach(trace.set_span_in_context(span.span))
-    try:
-        yield span.span
-    except BaseException as error:
-        span.fail(error)
-        raise
-    finally:
-        contexts.detach(token)
-        span.end()
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: TimedSpan) -> None:
+        self._span = span
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> Span:
+        span = self._span.span
+        if span.get_span_context().is_valid:
+            self._token = contexts.attach(trace.set_span_in_context(span))
+        return span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._token is not None:
+            if error is not None:
+                self._span.fail(error)
+            contexts.detach(self._token)
+            self._span.end()
 
 
 @contextmanager

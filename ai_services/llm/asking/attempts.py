@@ -67,7 +67,8 @@ class Attempts:
         failure: ProviderFailure | None = None
         filtered: Answered | None = None
         while candidate is not None:
-            await asyncio.sleep(candidate.wait_s)
+            if candidate.wait_s:
+                await asyncio.sleep(candidate.wait_s)
             running = RunningAttempt(
                 self._means, asker, question, candidate, catalogue, parent, counted=counted
             )
@@ -108,7 +109,8 @@ class Attempts:
         candidate = course.first()
         failure: ProviderFailure | None = None
         while candidate is not None:
-            await asyncio.sleep(candidate.wait_s)
+            if candidate.wait_s:
+                await asyncio.sleep(candidate.wait_s)
             running = RunningAttempt(
                 self._means, asker, question, candidate, catalogue, parent, counted=counted
             )

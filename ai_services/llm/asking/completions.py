@@ -75,7 +75,9 @@ class Completions:
                 wishes.size, _chat_question, request, model, catalogue, settings
             )
             answered = await self._attempts.whole(asker, question, model, catalogue, question.read)
-            document = Restorer(placeholders).answer(answered.read.document)
+            document = answered.read.document
+            if placeholders:
+                document = Restorer(placeholders).answer(document)
             return _named(document, answered), not answered.read.refused
 
         return await self._kept(asker, model, request.document, wishes, settings, ask)

@@ -2,7 +2,8 @@
 
 Rates are GCRA with requests and tokens as costs: a bucket holds a minute's allowance, all of which
 may be taken at once. Before an attempt the tokens of its worst case are taken, after it
-`Limits.correct` gives back what it didn't use. Places are held under leases.
+`Limits.correct` gives back what it didn't use; most of both is done with units that this process
+holds (buckets.py). Places are held under leases.
 
 While Redis is away or slow each replica counts alone, its part of each limit;
 `llm_limits_degraded` is 1 meanwhile.
@@ -10,14 +11,15 @@ While Redis is away or slow each replica counts alone, its part of each limit;
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from ai_services.llm.asking.buckets import Bucket, Buckets
+from ai_services.llm.asking.rate import Places, Rate, name
 from shared.data_access.ports import Cache
 from shared.errors import StoreError
 from shared.limits.counts import Count, Counts, Key
@@ -31,47 +33,9 @@ from shared.telemetry.metrics import Counter, Gauge
 
 BUDGET_S: Final = 1.0  # paid once in an outage; to be wrong about one costs more
 LEASE_S: Final = 30.0
-_MINUTE_S: Final = 60.0
 _FULL_RETRY_S: Final = 1.0  # when a place becomes free nobody knows
 _LINGER_S: Final = 0.02  # corrections wait for a request to go along with
 _SHORTEST_RETRY_S: Final = 1e-3
-_ROUNDING: Final = 1 + 1e-9  # a sum of intervals may end a few bits beyond their product
-
-Scope = Literal["provider", "organisation", "key", "purpose"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """`per_minute` (1 or more) units of `unit`, for what `of` names of its scope.
-
-    All that give the same scope, unit and `of` are counted together.
-    """
-
-    scope: Scope
-    of: str  # 'openai', an organisation's id, 'key:<uuid>', 'summary'
-    unit: Literal["requests", "tokens"]
-    per_minute: int
-
-    @property
-    def text(self) -> str:
-        return f"{self.per_minute} {self.unit} per minute for each {self.scope}"
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """`number` requests at once, for what `of` names of its scope."""
-
-    scope: Scope
-    of: str
-    number: int
-
-    @property
-    def unit(self) -> Literal["concurrency"]:
-        return "concurrency"
-
-    @property
-    def text(self) -> str:
-        return f"{self.number} requests at once for each {self.scope}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +50,21 @@ class Over:
 class Taken:
     """What a request has taken of its rates: `correct` it once, or `give_back`."""
 
-    rates: tuple[Rate, ...]
-    costs: tuple[float, ...]  # one for each rate
+    buckets: Sequence[Bucket]
+    costs: Sequence[float]  # one for each bucket
     replicas: int | None  # among which the rates were divided; None: counted together
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is to be taken of each key, or corrected."""
+    """What is to be taken of each bucket, or corrected."""
 
-    keys: tuple[Key, ...]
-    costs: tuple[float, ...]
+    buckets: Sequence[Bucket]
+    costs: Sequence[float]
     correction: bool = False
+
+
+_NOTHING: Final = Taken((), (), None)
 
 
 class Limits:
@@ -116,7 +83,8 @@ class Limits:
         budget_s: float = BUDGET_S,
         lease_s: float = LEASE_S,
     ) -> None:
-        counts = RedisGcra(cache)
+        self._shared = RedisGcra(cache)
+        self._buckets = Buckets()
         self._alone = LocalGcra()
         self._replicas = replicas
         degraded = Gauge(
@@ -127,9 +95,9 @@ class Limits:
         self._limited = Counter(
             "llm_limited", "Requests over a limit of models", ("scope", "unit"), registry=registry
         )
-        self._outage = Outage("models", degraded, counts.probe, budget_s)
+        self._outage = Outage("models", degraded, self._shared.probe, budget_s)
         self._together = Gathering[_Asked, Count](
-            self._outage, partial(_ask, counts), _undo, linger_s=_LINGER_S
+            self._outage, self._ask_shared, _undo, linger_s=_LINGER_S
         )
         self._places = HeldPlaces(RedisSemaphore(cache), self._outage, lease_s)
 
@@ -139,26 +107,36 @@ class Limits:
         return self._outage.away
 
     async def take(self, rates: Sequence[Rate], tokens: int, requests: int = 1) -> Taken | Over:
-        """Take `tokens` and `requests` from all `rates`, in one round trip, or nothing of any.
+        """Take `tokens` and `requests` from all `rates`, in one round trip at most, or nothing of any.
 
         More than a minute's allowance is all of it: such a request waits for a full bucket.
         """
         if not rates:
-            return Taken((), (), None)
-        try:
-            return await self._take(rates, tokens, requests, None)
-        except StoreError:  # said by the log and the gauge
-            return await self._take(rates, tokens, requests, max(1, self._replicas()))
+            return _NOTHING
+        buckets = self._buckets.of(rates)
+        wanted = [tokens if bucket.counts_tokens else requests for bucket in buckets]
+        if not self._outage.away:
+            costs = [min(cost, one.most) for cost, one in zip(wanted, buckets, strict=True)]
+            try:
+                over = await self._take(rates, buckets, costs)
+            except StoreError:  # said by the log and the gauge
+                self._buckets.forget()
+            else:
+                return over or Taken(buckets, costs, None)
+        return await self._take_alone(rates, buckets, wanted)
 
     async def correct(self, taken: Taken, tokens: int) -> None:
         """Give back, or take besides, the difference to the true `tokens` of the attempt.
 
-        Redis is told with the next request, or soon after, and not waited for. While it is away what it counted stays as it is,
-        until a minute has healed that.
+        What Redis is to know of it goes with the next request, or soon after, and isn't waited for.
+        While it is away what it counted stays as it is, until a minute has healed that.
         """
+        replicas = taken.replicas
         costs = [
-            min(tokens, _most(_key(rate, taken.replicas))) if rate.unit == "tokens" else cost
-            for rate, cost in zip(taken.rates, taken.costs, strict=True)
+            min(tokens, one.most if replicas is None else one.most_alone(replicas))
+            if one.counts_tokens
+            else cost
+            for one, cost in zip(taken.buckets, taken.costs, strict=True)
         ]
         await self._change(taken, costs)
 
@@ -176,7 +154,7 @@ class Limits:
             yield None
             return
         alone = max(1, places.number // max(1, self._replicas()))
-        async with self._places.hold(_name(places), places.number, alone) as held:
+        async with self._places.hold(name(places), places.number, alone) as held:
             yield None if held else self._over(places, _FULL_RETRY_S)
 
     async def close(self) -> None:
@@ -185,18 +163,64 @@ class Limits:
         await self._outage.close()
 
     async def _take(
-        self, rates: Sequence[Rate], tokens: int, requests: int, replicas: int | None
+        self, rates: Sequence[Rate], buckets: Sequence[Bucket], costs: Sequence[float]
+    ) -> Over | None:
+        """From what is held, and what is missing then from Redis."""
+        given = [one.give(cost) for one, cost in zip(buckets, costs, strict=True)]
+        missing = [cost - part for cost, part in zip(costs, given, strict=True)]
+        if not any(missing):
+            return None
+        try:
+            count = await self._together.ask(_Asked(buckets, missing))
+            if count.allowed[0]:
+                return None
+        except BaseException:
+            _put_back(buckets, given)
+            raise
+        _put_back(buckets, given)
+        keys = [bucket.shared(1) for bucket in buckets]
+        return self._longest(rates, keys, missing, count)
+
+    async def _take_alone(
+        self, rates: Sequence[Rate], buckets: Sequence[Bucket], wanted: Sequence[float]
     ) -> Taken | Over:
-        keys = [_key(rate, replicas) for rate in rates]
-        wanted = {"tokens": tokens, "requests": requests}
-        costs = [min(wanted[rate.unit], _most(key)) for rate, key in zip(rates, keys, strict=True)]
-        asked = _Asked(tuple(keys), tuple(costs))
-        if replicas is None:
-            count = await self._together.ask(asked)
-        else:
-            (count,) = await _ask(self._alone, [asked])
+        replicas = max(1, self._replicas())
+        costs = [
+            min(cost, one.most_alone(replicas)) for cost, one in zip(wanted, buckets, strict=True)
+        ]
+        keys = {one.name: one.alone(replicas) for one in buckets}
+        (count,) = await _ask(self._alone, keys, [_Asked(buckets, costs)])
         if count.allowed[0]:
-            return Taken(tuple(rates), tuple(costs), replicas)
+            return Taken(buckets, costs, replicas)
+        return self._longest(rates, list(keys.values()), costs, count)
+
+    async def _ask_shared(self, several: Sequence[_Asked]) -> list[Count]:
+        """In one round trip, with leases for what is taken from."""
+        replicas = max(1, self._replicas())
+        buckets = {one.name: one for asked in several for one in asked.buckets}
+        keys = {one.name: one.shared(replicas) for one in buckets.values()}
+        leased: dict[str, int] = {}
+        counts = await _ask(self._shared, keys, several, leased)
+        for of, units in leased.items():
+            buckets[of].held += units
+        return counts
+
+    async def _change(self, taken: Taken, costs: Sequence[float]) -> None:
+        buckets = taken.buckets
+        changes = [now - before for now, before in zip(costs, taken.costs, strict=True)]
+        if taken.replicas is not None:
+            keys = {one.name: one.alone(taken.replicas) for one in buckets}
+            await _ask(self._alone, keys, [_Asked(buckets, changes, correction=True)])
+            return
+        replicas = max(1, self._replicas())
+        told = [-one.put(-change, replicas) for one, change in zip(buckets, changes, strict=True)]
+        if any(told):
+            self._together.tell(_Asked(buckets, told, correction=True))
+
+    def _longest(
+        self, rates: Sequence[Rate], keys: Sequence[Key], costs: Sequence[float], count: Count
+    ) -> Over:
+        """The limit that keeps a request longest which `count` has refused."""
         waits = [
             ahead + cost * key.interval - key.room
             for (ahead, _), key, cost in zip(count.keys, keys, costs, strict=True)
@@ -204,47 +228,33 @@ class Limits:
         longest = max(waits)
         return self._over(rates[waits.index(longest)], max(longest, _SHORTEST_RETRY_S))
 
-    async def _change(self, taken: Taken, costs: Sequence[float]) -> None:
-        changes = tuple([now - before for now, before in zip(costs, taken.costs, strict=True)])
-        if not any(changes):
-            return
-        keys = tuple([_key(rate, taken.replicas) for rate in taken.rates])
-        asked = _Asked(keys, changes, correction=True)
-        if taken.replicas is None:
-            self._together.tell(asked)
-        else:
-            await _ask(self._alone, [asked])
-
     def _over(self, limit: Rate | Places, retry_after: float) -> Over:
         self._limited.labels(limit.scope, limit.unit).inc()
         return Over(limit, retry_after)
 
 
-def _name(limit: Rate | Places) -> str:
-    return f"llm:limit:{limit.unit}:{limit.scope}:{limit.of}"
+def _put_back(buckets: Sequence[Bucket], given: Sequence[float]) -> None:
+    for bucket, units in zip(buckets, given, strict=True):
+        bucket.held += units
 
 
-def _key(rate: Rate, replicas: int | None) -> Key:
-    """Its bucket, or this process's part of it, which holds one unit at least."""
-    interval = _MINUTE_S / rate.per_minute * (replicas or 1)
-    return Key(_name(rate), interval, max(_MINUTE_S, interval) * _ROUNDING)
+async def _ask(
+    counts: Counts,
+    keys: Mapping[str, Key],
+    several: Sequence[_Asked],
+    leased: dict[str, int] | None = None,
+) -> list[Count]:
+    """The answers to several at once; corrections are made before anything is taken.
 
-
-def _most(key: Key) -> float:
-    """Units in a full bucket."""
-    return key.room / _ROUNDING / key.interval
-
-
-async def _ask(counts: Counts, several: Sequence[_Asked]) -> list[Count]:
-    """The answers to several at once; corrections are made before anything is taken."""
-    keys = {key.name: key for asked in several for key in asked.keys}
-    numbers = {name: number for number, name in enumerate(keys, 1)}
+    `keys` by their names; what is `leased` of each is noted.
+    """
+    numbers = {of: number for number, of in enumerate(keys, 1)}
     requests, corrections = list[list[float]](), list[float]()
     for asked in several:
         parts = [
             part
-            for key, cost in zip(asked.keys, asked.costs, strict=True)
-            for part in (numbers[key.name], cost)
+            for bucket, cost in zip(asked.buckets, asked.costs, strict=True)
+            for part in (numbers[bucket.name], cost)
         ]
         if asked.correction:
             corrections += parts
@@ -252,10 +262,12 @@ async def _ask(counts: Counts, several: Sequence[_Asked]) -> list[Count]:
             requests.append(parts)
     count = await counts.take(list(keys.values()), requests, corrections)
     states, decided = dict(zip(keys, count.keys, strict=True)), iter(count.allowed)
+    if leased is not None:
+        leased.update({of: units for of, (_, units) in states.items() if units})
     return [
         Count(
             count.at,
-            tuple([states[key.name] for key in asked.keys]),
+            tuple([states[bucket.name] for bucket in asked.buckets]),
             (asked.correction or next(decided),),
         )
         for asked in several
@@ -265,4 +277,4 @@ async def _ask(counts: Counts, several: Sequence[_Asked]) -> list[Count]:
 def _undo(asked: _Asked, count: Count) -> _Asked | None:
     if asked.correction or not count.allowed[0]:
         return None
-    return _Asked(asked.keys, tuple([-cost for cost in asked.costs]), correction=True)
+    return _Asked(asked.buckets, [-cost for cost in asked.costs], correction=True)

@@ -82,7 +82,7 @@ class RunningAttempt:
         self._parent = parent
         self._counted = counted
         self.asked = False
-        self._held = AsyncExitStack()
+        self._held: AsyncExitStack | None = None  # the place at the provider
         self._taken: Taken | None = None
         self._attempt: Attempt | None = None
         self._terms: Terms | None = None
@@ -134,11 +134,12 @@ class RunningAttempt:
 
     async def _keep_rates(self, worst: Usage) -> None:
         """Within the rates of the provider and the client; a client's request counts once."""
-        rates = of_provider(self._candidate.deployment.provider)
         asker = self._asker
         purpose = self._catalogue.purpose(asker.purpose)
         of_its = of_client(asker.org_id, asker.subject, purpose, self._catalogue.limits)
-        rates += [rate for rate in of_its if not self._counted or rate.unit == "tokens"]
+        if self._counted:
+            of_its = [rate for rate in of_its if rate.unit == "tokens"]
+        rates = (*of_provider(self._candidate.deployment.provider), *of_its)
         tokens = 0
         if any(rate.unit == "tokens" for rate in rates):
             tokens = self._question.input_estimate + worst.output
@@ -150,9 +151,11 @@ class RunningAttempt:
     async def _take_place(self) -> None:
         """A place at the provider, last of all: nobody holds one while he waits for money."""
         wanted = places(self._candidate.deployment.provider)
-        full = await self._held.enter_async_context(self._means.limits.place(wanted))
-        if full is not None:
-            raise _over(full)
+        if wanted is not None:
+            self._held = AsyncExitStack()
+            full = await self._held.enter_async_context(self._means.limits.place(wanted))
+            if full is not None:
+                raise _over(full)
         if not self._means.health.admits(*self._of):  # somebody else probes by now
             raise ProviderFailure("open", "error", f"The provider {self._of[0]} is being probed.")
 
@@ -161,8 +164,9 @@ class RunningAttempt:
 
         None: nothing was asked of the model, so all of it.
         """
-        await self._held.aclose()
-        if self._taken is None or not self._taken.rates:
+        if self._held is not None:
+            await self._held.aclose()
+        if self._taken is None or not self._taken.buckets:
             return
         if tokens is None:
             await self._means.limits.give_back(self._taken)

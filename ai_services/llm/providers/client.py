@@ -12,6 +12,7 @@ import io
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from opentelemetry.trace import SpanKind
 
 from ai_services.llm.models.catalogue import Deployment, Provider
 from ai_services.llm.providers.outcome import ProviderFailure, failure_of
-from shared.telemetry.spans import begin
+from shared.telemetry.spans import TimedSpan, begin
 
 ANSWER_LIMIT: Final = 32 << 20  # bytes of a whole answer
 _WHOLE: Final = 1 << 20  # bytes; a larger body is written in parts, and others go on between them
@@ -44,14 +45,24 @@ class Providers:
     ) -> bytes:
         """The body of a 200; ProviderFailure for all else."""
         provider = deployment.provider
-        ends = time.monotonic() + provider.total_s
-        with _span(deployment, path):
-            async with self._answer(provider, path, body, attempt_id, provider.total_s) as response:
-                try:
-                    async with asyncio.timeout(ends - time.monotonic()):
-                        return await _bounded(response, ANSWER_LIMIT)
-                except TimeoutError as error:
-                    raise _late(provider, begun=True) from error
+        span = _begin(deployment, path)
+        response: aiohttp.ClientResponse | None = None
+        try:
+            async with asyncio.timeout(provider.total_s):
+                response = await self._post(provider, path, body, attempt_id)
+                if response.status != 200:
+                    raise await _refusal(response)
+                return await _bounded(response, ANSWER_LIMIT)
+        except BaseException as error:
+            if response is not None:
+                response.close()
+            failure = _failure(provider, error, begun=response is not None)
+            span.fail(failure)
+            if failure is error:
+                raise
+            raise failure from error
+        finally:
+            span.end()
 
     @asynccontextmanager
     async def stream(
@@ -76,34 +87,32 @@ class Providers:
         self, provider: Provider, path: str, body: bytes, attempt_id: UUID, head_s: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer once its head is there and says 200; it must have come within `head_s`."""
-        headers = {"Content-Type": "application/json", _ATTEMPT_HEADER: str(attempt_id)}
-        if provider.key:
-            headers["Authorization"] = f"Bearer {provider.key}"
         try:
             async with asyncio.timeout(head_s):
-                response = await self._session.post(
-                    provider.base_url + path,
-                    data=body if len(body) <= _WHOLE else io.BytesIO(body),
-                    headers=headers,
-                    timeout=aiohttp.ClientTimeout(None, sock_connect=provider.connect_s),
-                    allow_redirects=False,
-                )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            said = f"The provider {provider.name} can't be reached."
-            raise ProviderFailure("unavailable", "error", said) from error
-        except TimeoutError as error:
-            raise _late(provider, begun=False) from error
-        except aiohttp.ClientError as error:
-            said = f"The provider {provider.name} closed the connection without an answer."
-            raise ProviderFailure("unavailable", "broken", said, billed=True) from error
+                response = await self._post(provider, path, body, attempt_id)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _failure(provider, error, begun=False) from error
         async with response:
             try:
                 if response.status != 200:
-                    said_there = await _begin_of(response)
-                    raise failure_of(response.status, response.headers, said_there)
+                    raise await _refusal(response)
                 yield response
             except aiohttp.ClientError as error:
-                raise _broken(f"The provider {provider.name} broke off its answer.") from error
+                raise _failure(provider, error, begun=True) from error
+
+    async def _post(
+        self, provider: Provider, path: str, body: bytes, attempt_id: UUID
+    ) -> aiohttp.ClientResponse:
+        headers = {"Content-Type": "application/json", _ATTEMPT_HEADER: str(attempt_id)}
+        if provider.key:
+            headers["Authorization"] = f"Bearer {provider.key}"
+        return await self._session.post(
+            provider.base_url + path,
+            data=body if len(body) <= _WHOLE else io.BytesIO(body),
+            headers=headers,
+            timeout=_connecting(provider.connect_s),
+            allow_redirects=False,
+        )
 
 
 @asynccontextmanager
@@ -116,10 +125,9 @@ async def opened_providers() -> AsyncIterator[Providers]:
         yield Providers(session)
 
 
-@contextmanager
-def _span(deployment: Deployment, path: str) -> Iterator[None]:
-    """Around an attempt, as OpenTelemetry's conventions for generative AI name it. Nothing that
-    begins inside is below it.
+def _begin(deployment: Deployment, path: str) -> TimedSpan:
+    """The span of an attempt, as OpenTelemetry's conventions for generative AI name it. Nothing that
+    begins meanwhile is below it.
     """
     operation = _OPERATIONS[path]
     attributes = {
@@ -127,7 +135,13 @@ def _span(deployment: Deployment, path: str) -> Iterator[None]:
         "gen_ai.provider.name": deployment.provider.name,
         "gen_ai.request.model": deployment.model,
     }
-    span = begin(f"{operation} {deployment.model}", SpanKind.CLIENT, attributes)
+    return begin(f"{operation} {deployment.model}", SpanKind.CLIENT, attributes)
+
+
+@contextmanager
+def _span(deployment: Deployment, path: str) -> Iterator[None]:
+    """`_begin` around a block."""
+    span = _begin(deployment, path)
     try:
         yield
     except GeneratorExit:
@@ -139,13 +153,36 @@ def _span(deployment: Deployment, path: str) -> Iterator[None]:
         span.end()
 
 
-def _late(provider: Provider, *, begun: bool) -> ProviderFailure:
-    said = f"The provider {provider.name} did not answer in time."
-    return ProviderFailure("unavailable", "timeout", said, billed=True, begun=begun)
+@lru_cache
+def _connecting(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(None, sock_connect=seconds)
+
+
+def _failure(provider: Provider, error: BaseException, *, begun: bool) -> BaseException:
+    """What an attempt at the provider failed by; `begun`: the head of its answer was there."""
+    match error:
+        case aiohttp.ClientError() if begun:
+            return _broken(f"The provider {provider.name} broke off its answer.")
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            said = f"The provider {provider.name} can't be reached."
+            return ProviderFailure("unavailable", "error", said)
+        case TimeoutError():
+            said = f"The provider {provider.name} did not answer in time."
+            return ProviderFailure("unavailable", "timeout", said, billed=True, begun=begun)
+        case aiohttp.ClientError():
+            said = f"The provider {provider.name} closed the connection without an answer."
+            return ProviderFailure("unavailable", "broken", said, billed=True)
+        case _:
+            return error
 
 
 def _broken(said: str) -> ProviderFailure:
     return ProviderFailure("unavailable", "broken", said, billed=True, begun=True)
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> ProviderFailure:
+    """What an answer with another status than 200 means."""
+    return failure_of(response.status, response.headers, await _begin_of(response))
 
 
 async def _parts(
@@ -156,10 +193,8 @@ async def _parts(
         try:
             async with asyncio.timeout(min(provider.idle_s, ends - time.monotonic())):
                 part = await response.content.readany()
-        except TimeoutError as error:
-            raise _late(provider, begun=True) from error
-        except aiohttp.ClientError as error:
-            raise _broken(f"The provider {provider.name} broke off its answer.") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _failure(provider, error, begun=True) from error
         if not part:
             return
         yield part
@@ -180,8 +215,8 @@ async def _begin_of(response: aiohttp.ClientResponse) -> bytes:
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """The body, up to `limit` bytes; ProviderFailure for a longer one."""
-    parts, size = [], 0
-    async for part in response.content.iter_any():
+    parts, size, content = [], 0, response.content
+    while part := await content.readany():
         parts.append(part)
         size += len(part)
         if size > limit:

@@ -108,7 +108,7 @@ class Ledger:
             self._relational, org_id, batch=self._patience.batch, backlog=_BACKLOG, news=news
         )
         reservations = Reservations(
-            self._relational, org_id, self._patience, news=news, release=settlements.release
+            self._relational, org_id, self._patience, news=news, settlements=settlements
         )
         return _Books(reservations, settlements)
 

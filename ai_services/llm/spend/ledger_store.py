@@ -142,6 +142,22 @@ async def settle(
         SELECT absent, crossing FROM llm_settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         """,
         org_id,
+        *_settled_columns(settlements),
+    )
+    await announce(tx, org_id, (row["crossing"] for row in rows))
+    return {row["absent"] for row in rows if row["absent"] is not None}
+
+
+async def settle_at_once(call: Call, settlements: Sequence[tuple[UUID, Settlement]]) -> set[UUID]:
+    """`settle` as a transaction of its own."""
+    columns = _settled_columns(settlements)
+    rows = await call("llm_settle_and_tell", *columns, TOPIC, call.listeners(TOPIC))
+    return {row["called"] for row in rows}
+
+
+def _settled_columns(settlements: Sequence[tuple[UUID, Settlement]]) -> tuple[list[Any], ...]:
+    """The arguments of llm_settle, in its order."""
+    return (
         [attempt_id for attempt_id, _ in settlements],
         [one.usage.input for _, one in settlements],
         [one.usage.output for _, one in settlements],
@@ -153,8 +169,6 @@ async def settle(
         [one.outcome for _, one in settlements],
         [one.source for _, one in settlements],
     )
-    await announce(tx, org_id, (row["crossing"] for row in rows))
-    return {row["absent"] for row in rows if row["absent"] is not None}
 
 
 async def announce(tx: Transaction, org_id: UUID, crossings: Iterable[Any]) -> None:

@@ -1,7 +1,7 @@
 """Reservations of one organisation in one process: written in batches, waited for in order.
 
-While one statement is under way the next reservations collect, so that a single one waits for
-nothing and many share a transaction. What doesn't fit now but may when others end for less than
+While one statement is under way, and for a moment after it began unless there are enough, the next
+reservations collect: a single one waits for nothing, and many share a transaction. What doesn't fit now but may when others end for less than
 they reserved stays in line; it is tried again when this process has settled something, when
 somebody else comes, and every `poll_s`, because other replicas settle too.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,6 +22,7 @@ import structlog
 from ai_services.llm.spend import ledger_store
 from ai_services.llm.spend.attempt import Attempt
 from ai_services.llm.spend.ledger_store import Exhausted
+from ai_services.llm.spend.settlements import Settlements
 from shared.data_access.ports import Relational
 from shared.errors import (
     BudgetExceeded,
@@ -34,6 +35,8 @@ from shared.errors import (
 from shared.serving.background import end
 
 _log = structlog.get_logger("looma.ledger")
+_PACE_S: Final = 0.008  # from the begin of one statement to that of the next
+_ENOUGH: Final = 8  # to begin one earlier
 _PERIODS: Final = {"day": "daily", "week": "weekly", "month": "monthly", "total": "total"}
 
 
@@ -59,7 +62,7 @@ class _Waiting:
 class Reservations:
     """`news` is set when something was settled: what waits may fit now.
 
-    `release` gets attempts that may be reserved though nobody waits for them any more.
+    `settlements` gets attempts that may be reserved though nobody waits for them any more.
     """
 
     def __init__(
@@ -69,14 +72,18 @@ class Reservations:
         patience: Patience,
         *,
         news: asyncio.Event,
-        release: Callable[[Attempt], None],
+        settlements: Settlements,
     ) -> None:
         self._relational = relational
         self._org_id = org_id
         self._patience = patience
-        self._release = release
+        self._settlements = settlements
+        self._release = settlements.release
         self._line: list[_Waiting] = []
         self._news = news
+        self._next_at = 0.0  # of the loop's clock
+        self._enough = asyncio.Event()
+        self._last = 0  # in line when the last statement began
         self._work: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -93,6 +100,8 @@ class Reservations:
         waiting = _Waiting(attempt, loop.time() + self._patience.wait_s, loop.create_future())
         self._line.append(waiting)
         self._news.set()
+        if len(self._line) >= _ENOUGH:
+            self._enough.set()
         if self._work is None:
             self._work = asyncio.create_task(self._run(), name=f"reservations of {self._org_id}")
         try:
@@ -115,16 +124,38 @@ class Reservations:
     async def _run(self) -> None:
         try:
             while self._line:
+                await self._collect()
                 self._news.clear()
                 await self._try(self._next())
                 self._tidy()
-                if self._line and not self._news.is_set() and not self._untried():
+                untried = self._untried()
+                self._settlements.awaited = untried < len(self._line)
+                if self._line and not self._news.is_set() and not untried:
                     await self._pause()
         finally:
             self._turn_away()
 
+    async def _collect(self) -> None:
+        """Soon after the last statement, wait until there are enough, or for a moment.
+
+        Who comes alone after one who came alone waits for nothing.
+        """
+        loop = asyncio.get_running_loop()
+        seconds = self._next_at - loop.time()
+        one_by_one = self._last == len(self._line) == 1
+        if seconds > 0 and len(self._line) < _ENOUGH and not one_by_one:
+            self._enough.clear()
+            timer = loop.call_later(seconds, self._enough.set)
+            try:
+                await self._enough.wait()
+            finally:
+                timer.cancel()
+        self._next_at = loop.time() + _PACE_S
+        self._last = len(self._line)
+
     def _turn_away(self) -> None:
         self._work = None
+        self._settlements.awaited = False
         for waiting in self._line:
             _fail(waiting, StoreUnavailable("The ledger was closed. Try again."))
         self._line.clear()
@@ -151,8 +182,8 @@ class Reservations:
             batch.append(waiting)
         return batch
 
-    def _untried(self) -> bool:
-        return any(waiting.budget_id is None for waiting in self._line)
+    def _untried(self) -> int:
+        return sum(waiting.budget_id is None for waiting in self._line)
 
     async def _try(self, batch: Sequence[_Waiting]) -> None:
         if not batch:

@@ -1,5 +1,9 @@
 """Settlements of one organisation in one process: written in batches, kept while the store is away.
 
+They linger: an answer goes out before what it did cost is written, and the more of them share a
+transaction, the less each costs. Not for long where money is waited for, and not at all where
+somebody waits for the settlement itself.
+
 A release may come before its reservation: where a standby stalls, a reservation whose writer gave
 up is committed later. So a release that finds nothing is tried again until the lease is over.
 """
@@ -22,7 +26,8 @@ from shared.data_access.ports import Relational
 from shared.errors import StoreConflict, StoreError, StoreUnavailable
 from shared.serving.background import end
 
-_LINGER_S: Final = 0.005  # an answer goes out before what it did cost, and others join in that
+_LINGER_S: Final = 0.025
+_AWAITED_LINGER_S: Final = 0.003
 _FIRST_S: Final = 0.25
 _LONGEST_S: Final = 5.0
 _TRIES: Final = 5
@@ -43,7 +48,7 @@ class _Due:
 
 
 class Settlements:
-    """`news` is set after each batch. At most `backlog` are kept while the store is away, and as many
+    """`news` is set after each batch; `awaited`: reservations wait for that. At most `backlog` are kept while the store is away, and as many
     releases that found nothing, the oldest given up first.
     """
 
@@ -65,6 +70,8 @@ class Settlements:
         self._again_s = again_s
         self._due: list[_Due] = []
         self._absent: list[_Due] = []
+        self._hurry = asyncio.Event()
+        self.awaited = False
         self._work: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -80,6 +87,7 @@ class Settlements:
         """As `Ledger.settle`."""
         due = self._add(attempt, settlement, known=True)
         if due is not None:
+            self._hurry.set()
             await asyncio.shield(due.written)
 
     def put(self, attempt: Attempt, settlement: Settlement) -> None:
@@ -93,6 +101,7 @@ class Settlements:
     async def flush(self) -> None:
         """Wait until nothing is due."""
         while self._work is not None:
+            self._hurry.set()
             await asyncio.wait([self._work])
 
     async def close(self) -> None:
@@ -146,8 +155,9 @@ class Settlements:
     async def _run(self) -> None:
         pause = _FIRST_S
         try:
-            await asyncio.sleep(_LINGER_S)
             while self._due:
+                if len(self._due) < self._batch:
+                    await self._linger()
                 batch = self._due[: self._batch]
                 try:
                     await self._write_apart(batch)
@@ -167,6 +177,16 @@ class Settlements:
                 self._news.set()
         finally:
             self._give_up()
+
+    async def _linger(self) -> None:
+        """Until enough others may have come, or somebody is in a hurry."""
+        seconds = _AWAITED_LINGER_S if self.awaited else _LINGER_S
+        timer = asyncio.get_running_loop().call_later(seconds, self._hurry.set)
+        try:
+            await self._hurry.wait()
+        finally:
+            timer.cancel()
+            self._hurry.clear()
 
     def _give_up(self) -> None:
         self._work = None
@@ -218,8 +238,8 @@ class Settlements:
 
     async def _settle(self, batch: Sequence[_Due]) -> set[UUID]:
         settlements = [(due.attempt.attempt_id, due.settlement) for due in batch]
-        async with ledger_store.writing(self._relational, self._org_id) as tx:
-            return await ledger_store.settle(tx, self._org_id, settlements)
+        async with ledger_store.calling(self._relational, self._org_id) as call:
+            return await ledger_store.settle_at_once(call, settlements)
 
 
 def _answer(batch: Sequence[_Due]) -> None:

@@ -6,7 +6,7 @@ once: what was announced before wasn't kept for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from shared.services import SERVICES, Service
@@ -26,3 +26,10 @@ def listeners(services: Iterable[Service]) -> Mapping[str, tuple[str, ...]]:
 
 
 TOPICS = listeners(SERVICES)
+
+
+def listening_to(topics: Mapping[str, Sequence[str]], topic: str) -> list[str]:
+    """The projections that get what is emitted of `topic`; ValueError for a topic that is none."""
+    if topic not in topics:
+        raise ValueError(f"unknown topic {topic!r}: add it to its service in shared/services.py")
+    return list(topics[topic])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
 import asyncpg
 
 from shared.data_access.guard import Guard
+from shared.data_access.outbox.topics import listening_to
 from shared.data_access.ports import Row
 from shared.data_access.relational.driver_calls import driver_call
 
@@ -24,7 +26,10 @@ _FUNCTIONS = 256
 
 
 class FunctionCall:
-    """`ports.Call` on a connection that is in no transaction; `seconds` is the longest it may take."""
+    """`ports.Call` on a connection that is in no transaction; `seconds` is the longest it may take.
+
+    `topics` says which projections get what is emitted.
+    """
 
     def __init__(
         self,
@@ -33,11 +38,16 @@ class FunctionCall:
         org_id: str,
         *,
         seconds: float,
+        topics: Mapping[str, Sequence[str]],
     ) -> None:
         self._connection = connection
         self._guard = guard
         self._org_id = org_id
         self._seconds = seconds
+        self._topics = topics
+
+    def listeners(self, topic: str) -> list[str]:
+        return listening_to(self._topics, topic)
 
     async def __call__(self, function: str, *args: Any) -> list[Row]:
         query = _statement(function, len(args))

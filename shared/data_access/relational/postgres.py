@@ -96,7 +96,11 @@ class Postgres:
                 self.guard.suspect()
                 raise
             call = FunctionCall(
-                connection, self.guard, _uuid(org_id), seconds=self._command_timeout + 1
+                connection,
+                self.guard,
+                _uuid(org_id),
+                seconds=self._command_timeout + 1,
+                topics=self._topics,
             )
             try:
                 yield call
@@ -301,7 +305,7 @@ class Postgres:
             task.exception()  # every waiter got it; if all of them left, nobody has to
 
 
-def _uuid(value: UUID) -> str:
+def _uuid(value: UUID | str) -> str:
     return str(value if isinstance(value, UUID) else UUID(value))
 
 
@@ -323,7 +327,11 @@ async def _set_codecs(connection: asyncpg.Connection) -> None:
     await codec("json", orjson.dumps, orjson.loads)
     # jsonb's binary form is a version byte before the text.
     await codec("jsonb", lambda value: b"\x01" + orjson.dumps(value), _read_jsonb)
-    await codec("uuid", lambda value: UUID(_uuid(value)).bytes, lambda raw: UUID(bytes=raw))
+    await codec("uuid", _write_uuid, lambda raw: UUID(bytes=raw))
+
+
+def _write_uuid(value: UUID | str) -> bytes:
+    return value.bytes if isinstance(value, UUID) else UUID(_uuid(value)).bytes
 
 
 def _read_jsonb(raw: bytes) -> Any:

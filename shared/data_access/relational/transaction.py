@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from shared.data_access.guard import Guard
+from shared.data_access.outbox.topics import listening_to
 from shared.data_access.ports import Row
 from shared.data_access.relational.driver_calls import driver_call, while_connected
 from shared.errors import StoreError
@@ -90,17 +91,13 @@ class PostgresTransaction:
     async def emit_many(
         self, org_id: UUID, topic: str, events: Sequence[tuple[str, Mapping[str, Any]]]
     ) -> None:
-        if topic not in self._topics:
-            raise ValueError(
-                f"unknown topic {topic!r}: add it to its service in shared/services.py"
-            )
-        listeners = list(self._topics[topic])
-        if not events or not listeners:
+        projections = listening_to(self._topics, topic)
+        if not events or not projections:
             return
         keys = [key for key, _ in events]
         payloads = [payload for _, payload in events]
         async with self._call(_EMIT):
-            await self._connection.execute(_EMIT, org_id, topic, keys, payloads, listeners)
+            await self._connection.execute(_EMIT, org_id, topic, keys, payloads, projections)
 
     async def commit(self) -> None:
         """End the transaction; for the adapter, not for its users."""

@@ -19,6 +19,7 @@ from shared.errors import ConfigError, LoomaError, NotFound, StoreUnavailable
 from shared.security import ANONYMOUS, InternalTokens, Principal
 from shared.serving.http_edge import translate_sanic
 from shared.serving.service import BaseAIService, Call, Endpoint
+from shared.telemetry.logs import name_request
 from tests.spans import ended_spans
 
 SECRET = "s" * 64
@@ -119,8 +120,7 @@ async def test_every_line_of_a_failed_request_names_request_trace_and_organisati
         "X-Request-Id": ids["request_id"],
         "traceparent": f"00-{ids['trace_id']}-0123456789abcdef-01",
     }
-    merge = structlog.contextvars.merge_contextvars
-    with structlog.testing.capture_logs(processors=[merge]) as lines:
+    with structlog.testing.capture_logs(processors=[name_request]) as lines:
         assert (await client.get(f"/api/v1/items/{item}", headers=headers)).status_code == status
         assert (await client.get("/api/v1/items/none")).status_code == 401
     *own, stranger = lines

@@ -13,7 +13,8 @@ import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from ai_services.llm.asking.limits import Limits, Over, Places, Rate, Taken
+from ai_services.llm.asking.limits import Limits, Over, Taken
+from ai_services.llm.asking.rate import Places, Rate
 from shared.data_access.cache.redis import RedisCache
 from tests.contract.proxy import Proxy, proxied
 
@@ -204,6 +205,33 @@ async def test_replicas_share_a_limit(replica: Open, redis_url: str) -> None:
     replicas, rate = [replica(redis_url) for _ in range(3)], requests(40)
     answers = await asyncio.gather(*(replicas[n % 3].takes(rate) for n in range(150)))
     assert sum(answers) == 40
+
+
+async def test_replicas_that_hold_leases_give_out_no_more_than_the_limit(
+    replica: Open, redis_url: str
+) -> None:
+    replicas, rate = [replica(redis_url, replicas=3) for _ in range(3)], requests(3000)
+    began = time.monotonic()
+    answers = [await replicas[n % 3].takes(rate) for n in range(2900)]
+    answers += await asyncio.gather(*(replicas[n % 3].takes(rate) for n in range(300)))
+    came_back = (time.monotonic() - began) * 3000 / 60
+    assert 3000 - 3 * 10 <= sum(answers) <= 3000 + came_back
+
+
+async def test_what_is_held_pays_without_redis_and_takes_what_was_not_used(
+    replica: Open, proxy_url: tuple[str, Proxy]
+) -> None:
+    url, proxy = proxy_url
+    one, rate = replica(url), organisation(100_000)
+    taken = await one.limits.take([rate], 900)
+    assert isinstance(taken, Taken)
+    await proxy.cut()
+    assert await one.takes(rate, tokens=600)
+    await one.limits.correct(taken, 600)
+    assert await one.takes(rate, tokens=700)
+    assert one.degraded == 0
+    assert await one.takes(rate, tokens=1)  # nothing is held any more
+    assert one.degraded == 1
 
 
 async def test_without_limits_redis_is_not_asked(replica: Open, free_port: int) -> None:
