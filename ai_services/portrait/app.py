@@ -13,6 +13,7 @@ from ai_services.portrait.counting.metrics import CountingMetrics
 from ai_services.portrait.gauges import Gauges
 from ai_services.portrait.projections import PROJECTIONS
 from ai_services.portrait.routes import endpoints
+from ai_services.portrait.segments import refreshing
 from ai_services.portrait.state import Stores
 from shared.config import Config
 from shared.data_access.outbox.relay import OutboxRelay
@@ -49,7 +50,7 @@ async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExit
     worker = Worker(
         data.relational,
         None,
-        (*JOBS, *rebuild_jobs(relay, _SERVICE.projections)),
+        (*JOBS, *refreshing.JOBS, *rebuild_jobs(relay, _SERVICE.projections)),
         service=_SERVICE.name,
         registry=service.metrics.registry,
         places=_PLACES,

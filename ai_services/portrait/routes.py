@@ -12,6 +12,7 @@ from ai_services.portrait.dimension import USER, Subject, subject_of
 from ai_services.portrait.exporting import routes as export_routes
 from ai_services.portrait.history import routes as history_routes
 from ai_services.portrait.pictures import routes as picture_routes
+from ai_services.portrait.segments import routes as segment_routes
 from ai_services.portrait.state import Stores
 from shared.ids import one_spelling
 from shared.jobs.answer import JobOut, answer_with_job
@@ -154,4 +155,5 @@ endpoints: list[Endpoint[Stores]] = [
         "Recompute portraits, by a job; `Prefer: wait=N` answers what it did if that is done within 60 s",
         body=schemas.ComputeIn, returns=JobOut, status=202, waited=schemas.ComputeOut,
     ),
+    *segment_routes.endpoints,
 ]  # fmt: skip

@@ -173,6 +173,17 @@ def test_import_compute_portrait_and_trend(looma: Looma, tmp_path: Path) -> None
     series = looma.json("trend", "total_calls", "--customer", customer)["series"]
     assert sum(point["value"] or 0 for point in series) >= 1
 
+    assert looma.json("segments") == []
+    condition = "total_calls >= 1 and connect_rate > 0.1"
+    tried = looma.json("segments", "test", condition, "--period", shown["period"]["key"])
+    assert 0 < tried["size"] <= tried["portraits"]
+    named = looma("segments", "test", condition, "--period", shown["period"]["key"])
+    assert tried["examples"][0]["subject"] in named
+    line = looma.refusal("segments", "test", "conect_rate > 0.1")
+    assert "line 1, column 1" in line
+    assert "did you mean connect_rate?" in line
+    assert "There is no segment" in looma.refusal("segments", "members", "nobody")
+
 
 def test_rejected_rows_are_explained_beside_the_file(looma: Looma) -> None:
     looma("demo", "--calls", "300", "--bad-rows", "0.1", "--out", "calls.jsonl")

@@ -17,6 +17,7 @@ from ai_services.portrait.answers import Answers
 from ai_services.portrait.computing.jobs import JOBS
 from ai_services.portrait.metrics import METRICS
 from ai_services.portrait.routes import endpoints
+from ai_services.portrait.segments import refreshing
 from ai_services.portrait.state import Stores
 from shared.config import Config
 from shared.data_access.cache.redis import RedisCache
@@ -64,7 +65,9 @@ async def served(
 ) -> AsyncIterator[httpx.AsyncClient]:
     async def open_state(service: BaseAIService[Stores], stack: AsyncExitStack) -> Stores:
         service.check("postgres", db.ping)
-        worker = Worker(db, None, JOBS, service="portrait", places=2, pace=QUICK)
+        worker = Worker(
+            db, None, (*JOBS, *refreshing.JOBS), service="portrait", places=2, pace=QUICK
+        )
         service.background("jobs", worker.run)
         cache = RedisCache(redis_url)
         stack.push_async_callback(cache.close)
