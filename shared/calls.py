@@ -28,9 +28,13 @@ HANGUP_CUSTOMER: Final = 2
 # The columns of `call_record_enriched` that stay as they are for who reads them.
 ENRICHED_COLUMNS: Final = (
     "org_id",
-    "user_id",
-    "customer_id",
+    "callid",
+    "user_id",  # the account whose call it is
+    "customer_id",  # who was called
+    "task_id",
+    "agent_id",  # who spoke for the account
     "call_date",  # local to the organisation's time zone
+    "started_at",
     "duration_ms",
     "rounds",
     "level_name",
@@ -40,5 +44,7 @@ ENRICHED_COLUMNS: Final = (
     "sentiment_score",
     "complaint_risk",
     "churn_risk",
+    "llm_analyzed_at",
+    "degraded",  # a model was to judge it, and hasn't
     "updated_at",  # when it came in or last changed
 )

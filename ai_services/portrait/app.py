@@ -7,6 +7,8 @@ from functools import partial
 from typing import Final
 
 from ai_services.portrait.computing.jobs import JOBS
+from ai_services.portrait.counting.loop import Counting
+from ai_services.portrait.counting.metrics import CountingMetrics
 from ai_services.portrait.gauges import Gauges
 from ai_services.portrait.projections import PROJECTIONS
 from ai_services.portrait.routes import endpoints
@@ -50,8 +52,10 @@ async def _open(
         registry=service.metrics.registry,
         places=_PLACES,
     )
+    counting = Counting(data.relational, CountingMetrics(service.metrics.registry))
     gauges = Gauges(data.relational, service.metrics, config.metrics_organisations)
     service.background("outbox", relay.run)
     service.background("jobs", worker.run)
     service.background("gauges", gauges.run)
+    service.background("counting", counting.run)
     return data.relational

@@ -17,12 +17,16 @@ class Dimension:
 
 USER: Final = Dimension("user", "user_id", "user_portrait_snapshot")
 CUSTOMER: Final = Dimension("customer", "customer_id", "customer_portrait_snapshot")
-DIMENSIONS: Final = (USER, CUSTOMER)
+TASK: Final = Dimension("task", "task_id", "task_portrait_snapshot")
+AGENT: Final = Dimension("agent", "agent_id", "agent_portrait_snapshot")
+# Of all users together, in a table of its own form; its one subject is ''.
+ORGANISATION: Final = Dimension("organisation", "org_id", "period_summary")
+DIMENSIONS: Final = (USER, CUSTOMER, TASK, AGENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One user or one customer."""
+    """One user, customer, task or agent."""
 
     dimension: Dimension
     id: str

@@ -1,7 +1,7 @@
 """Portrait vectors in the vector store, refilled from Postgres at any time.
 
 Quarters are projected: a week or a month holds too few calls of an account for its rates to
-say whom it resembles. Events name a period; what is written is what Postgres says now, so an
+say whom it resembles. Events name a period, and whose snapshots have changed where these are few; what is written is what Postgres says now, so an
 event applied twice, or late, does no harm.
 """
 
@@ -41,14 +41,20 @@ class PortraitVectors:
 
     async def apply(self, org_id: UUID, events: Sequence[OutboxEvent]) -> None:
         removed: dict[str, set[str]] = {}
+        changed: dict[str, set[str] | None] = {}
         for event in events:
             if event.payload["period_type"] == PROJECTED:
-                users = removed.setdefault(event.payload["period_key"], set())
-                users.update(event.payload.get("removed", ()))
-        for period_key, users in removed.items():
-            await self._forget(org_id, period_key, sorted(users))
-            async for _ in self._write(org_id, period_key):
-                pass
+                key, told = event.payload["period_key"], event.payload.get("changed")
+                removed.setdefault(key, set()).update(event.payload.get("removed", ()))
+                users = changed.setdefault(key, set())
+                changed[key] = None if users is None or told is None else users.union(told)
+        for period_key, users in changed.items():
+            await self._forget(org_id, period_key, sorted(removed[period_key]))
+            if users is None:
+                async for _ in self._write(org_id, period_key):
+                    pass
+            else:
+                await self._write_some(org_id, period_key, sorted(users))
 
     async def rebuild(self, org_id: UUID, progress: Progress) -> int:
         await self._vectors.clear(org_id, COLLECTION)
@@ -70,6 +76,17 @@ class PortraitVectors:
             gone = [vector_id(period_key, user_id) for user_id in page if user_id not in back]
             if gone:
                 await self._vectors.delete(org_id, COLLECTION, gone)
+
+    async def _write_some(self, org_id: UUID, period_key: str, users: Sequence[str]) -> None:
+        """Upsert the vectors of those of `users` who have a snapshot."""
+        for start in range(0, len(users), _PAGE):
+            async with self._relational.tenant(org_id, readonly=True) as tx:
+                page = await store.snapshots_of_users(
+                    tx, org_id, PROJECTED, period_key, users[start : start + _PAGE]
+                )
+            items = [_item(period_key, user_id, figures) for user_id, figures in page]
+            if items:
+                await self._vectors.upsert(org_id, COLLECTION, MODEL_VERSION, items)
 
     async def _write(self, org_id: UUID, period_key: str) -> AsyncIterator[int]:
         """Upsert the vectors of a period, page by page; yields how many a page had."""

@@ -1,7 +1,8 @@
 """A computation: snapshots of the periods that are asked for become those of a full recomputation.
 
-It marks what it is to do as computing and then does it a quarter of a year per transaction: what is
-done stays done, and what is still marked tells where it stopped. Commands do it at once, jobs so
+First what happened to calls until now is counted. Then it
+marks what it is to do as computing and does it a quarter of a year per transaction: what is
+done stays done, and what is still marked tells where it stopped. In between counting goes on. Commands do it at once, jobs so
 that it goes on after their process was killed (`Course`).
 """
 
@@ -18,15 +19,18 @@ from uuid import UUID
 
 import structlog
 
-from ai_services.portrait import store
 from ai_services.portrait.computing import period_store
+from ai_services.portrait.computing.announcing import Changed, announce
+from ai_services.portrait.computing.day_store import renew_days
 from ai_services.portrait.computing.request import Requested
 from ai_services.portrait.computing.snapshot_store import Recomputed, recompute
-from ai_services.portrait.metrics import METRICS, Value
+from ai_services.portrait.counting import store as counting
+from ai_services.portrait.counting.count import catch_up
 from ai_services.portrait.period import PERIOD_TYPES, Period, PeriodType, between, parse
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import InvalidInput, NotFound
 
+EVERYTHING: Final = Requested(PERIOD_TYPES, None, None)
 MAX_PERIODS: Final = 10_000  # of a type in one computation: 191 years of weeks
 
 Progress = Callable[[PeriodType, int, int], None]
@@ -137,7 +141,8 @@ async def carry_out(
     """Make the snapshots of all that is wanted equal to a full recomputation.
 
     `now` decides which periods are over. Who computes the same type at the same time takes turns
-    with this one. What a computation that died had begun is done as well. Raises NotFound for an
+    with this one. What a computation that died had begun is done as well; and everything, where
+    portraits are older than the log that they are counted from. Raises NotFound for an
     unknown organisation, and as `planned`.
     """
     now = now or datetime.now(UTC)
@@ -145,8 +150,18 @@ async def carry_out(
         today = await period_store.local_today(tx, org_id, now)
         if today is None:
             raise NotFound("There is no such organisation.")
+        how = await counting.state(tx, org_id)
+        if how is not None and not how.trusted:
+            wanted = EVERYTHING
         plan = await planned(tx, org_id, wanted)
-    return await _Computation(course, org_id, plan, today, now).run()
+    await catch_up(course.transaction, org_id)
+    computed = await _Computation(course, org_id, plan, today, now).run()
+    if wanted is EVERYTHING:
+        async with course.transaction() as tx:
+            await counting.await_turn(tx, org_id)
+            await counting.trust(tx, org_id)
+    await catch_up(course.transaction, org_id)
+    return computed
 
 
 async def planned(
@@ -209,7 +224,7 @@ class _Computation:
         That is more than was asked for if a computation died: this one does its periods, too.
         """
         async with self._course.transaction() as tx:
-            await period_store.await_turn(tx, self._org_id, period_type)
+            await counting.await_turn(tx, self._org_id)
             if period_type not in self._computed:
                 await period_store.begin(tx, self._org_id, period_type, self._plan[period_type])
                 self._computed[period_type] = Computed(period_type)
@@ -220,13 +235,27 @@ class _Computation:
     async def _compute(self, period_type: PeriodType, periods: Sequence[Period]) -> None:
         started = time.perf_counter()
         keys = [period.key for period in periods]
+        await catch_up(self._course.transaction, self._org_id, batches=1)
         async with self._course.transaction() as tx:
-            await period_store.await_turn(tx, self._org_id, period_type)
+            await counting.await_turn(tx, self._org_id)
+            how = await counting.state(tx, self._org_id)
+            if how is not None and period_type == [*self._plan][-1]:
+                days = periods[0].start, periods[-1].end
+                await renew_days(tx, self._org_id, *days, how.zone)
             results = await recompute(tx, self._org_id, period_type, periods, self._now)
             await period_store.finish(
                 tx, self._org_id, period_type, keys, today=self._today, now=self._now
             )
-            await _announce(tx, self._org_id, periods, results)
+            changed = {one.period_key: one for one in results if one.changed or one.removed}
+            await announce(
+                tx,
+                self._org_id,
+                [
+                    Changed(period, None, changed[period.key].removed)
+                    for period in periods
+                    if period.key in changed
+                ],
+            )
             seconds = time.perf_counter() - started
             self._computed[period_type] = self._computed[period_type].plus(results, seconds)
             await self._reached(tx, period_type, self._left[period_type] - len(periods))
@@ -249,37 +278,3 @@ class _Computation:
 
 def _quarter(period: Period) -> tuple[int, int]:
     return period.start.year, (period.start.month + 2) // 3
-
-
-async def _announce(
-    tx: Transaction, org_id: UUID, periods: Sequence[Period], results: Sequence[Recomputed]
-) -> None:
-    """One event per period that changed: whose snapshots went away, and what every metric is over
-    all users now; without any, `metrics` is empty.
-    """
-    changed = {result.period_key: result for result in results if result.changed or result.removed}
-    told = [period for period in periods if period.key in changed]
-    if not told:
-        return
-    sums = await store.summaries(tx, org_id, told[0].type, told[0].key, told[-1].key)
-    await tx.emit_many(
-        org_id,
-        "portraits",
-        [
-            (
-                period.key,
-                {
-                    "period_type": period.type,
-                    "period_key": period.key,
-                    "period_end": period.end.isoformat(),
-                    "removed": changed[period.key].removed,
-                    "metrics": _metrics(sums.get(period.key)),
-                },
-            )
-            for period in told
-        ],
-    )
-
-
-def _metrics(sums: store.Sums | None) -> dict[str, Value]:
-    return {} if sums is None else {name: of(sums.figures) for name, of in METRICS.items()}

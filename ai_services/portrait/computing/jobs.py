@@ -6,21 +6,22 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
 from ai_services.portrait.computing import period_store
-from ai_services.portrait.computing.computation import Computed, carry_out, planned
-from ai_services.portrait.computing.overdue import last_ended, overdue, spans
+from ai_services.portrait.computing.computation import EVERYTHING, Computed, carry_out, planned
+from ai_services.portrait.computing.overdue import closable, last_ended, overdue, spans
 from ai_services.portrait.computing.request import Requested
+from ai_services.portrait.computing.time_zone import follow
+from ai_services.portrait.counting import store as counting
+from ai_services.portrait.counting.count import calls_come_in, catch_up
 from ai_services.portrait.period import PERIOD_TYPES, PeriodType
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import NotFound
 from shared.jobs.context import JobContext
 from shared.jobs.enqueue import enqueue
 from shared.jobs.job_type import Handler, JobType
-from shared.jobs.store.jobs import get_job
 
 _OLDEST: Final = timedelta(days=100 * 366)  # what lies further back is computed on request only
 
@@ -35,8 +36,7 @@ class _JobCourse:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        async with self._job.db.tenant(self._org_id) as tx:
-            await self._job.fence(tx)
+        async with _fenced(self._job, self._org_id) as tx:
             yield tx
 
     async def reached(
@@ -80,45 +80,73 @@ def _last(period_type: PeriodType) -> Handler[Any]:
 
 
 async def _check(job: JobContext[Any], _args: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Have computed what has ended and isn't as its calls are: {type: periods, "jobs": ids}."""
+    """Close what has ended and is as its calls are, have computed what isn't: {type: periods, "jobs": ids}.
+
+    As long as a job brings calls in, or analyses them, nothing is closed.
+    """
     org_id = _organisation(job)
     found: dict[str, Any] = {}
     jobs: list[int] = []
-    async with job.db.tenant(org_id) as tx:
-        await job.fence(tx)
-        today = await _today(tx, org_id, datetime.now(UTC))
+    await catch_up(lambda: _fenced(job, org_id), org_id)
+    async with _fenced(job, org_id) as tx:
+        now = datetime.now(UTC)
+        today = await _today(tx, org_id, now)
+        await counting.await_turn(tx, org_id)
         days = await period_store.days(tx, org_id, today)
+        open_still = await calls_come_in(tx, org_id)
         for period_type in PERIOD_TYPES:
             extent = await period_store.extent(tx, org_id, period_type)
             registered = await period_store.registered(tx, org_id, period_type)
-            first = max(extent[0], today - _OLDEST) if extent else today
-            periods = overdue(period_type, days, registered, first, today)
-            found[period_type] = len(periods)
-            for start, end in spans(periods):
+            first = today if extent is None else max(extent[0], today - _OLDEST)
+            wrong = overdue(period_type, days, registered, first, today)
+            found[period_type] = len(wrong)
+            for start, end in spans(wrong):
                 wanted = Requested((period_type,), start, end)
                 asked = await enqueue(
                     tx, COMPUTE, wanted.to_args(), org_id=org_id, key=_key("check", wanted)
                 )
                 jobs.append(asked.job_id)
+            if not open_still:
+                closed = closable(period_type, wrong, registered, first, today)
+                await period_store.close(tx, org_id, closed, now)
     return {**found, "jobs": jobs[:100]}
 
 
+@asynccontextmanager
+async def _fenced(job: JobContext[Any], org_id: UUID) -> AsyncIterator[Transaction]:
+    async with job.db.tenant(org_id) as tx:
+        await job.fence(tx)
+        yield tx
+
+
+async def _follow_zone(job: JobContext[Any], _args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Dates and hours become those of the zone that the organisation has by now."""
+    return await follow(job, _organisation(job))
+
+
 async def ask(db: Relational, org_id: UUID, wanted: Requested) -> int:
-    """The id of a job that computes what is wanted: one that hasn't begun, or a new one.
+    """The id of a job that computes what is wanted: the one that there is, or a new one.
 
     Raises as `planned` before there is one.
     """
     async with db.tenant(org_id) as tx:
         await planned(tx, org_id, wanted)
-        for place in count():
-            key = _key(f"asked {place}", wanted)
-            asked = await enqueue(tx, COMPUTE, wanted.to_args(), org_id=org_id, key=key)
-            if asked.created:
-                break
-            there = await get_job(tx, asked.job_id)
-            if there.state == "queued" and there.started_at is None:
-                break
+        asked = await enqueue(
+            tx, COMPUTE, wanted.to_args(), org_id=org_id, key=_key("asked", wanted)
+        )
     return asked.job_id
+
+
+async def ask_everything(db: Relational, org_id: UUID) -> None:
+    """Have all portraits computed, unless that is asked for already."""
+    async with db.tenant(org_id) as tx:
+        await enqueue(tx, COMPUTE, EVERYTHING.to_args(), org_id=org_id, key="everything")
+
+
+async def ask_time_zone(db: Relational, org_id: UUID, zone: str) -> None:
+    """Have dates and hours follow the organisation's time zone, unless that is asked for already."""
+    async with db.tenant(org_id) as tx:
+        await enqueue(tx, FOLLOW_TIME_ZONE, {}, org_id=org_id, key=f"zone {zone}")
 
 
 def _key(who: str, wanted: Requested) -> str:
@@ -144,13 +172,21 @@ COMPUTE: Final[JobType[Any]] = JobType(
     "Portraits of the periods that were asked for.",
     exclusive=True,
 )
+FOLLOW_TIME_ZONE: Final[JobType[Any]] = JobType(
+    "follow_time_zone",
+    _follow_zone,
+    timedelta(hours=4),
+    "Dates and hours of calls in the organisation's new time zone.",
+    exclusive=True,
+)
 JOBS: Final[tuple[JobType[Any], ...]] = (
     COMPUTE,
+    FOLLOW_TIME_ZONE,
     JobType(
         "check_period_complete",
         _check,
         timedelta(minutes=30),
-        "Have computed what has ended and isn't as its calls are.",
+        "Close what has ended; have computed what isn't as its calls are.",
         exclusive=True,
         cron="0 6 * * *",
     ),
@@ -158,7 +194,7 @@ JOBS: Final[tuple[JobType[Any], ...]] = (
         "compute_week_snapshot",
         _last("week"),
         timedelta(hours=1),
-        "Portraits of last week.",
+        "Verify and close last week.",
         exclusive=True,
         cron="30 6 * * 1",
     ),
@@ -166,7 +202,7 @@ JOBS: Final[tuple[JobType[Any], ...]] = (
         "compute_month_snapshot",
         _last("month"),
         timedelta(hours=2),
-        "Portraits of last month.",
+        "Verify and close last month.",
         exclusive=True,
         cron="0 7 1 * *",
     ),
@@ -174,7 +210,7 @@ JOBS: Final[tuple[JobType[Any], ...]] = (
         "compute_quarter_snapshot",
         _last("quarter"),
         timedelta(hours=4),
-        "Portraits of last quarter.",
+        "Verify and close last quarter.",
         exclusive=True,
         cron="0 8 1 1,4,7,10 *",
     ),

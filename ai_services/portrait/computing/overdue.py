@@ -1,19 +1,14 @@
-"""Which natural periods have ended and aren't computed, or not as their calls are now."""
+"""Which natural periods have ended, and of these which are right and which are to be computed."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date
 from itertools import pairwise
-from typing import Final
 
-from ai_services.portrait.computing.period_store import Day, Registered
+from ai_services.portrait.computing.period_store import Registered
 from ai_services.portrait.period import Period, PeriodType, between, of_date
-
-# A call is seen by a computation that begins after it is committed; it says when its transaction,
-# which takes this long at most, began.
-_LONGEST_WRITE: Final = timedelta(hours=1)
 
 
 def last_ended(period_type: PeriodType, today: date) -> Period:
@@ -23,34 +18,47 @@ def last_ended(period_type: PeriodType, today: date) -> Period:
 
 def overdue(
     period_type: PeriodType,
-    days: Mapping[date, Day],
+    days: Mapping[date, int],
     registered: Mapping[str, Registered],
     first: date,
     today: date,
 ) -> list[Period]:
     """Of the periods since `first` that are over `today`, those that have to be computed, in order.
 
-    One has to be if it never was since its end, or not for customers, if its snapshots don't count as
-    many calls as there are, or if a call has changed since. `days` are those that have calls.
+    One has to be if a computation of it was begun and not ended, or never was for customers, or if its
+    snapshots don't count as many calls as there are. `days` are those that have calls, and how many.
     """
     calls: defaultdict[str, int] = defaultdict(int)
-    changed: dict[str, datetime] = {}
     for day, found in days.items():
-        key = of_date(period_type, day).key
-        calls[key] += found.calls
-        changed[key] = max(found.changed_at, changed.get(key, found.changed_at))
+        calls[of_date(period_type, day).key] += found
     return [
         period
         for period in between(period_type, first, last_ended(period_type, today).end)
-        if not _current(registered.get(period.key), calls[period.key], changed.get(period.key))
+        if not _right(registered.get(period.key), calls[period.key])
     ]
 
 
-def _current(stored: Registered | None, calls: int, changed_at: datetime | None) -> bool:
-    if stored is None or stored.status != "completed" or stored.computed_at is None:
-        return False
-    unchanged = changed_at is None or changed_at + _LONGEST_WRITE < stored.computed_at
-    return stored.whole and stored.calls == calls and unchanged
+def _right(stored: Registered | None, calls: int) -> bool:
+    if stored is None:
+        return calls == 0
+    return stored.status != "computing" and stored.whole and stored.calls == calls
+
+
+def closable(
+    period_type: PeriodType,
+    wrong: Sequence[Period],
+    registered: Mapping[str, Registered],
+    first: date,
+    today: date,
+) -> list[Period]:
+    """Of the periods since `first` that are over `today`, those that are right and aren't closed."""
+    known = {period.key for period in wrong}
+    known |= {key for key, stored in registered.items() if stored.status == "completed"}
+    return [
+        period
+        for period in between(period_type, first, last_ended(period_type, today).end)
+        if period.key not in known
+    ]
 
 
 def spans(periods: Sequence[Period]) -> list[tuple[date, date]]:

@@ -1,8 +1,4 @@
-"""The queries around a computation: whose turn it is, which periods, what state they are in.
-
-Computations of one organisation and period type take turns by an advisory lock that lives as
-long as the transaction, so a killed process holds nothing.
-"""
+"""The queries around periods: which there are, and what state they are in."""
 
 from __future__ import annotations
 
@@ -16,14 +12,6 @@ from shared.data_access.ports import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """The calls of a day: how many, and when the last of them came in or changed."""
-
-    calls: int
-    changed_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Registered:
     """A period as it is kept; `calls` are those that its snapshots count, `whole` unless it was computed
     before customers had portraits.
@@ -33,18 +21,6 @@ class Registered:
     computed_at: datetime | None
     calls: int
     whole: bool = True
-
-
-async def await_turn(tx: Transaction, org_id: UUID, period_type: PeriodType) -> None:
-    """Wait until nobody computes these periods and make them ours for this transaction.
-
-    Someone else's turn lasts as long as a statement may; StoreUnavailable after 55 s.
-    """
-    await tx.execute("SET LOCAL lock_timeout = '55s'")
-    await tx.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-        f"portrait:{org_id}:{period_type}",
-    )
 
 
 async def local_today(tx: Transaction, org_id: UUID, now: datetime) -> date | None:
@@ -125,7 +101,8 @@ async def finish(
         """
         UPDATE period_registry
         SET computed_at = $5,
-            status = CASE WHEN period_end < $4 THEN 'completed' ELSE 'pending' END
+            status = CASE WHEN period_end < $4 THEN 'completed' ELSE 'pending' END,
+            completed_at = CASE WHEN period_end < $4 THEN coalesce(completed_at, $5) END
         WHERE org_id = $1 AND period_type = $2 AND period_key = ANY($3::text[])
         """,
         org_id,
@@ -136,17 +113,73 @@ async def finish(
     )
 
 
-async def days(tx: Transaction, org_id: UUID, before: date) -> Mapping[date, Day]:
-    """Every day before `before` that has calls."""
+async def touch(tx: Transaction, org_id: UUID, periods: Sequence[Period], now: datetime) -> None:
+    """Something was counted in `periods`: they are registered, and open if they were closed."""
+    await tx.execute(
+        """
+        INSERT INTO period_registry AS r (org_id, period_type, period_key, period_start, period_end,
+                                          computed_at)
+        SELECT $1, touched.*, $6
+        FROM unnest($2::text[], $3::text[], $4::date[], $5::date[]) AS touched
+        ON CONFLICT (org_id, period_type, period_key) DO UPDATE SET computed_at = $6,
+            status = CASE WHEN r.status = 'computing' THEN r.status ELSE 'pending' END
+        """,
+        org_id,
+        [period.type for period in periods],
+        [period.key for period in periods],
+        [period.start for period in periods],
+        [period.end for period in periods],
+        now,
+    )
+
+
+async def close_again(tx: Transaction, org_id: UUID) -> None:
+    """Close all periods that were closed before: what reopened them is counted."""
+    await tx.execute(
+        """
+        UPDATE period_registry SET status = 'completed'
+        WHERE org_id = $1 AND status = 'pending' AND completed_at IS NOT NULL
+        """,
+        org_id,
+    )
+
+
+async def close(tx: Transaction, org_id: UUID, periods: Sequence[Period], now: datetime) -> None:
+    """`periods` are over, and as their calls are."""
+    await tx.execute(
+        """
+        INSERT INTO period_registry AS r (org_id, period_type, period_key, period_start, period_end,
+                                          status, computed_at, completed_at)
+        SELECT $1, closed.*, 'completed', $6, $6
+        FROM unnest($2::text[], $3::text[], $4::date[], $5::date[]) AS closed
+        ON CONFLICT (org_id, period_type, period_key) DO UPDATE SET status = 'completed',
+            completed_at = coalesce(r.completed_at, $6)
+        """,
+        org_id,
+        [period.type for period in periods],
+        [period.key for period in periods],
+        [period.start for period in periods],
+        [period.end for period in periods],
+        now,
+    )
+
+
+async def days(tx: Transaction, org_id: UUID, before: date) -> Mapping[date, int]:
+    """Every day before `before` that has calls, of those that are counted, and how many."""
     rows = await tx.fetch(
         """
-        SELECT call_date, count(*) AS calls, max(updated_at) AS changed_at
-        FROM call_record_enriched WHERE org_id = $1 AND call_date < $2 GROUP BY call_date
+        SELECT call_date, sum(calls)::bigint AS calls FROM (
+            SELECT call_date, count(*) AS calls FROM call_record_enriched
+            WHERE org_id = $1 AND call_date < $2 GROUP BY call_date
+            UNION ALL
+            SELECT call_date, -sum(sign) FROM portrait_change
+            WHERE org_id = $1 AND call_date < $2 GROUP BY call_date
+        ) AS both_of GROUP BY call_date
         """,
         org_id,
         before,
     )
-    return {row["call_date"]: Day(row["calls"], row["changed_at"]) for row in rows}
+    return {row["call_date"]: row["calls"] for row in rows}
 
 
 async def registered(

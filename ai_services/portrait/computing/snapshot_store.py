@@ -1,165 +1,112 @@
 """The statements that bring all snapshots of a set of periods up to date, one for each dimension.
 
-One pass over the calls of the range, grouped by user, or customer, and period; what differs from the
+One pass over the calls of the range, grouped by subject and period; what differs from the
 stored snapshots is written, snapshots whose calls are gone are deleted, and the sums over all users
-and the number of customers are kept beside them. Nothing that is compared depends on the order in which rows are read
-(sentiment scores are added as integers of 2^-40, an error below 1e-12 each), so a second run
-over the same calls writes nothing.
+and the number of customers are kept beside them. Nothing that is compared depends on the order in
+which rows are read, so a second run over the same calls writes nothing.
+
+Calls of which the change log still holds something are taken as they were when they were last
+counted (`tally.STANDING`): each statement sees calls, log and snapshots at one moment, and what is left
+in the log is added later, by whoever holds the organisation's turn.
 
 The text is put together from the constants below, never from input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from ai_services.portrait.dimension import CUSTOMER, DIMENSIONS, USER
-from ai_services.portrait.figures import COLUMNS, COUNTS
-from ai_services.portrait.period import PERIOD_TYPES, Period, PeriodType
-from shared.calls import (
-    CONNECTED,
-    FAIL_REASONS,
-    HANGUP_CUSTOMER,
-    HANGUP_ROBOT,
-    INTENTION_LEVELS,
-    RISKS,
-    SENTIMENTS,
+from ai_services.portrait.computing.tally import (
+    ADDED,
+    ADDITIVE,
+    FOLLOWING,
+    FOLLOWING_SUMS,
+    STANDING,
+    START_OF,
+    SUMS,
+    derived,
+    listed,
 )
+from ai_services.portrait.dimension import AGENT, CUSTOMER, TASK, USER, Dimension
+from ai_services.portrait.period import Period, PeriodType
 from shared.data_access.ports import Transaction
 
-# 0001-01-01 is a Monday. Integer steps from it: several times faster than date_trunc per row.
-_START_OF: Final[dict[PeriodType, str]] = {
-    "week": "date '0001-01-01' + (call_date - date '0001-01-01') / 7 * 7",
-    "month": "date_trunc('month', call_date::timestamp)::date",
-    "quarter": "date_trunc('quarter', call_date::timestamp)::date",
-}
-
-_CONNECTED: Final = f"call_status = '{CONNECTED}'"
-_SCORE_UNIT: Final = 2**40
-
-# The facts of connected calls that are counted.
-_CONDITIONS: Final[dict[str, str]] = {
-    **{f"level_{level.lower()}_count": f"level_name = '{level}'" for level in INTENTION_LEVELS},
-    "robot_hangup_count": f"hangup_by = {HANGUP_ROBOT}",
-    "user_hangup_count": f"hangup_by = {HANGUP_CUSTOMER}",
-    **{f"{mood}_count": f"sentiment = '{mood}'" for mood in SENTIMENTS},
-    **{
-        f"{level}_{risk}_risk": f"{risk}_risk = '{level}'"
-        for risk in ("complaint", "churn")
-        for level in RISKS
-    },
-    "scored_calls": "sentiment_score IS NOT NULL",
-}
-
-
-def _list(columns: Iterable[str], form: str = "{}") -> str:
-    return ", ".join(form.format(column) for column in columns)
-
-
-_SUMS: Final = {
-    "duration_ms": "duration_ms",
-    "total_rounds": "rounds",
-    "score_units": f"(sentiment_score * {_SCORE_UNIT})::bigint",
-}
-_TALLIES: Final = ",\n           ".join(
-    [
-        "count(*) AS total_calls",
-        f"count(*) FILTER (WHERE {_CONNECTED}) AS connected_calls",
-        *(
-            f"coalesce(sum({amount}) FILTER (WHERE {_CONNECTED}), 0) AS {column}"
-            for column, amount in _SUMS.items()
-        ),
-        *(
-            f"count(*) FILTER (WHERE {_CONNECTED} AND {condition}) AS {column}"
-            for column, condition in _CONDITIONS.items()
-        ),
-        *(
-            f"count(*) FILTER (WHERE call_status = '{reason}') AS {reason}"
-            for reason in FAIL_REASONS
-        ),
-    ]
+_SNAPSHOT: Final = ("period_start", "period_end", *ADDITIVE, *FOLLOWING)
+_SUMMARY: Final = ("users", *ADDITIVE, *FOLLOWING_SUMS)
+_ADDED: Final = ", ".join(f"{amount} AS {column}" for column, amount in ADDED.items())
+_AS_STORED: Final = ", ".join(f"{amount} AS {column}" for column, amount in ADDITIVE.items())
+_FOLLOWING: Final = ", ".join(f"{derived(what)} AS {column}" for column, what in FOLLOWING.items())
+_FOLLOWING_SUMS: Final = ", ".join(
+    f"{derived(what)} AS {column}" for column, what in FOLLOWING_SUMS.items()
 )
-_REASONS: Final = _list(FAIL_REASONS, "'{0}', nullif({0}, 0)")
-_REASON_SUMS: Final = _list(FAIL_REASONS, "'{0}', nullif(sum({0}), 0)")
-_DERIVED: Final = ("connect_rate", "avg_duration", "avg_rounds", "avg_sentiment_score")
-_SNAPSHOT: Final = ("period_start", "period_end", *COLUMNS, *_DERIVED)
-_SUMMARY: Final = ("users", *COLUMNS)
 
 
 # The part that the dimensions have in common: the law itself, for a share of the subjects.
 # $1 organisation, $2 type, $3–$5 keys, starts, ends, $6–$7 first and last day, $8 the time; of customers
 # the $10th of $9 shares.
-_SHARE: Final = {USER: "true", CUSTOMER: "mod(abs(hashtext(customer_id)::bigint), $9) = $10"}
-_LAW: Final = {
-    (whose, period_type): f"""
+_SHARE: Final = {CUSTOMER: "mod(abs(hashtext(customer_id)::bigint), $9) = $10"}
+
+
+def _law(whose: Dimension, period_type: PeriodType) -> str:
+    share = _SHARE.get(whose, "true")
+    return f"""
 WITH wanted AS (
     SELECT * FROM unnest($3::text[], $4::date[], $5::date[])
         AS wanted (period_key, period_start, period_end)
 ), tally AS (
-    SELECT {whose.column}, {_START_OF[period_type]} AS period_start,
-           {_TALLIES}
-    FROM call_record_enriched
-    WHERE org_id = $1 AND call_date BETWEEN $6 AND $7 AND {whose.column} IS NOT NULL
-        AND {_SHARE[whose]}
-    GROUP BY 1, 2
-), fresh AS (
-    SELECT {whose.column}, period_key, period_start, period_end, {_list(COUNTS)},
-           duration_ms, score_units, {_list(FAIL_REASONS)},
-           (duration_ms / 1000.0)::numeric(20, 3) AS total_duration,
-           score_units::float8 / {_SCORE_UNIT} AS sentiment_score_sum,
-           jsonb_strip_nulls(jsonb_build_object({_REASONS})) AS fail_reason_dist,
-           connected_calls::float8 / total_calls AS connect_rate,
-           duration_ms::float8 / 1000 / nullif(connected_calls, 0) AS avg_duration,
-           total_rounds::float8 / nullif(connected_calls, 0) AS avg_rounds,
-           score_units::float8 / {_SCORE_UNIT} / nullif(scored_calls, 0) AS avg_sentiment_score
+    SELECT {whose.column}, period_start, {SUMS}
+    FROM (SELECT {whose.column}, {START_OF[period_type]} AS period_start, {_ADDED}
+          FROM ({STANDING}) AS calls WHERE {whose.column} IS NOT NULL AND {share}) AS added
+    GROUP BY 1, 2 HAVING sum(total_calls) <> 0
+), stored AS (
+    SELECT {whose.column}, period_key, period_start, period_end, {_AS_STORED}
     FROM tally JOIN wanted USING (period_start)
+), fresh AS (
+    SELECT *, {_FOLLOWING} FROM stored
 ), changed AS (
     INSERT INTO {whose.snapshots} AS s (
-        org_id, period_type, {whose.column}, period_key, computed_at, {_list(_SNAPSHOT)})
-    SELECT $1, $2, f.{whose.column}, f.period_key, $8::timestamptz, {_list(_SNAPSHOT, "f.{}")}
+        org_id, period_type, {whose.column}, period_key, computed_at, {listed(_SNAPSHOT)})
+    SELECT $1, $2, f.{whose.column}, f.period_key, $8::timestamptz, {listed(_SNAPSHOT, "f.{}")}
     FROM fresh f LEFT JOIN {whose.snapshots} s
         ON s.org_id = $1 AND s.period_type = $2
         AND s.period_key = ANY($3) AND s.period_key = f.period_key AND s.{whose.column} = f.{whose.column}
-    WHERE ({_list(_SNAPSHOT, "s.{}")}) IS DISTINCT FROM ({_list(_SNAPSHOT, "f.{}")})
+    WHERE ({listed(_SNAPSHOT, "s.{}")}) IS DISTINCT FROM ({listed(_SNAPSHOT, "f.{}")})
     ON CONFLICT (org_id, period_type, period_key, {whose.column}) DO UPDATE
-        SET computed_at = excluded.computed_at, {_list(_SNAPSHOT, "{0} = excluded.{0}")}
+        SET computed_at = excluded.computed_at, {listed(_SNAPSHOT, "{0} = excluded.{0}")}
     RETURNING s.period_key
 ), removed AS (
     DELETE FROM {whose.snapshots} s USING wanted w
     WHERE s.org_id = $1 AND s.period_type = $2
         AND s.period_key = ANY($3) AND s.period_key = w.period_key
-        AND {_SHARE[whose]}
+        AND {share}
         AND NOT EXISTS (SELECT FROM tally t
                         WHERE t.{whose.column} = s.{whose.column} AND t.period_start = w.period_start)
     RETURNING s.period_key, s.{whose.column}
 )"""  # noqa: S608 - constants only
-    for whose in DIMENSIONS
-    for period_type in PERIOD_TYPES
-}
 
 
 @cache
 def _of_users(period_type: PeriodType) -> str:
     """Their snapshots, and the sums over them."""
     return f"""
-{_LAW[USER, period_type]}, summary AS (
-    SELECT period_key, count(*) AS users, {_list(COUNTS, "sum({0})::bigint AS {0}")},
-           sum(total_duration) AS total_duration,
-           sum(score_units)::float8 / {_SCORE_UNIT} AS sentiment_score_sum,
-           jsonb_strip_nulls(jsonb_build_object({_REASON_SUMS})) AS fail_reason_dist
-    FROM fresh GROUP BY period_key
+{_law(USER, period_type)}, sums AS (
+    SELECT period_key, count(*) AS users, {listed((one for one in ADDITIVE if one != "total_duration"), "sum({0})::bigint AS {0}")},
+           sum(total_duration) AS total_duration
+    FROM stored GROUP BY period_key
+), summary AS (
+    SELECT *, {_FOLLOWING_SUMS} FROM sums
 ), summarised AS (
     INSERT INTO period_summary AS s (
-        org_id, period_type, period_key, computed_at, {_list(_SUMMARY)})
-    SELECT $1, $2, period_key, $8::timestamptz, {_list(_SUMMARY)} FROM summary
+        org_id, period_type, period_key, computed_at, {listed(_SUMMARY)})
+    SELECT $1, $2, period_key, $8::timestamptz, {listed(_SUMMARY)} FROM summary
     ON CONFLICT (org_id, period_type, period_key) DO UPDATE
-        SET computed_at = excluded.computed_at, {_list(_SUMMARY, "{0} = excluded.{0}")}
-        WHERE ({_list(_SUMMARY, "s.{}")}) IS DISTINCT FROM ({_list(_SUMMARY, "excluded.{}")})
+        SET computed_at = excluded.computed_at, {listed(_SUMMARY, "{0} = excluded.{0}")}
+        WHERE ({listed(_SUMMARY, "s.{}")}) IS DISTINCT FROM ({listed(_SUMMARY, "excluded.{}")})
 ), emptied AS (
     DELETE FROM period_summary s USING wanted w
     WHERE s.org_id = $1 AND s.period_type = $2 AND s.period_key = w.period_key
@@ -177,11 +124,11 @@ ORDER BY period_key
 
 
 @cache
-def _of_customers(period_type: PeriodType) -> str:
-    """Those of one share of customers, and how many they are."""
+def _of_others(whose: Dimension, period_type: PeriodType) -> str:
+    """Those of one dimension, of customers one share; and how many they are."""
     return f"""
-{_LAW[CUSTOMER, period_type]}
-SELECT period_key, count(*) AS customers FROM fresh GROUP BY period_key
+{_law(whose, period_type)}
+SELECT period_key, count(*) AS subjects FROM fresh GROUP BY period_key
 """  # noqa: S608 - constants only
 
 
@@ -234,12 +181,14 @@ async def recompute(
     rows = await tx.fetch(_of_users(period_type), *values)
     found = [Recomputed(**row) for row in rows]
     calls = {one.period_key: one.calls for one in found}
+    for whose in (TASK, AGENT):
+        await tx.fetch(_of_others(whose, period_type), *values)
     customers = dict.fromkeys(calls, 0)
     for some, shares in _parts(periods, calls, at_once):
         values = _values(org_id, period_type, some, now)
         for share in range(shares):
-            for row in await tx.fetch(_of_customers(period_type), *values, shares, share):
-                customers[row["period_key"]] += row["customers"]
+            for row in await tx.fetch(_of_others(CUSTOMER, period_type), *values, shares, share):
+                customers[row["period_key"]] += row["subjects"]
     await tx.execute(
         _COUNT_CUSTOMERS, org_id, period_type, list(customers), list(customers.values())
     )

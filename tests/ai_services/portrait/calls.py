@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
+from shared.data_access.ports import Transaction
 from shared.data_access.relational.postgres import Postgres
 
 SHANGHAI = "Asia/Shanghai"
@@ -56,23 +57,33 @@ ON CONFLICT (org_id, callid) DO UPDATE SET
 
 @dataclass(frozen=True)
 class Organisation:
-    """One organisation in a database: its calls in, its portraits out."""
+    """One organisation in a database: its calls in, its portraits out.
+
+    Without `logged` nothing that happens to calls is counted: portraits are wrong until they are computed.
+    """
 
     db: Postgres
     org_id: UUID
     timezone: str
+    logged: bool = True
 
     async def write(self, *calls: Call) -> None:
         async with self.db.tenant(self.org_id) as tx:
             await tx.executemany(
                 _UPSERT, [(self.org_id, self.timezone, *astuple(call)) for call in calls]
             )
+            await self._forget(tx)
 
     async def delete(self, *callids: str) -> None:
         async with self.db.tenant(self.org_id) as tx:
             await tx.execute(
                 "DELETE FROM call_record_enriched WHERE callid = ANY($1::text[])", list(callids)
             )
+            await self._forget(tx)
+
+    async def _forget(self, tx: Transaction) -> None:
+        if not self.logged:
+            await tx.execute("DELETE FROM portrait_change")
 
     async def stored(self) -> dict[tuple[str, str, str], dict[str, Any]]:
         """(type, key, user) → the row of user_portrait_snapshot."""
@@ -111,7 +122,9 @@ class Organisation:
         return [(row["key"], row["payload"]) for row in rows]
 
 
-async def new_organisation(db: Postgres, timezone: str = SHANGHAI) -> Organisation:
+async def new_organisation(
+    db: Postgres, timezone: str = SHANGHAI, *, logged: bool = True
+) -> Organisation:
     slug = f"org-{uuid4().hex}"
     async with db.system() as tx:
         org_id = await tx.fetchval(
@@ -119,7 +132,7 @@ async def new_organisation(db: Postgres, timezone: str = SHANGHAI) -> Organisati
             slug,
             timezone,
         )
-    return Organisation(db, org_id, timezone)
+    return Organisation(db, org_id, timezone, logged)
 
 
 @asynccontextmanager

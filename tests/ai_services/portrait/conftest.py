@@ -27,3 +27,9 @@ async def db(portrait_database_url: str) -> AsyncIterator[Postgres]:
 @pytest.fixture
 async def organisation(db: Postgres) -> Organisation:
     return await new_organisation(db)
+
+
+@pytest.fixture
+async def unlogged(db: Postgres) -> Organisation:
+    """One whose portraits are right only after a computation."""
+    return await new_organisation(db, logged=False)

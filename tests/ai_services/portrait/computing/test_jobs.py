@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -21,6 +20,8 @@ from ai_services.portrait.computing import period_store
 from ai_services.portrait.computing.computation import compute
 from ai_services.portrait.computing.jobs import COMPUTE, JOBS, ask
 from ai_services.portrait.computing.request import Requested, requested
+from ai_services.portrait.counting import store as counting
+from ai_services.portrait.period import PERIOD_TYPES
 from shared.errors import InvalidInput, JobStopped, NotFound
 from shared.jobs.context import JobContext
 from shared.jobs.store import claiming, jobs, queue, schedules
@@ -40,7 +41,7 @@ QUARTERS = [
 
 
 async def organisation(place: Workplace, zone: str = "Asia/Shanghai") -> Organisation:
-    return Organisation(place.db, await place.organisation(zone), zone)
+    return Organisation(place.db, await place.organisation(zone), zone, logged=False)
 
 
 async def asked(owner: Organisation, wanted: Requested = EVERYTHING) -> int:
@@ -261,7 +262,7 @@ async def test_a_job_waits_while_somebody_else_computes_and_does_not_fail(place:
     admin = await asyncpg.connect(place.url)
     async with place.working(*JOBS):
         async with owner.db.tenant(owner.org_id) as tx:
-            await period_store.await_turn(tx, owner.org_id, "week")
+            await counting.await_turn(tx, owner.org_id)
             await waiting_for(admin, "advisory")
         job = await place.until_state(job_id, "succeeded")
     await admin.close()
@@ -285,32 +286,20 @@ async def test_the_jobs_of_an_organisation_are_nobody_elses(place: Workplace) ->
 # Asking.
 
 
-async def test_who_asks_again_before_it_begins_gets_the_same_job(place: Workplace) -> None:
+async def test_who_asks_again_gets_the_same_job_until_it_is_done(place: Workplace) -> None:
     owner, other = await organisation(place), await organisation(place)
-    first = await asked(owner)
-    assert await asked(owner) == first
-    assert await asked(owner, WEEKS) != first
-    assert await asked(other) != first
-
-
-async def test_who_asks_again_while_it_runs_gets_a_job_that_sees_what_came_in_since(
-    place: Workplace,
-) -> None:
-    owner = await organisation(place)
     await owner.write(*QUARTERS)
     first = await asked(owner, WEEKS)
+    assert await asked(owner, WEEKS) == first
+    assert await asked(owner) != first
+    assert await asked(other, WEEKS) != first
     week = f"2024-W{QUARTERS[2].started_at.isocalendar().week}"
-    later = replace(QUARTERS[0], callid="later")
     async with snapshot_held(owner, place.url, week) as admin, running(place.worker(*JOBS)):
         await waiting_for(admin, "transactionid")
-        await owner.write(later)
-        second = await asked(owner, WEEKS)
-        assert second != first
-        assert await asked(owner, WEEKS) == second
+        assert await asked(owner, WEEKS) == first
         await admin.execute("ROLLBACK")
-        await place.until_over([first, second])
-    await compute(owner.db, owner.org_id, ["month", "quarter"])
-    await assert_law(owner, [*QUARTERS, later])
+        await place.until_over([first])
+        assert await asked(owner, WEEKS) != first
 
 
 async def test_what_is_too_much_is_refused_before_there_is_a_job(place: Workplace) -> None:
@@ -333,30 +322,44 @@ async def checked(place: Workplace, owner: Organisation) -> dict[str, Any]:
     return found
 
 
-async def test_a_check_has_computed_what_is_missing_and_then_finds_nothing(
-    place: Workplace,
-) -> None:
+async def test_a_check_closes_what_is_right_and_has_computed_what_is_not(place: Workplace) -> None:
     owner, dormant = await organisation(place), await organisation(place)
     await owner.write(*QUARTERS)
     async with place.working(*JOBS):
         found = await checked(place, owner)
-        assert len(found["jobs"]) == 3
-        assert found["month"] >= 10
-        assert found["week"] > found["month"] > found["quarter"] >= 4
+        assert (found["week"], found["month"], found["quarter"]) == (4, 4, 4)
         await assert_law(owner, QUARTERS)
-        # A call that may have been written while they were computed is looked at once more.
-        await an_hour_later(owner.org_id, place)
         nothing = {"week": 0, "month": 0, "quarter": 0, "jobs": []}
         assert await checked(place, owner) == nothing
         assert await checked(place, dormant) == nothing
+    for period_type in PERIOD_TYPES:
+        assert set((await owner.statuses(period_type)).values()) == {"completed"}
 
 
-async def test_a_check_finds_calls_that_came_late_moved_or_went(place: Workplace) -> None:
+async def test_what_is_counted_is_closed_unless_calls_are_coming_in(place: Workplace) -> None:
+    owner = replace(await organisation(place), logged=True)
+    await owner.write(*QUARTERS)
+    async with place.db.system() as tx:
+        await tx.execute(
+            """INSERT INTO job (org_id, name, args, priority, exclusive, state, run_at)
+               VALUES ($1, 'sync_call_records', '{}', 0, false, 'running', now())""",
+            owner.org_id,
+        )
+    async with place.working(*JOBS):
+        assert (await checked(place, owner))["jobs"] == []
+        assert set((await owner.statuses("quarter")).values()) == {"pending"}
+        async with place.db.system() as tx:
+            await tx.execute("DELETE FROM job WHERE name = 'sync_call_records'")
+        await checked(place, owner)
+        assert set((await owner.statuses("quarter")).values()) == {"completed"}
+    await assert_law(owner, QUARTERS)
+
+
+async def test_a_check_finds_calls_that_nobody_counted(place: Workplace) -> None:
     owner = await organisation(place)
     await owner.write(*QUARTERS)
     async with place.working(*JOBS):
         await checked(place, owner)
-        await an_hour_later(owner.org_id, place)
         moved = replace(QUARTERS[1], started_at=QUARTERS[2].started_at)
         await owner.write(moved)
         await owner.delete(QUARTERS[0].callid)
@@ -376,14 +379,4 @@ async def test_two_checks_ask_for_the_same_once(place: Workplace) -> None:
             job = await place.until_state(job_id, "succeeded")
             ids.append((job.result or {})["jobs"])
     assert ids[0] == ids[1]
-    assert await place.count("queued") == len(ids[0]) == 3
-
-
-async def an_hour_later(org_id: UUID, place: Workplace) -> None:
-    """Let what was computed have been so two hours after the calls came in."""
-    connection = await asyncpg.connect(place.url)
-    await connection.execute(
-        "UPDATE call_record_enriched SET updated_at = updated_at - interval '2 hours' "
-        "WHERE org_id = $1", org_id,
-    )  # fmt: skip
-    await connection.close()
+    assert await place.count("queued") == len(ids[0]) == 4 + 4 + 1  # quarters follow one another

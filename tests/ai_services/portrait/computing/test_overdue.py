@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_services.portrait.computing.overdue import last_ended, overdue, spans
-from ai_services.portrait.computing.period_store import Day, Registered
+from ai_services.portrait.computing.overdue import closable, last_ended, overdue, spans
+from ai_services.portrait.computing.period_store import Registered
 from ai_services.portrait.period import PERIOD_TYPES, Period, PeriodType, between, of_date
 
 NOON = datetime(2025, 1, 13, 12, tzinfo=UTC)
-BEFORE = NOON - timedelta(days=2)
 TODAY = date(2025, 1, 13)  # a Monday
 FIRST = date(2024, 12, 23)  # a Monday, three weeks before
 DONE = Registered("completed", NOON, 1)
@@ -47,43 +46,44 @@ def test_it_ended_before_today_and_the_next_one_has_not(
     assert found.end < today <= found.next().end
 
 
-def keys(days: dict[date, Day], registered: dict[str, Registered]) -> list[str]:
+def keys(days: dict[date, int], registered: dict[str, Registered]) -> list[str]:
     return [period.key for period in overdue("week", days, registered, FIRST, TODAY)]
 
 
-def test_what_was_never_computed_is_overdue_with_or_without_calls() -> None:
-    assert keys({FIRST: Day(3, BEFORE)}, {}) == ["2024-W52", "2025-W01", "2025-W02"]
+def to_close(registered: dict[str, Registered], wrong: list[Period]) -> list[str]:
+    return [one.key for one in closable("week", wrong, registered, FIRST, TODAY)]
 
 
 @pytest.mark.parametrize(
-    ("stored", "day", "current"),
+    ("stored", "calls", "right"),
     [
-        (DONE, Day(1, BEFORE), True),
-        (Registered("pending", NOON, 1), Day(1, BEFORE), False),
-        (Registered("computing", NOON, 1), Day(1, BEFORE), False),
-        (Registered("completed", None, 1), Day(1, BEFORE), False),
-        (DONE, Day(2, BEFORE), False),  # one came in, or moved here
-        (Registered("completed", NOON, 3), Day(2, BEFORE), False),  # one is gone
-        (DONE, Day(1, NOON + timedelta(seconds=1)), False),  # it was corrected
-        # It may have been committed after the computation.
-        (DONE, Day(1, NOON - timedelta(minutes=59)), False),
+        (None, 0, True),
+        (None, 1, False),
+        (DONE, 1, True),
+        (Registered("pending", NOON, 1), 1, True),
+        (Registered("computing", NOON, 1), 1, False),
+        (Registered("completed", NOON, 1, whole=False), 1, False),
+        (DONE, 2, False),
+        (Registered("completed", NOON, 3), 2, False),
+        (DONE, 0, False),
     ],
 )
-def test_a_period_is_current_as_long_as_its_calls_are_those_that_were_counted(
-    stored: Registered, day: Day, current: bool
+def test_a_period_is_right_if_it_counts_as_many_calls_as_there_are(
+    stored: Registered | None, calls: int, right: bool
 ) -> None:
-    registered = {"2024-W52": stored, "2025-W01": Registered("completed", NOON, 0)}
-    found = keys({date(2024, 12, 29): day}, registered)
-    assert found == [*([] if current else ["2024-W52"]), "2025-W02"]
+    registered = {} if stored is None else {"2024-W52": stored}
+    found = keys({date(2024, 12, 29): calls}, registered)
+    assert found == ([] if right else ["2024-W52"])
 
 
-def test_a_period_whose_calls_are_all_gone_is_overdue() -> None:
-    registered = dict.fromkeys(["2024-W52", "2025-W01"], DONE)
-    assert keys({date(2025, 1, 5): Day(1, BEFORE)}, registered) == ["2024-W52", "2025-W02"]
+def test_what_is_right_and_open_is_closed_with_or_without_calls() -> None:
+    registered = {"2024-W52": DONE, "2025-W02": Registered("pending", NOON, 1)}
+    assert to_close(registered, []) == ["2025-W01", "2025-W02"]
+    assert to_close(registered, [of_date("week", date(2025, 1, 12))]) == ["2025-W01"]
 
 
 def test_what_still_runs_is_left_alone() -> None:
-    found = overdue("month", {TODAY: Day(1, BEFORE)}, {}, date(2025, 1, 2), TODAY)
+    found = overdue("month", {TODAY: 1}, {}, date(2025, 1, 2), TODAY)
     assert found == []
 
 
