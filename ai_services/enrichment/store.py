@@ -91,7 +91,7 @@ RETURNING callid, (xmax = 0) AS inserted
 _FORGET_ANALYSIS = """
 UPDATE call_record_enriched
 SET import_id = CASE WHEN import_id = $3 THEN import_id END, sentiment = NULL, sentiment_score = NULL, complaint_risk = NULL, churn_risk = NULL,
-    reason = NULL, analyzer = NULL, llm_analyzed_at = NULL, updated_at = now()
+    reason = NULL, analyzer = NULL, llm_analyzed_at = NULL, degraded = false, updated_at = now()
 WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
   AND (llm_analyzed_at IS NOT NULL OR import_id IS DISTINCT FROM $3)
 """

@@ -49,14 +49,12 @@ async def follow(job: JobContext[Any], org_id: UUID) -> Mapping[str, Any]:
                 return {"zone": None, "moved": moved}
             if how.local != zone:
                 zone, last = how.local, ""
-            page = await tx.fetchrow(_REDATE, org_id, last, zone, _PAGE)
-            assert page is not None  # an aggregate without GROUP BY returns a row
-            last, moved = page["last"], moved + page["moved"]
+            last, some = await redate(tx, org_id, zone, last)
+            moved += some
             await job.checkpoint(tx, {"zone": zone, "last": last, "moved": moved})
     async with job.db.tenant(org_id) as tx:
         await job.fence(tx)
-        await counting.await_turn(tx, org_id)
-        await _renew(tx, org_id, str(zone))
+        await count_hours_in(tx, org_id, str(zone))
     return {"zone": zone, "moved": moved}
 
 
@@ -64,7 +62,20 @@ def _reached(cursor: Mapping[str, Any] | None) -> tuple[str | None, str | None, 
     return (None, "", 0) if cursor is None else (cursor["zone"], cursor["last"], cursor["moved"])
 
 
-async def _renew(tx: Transaction, org_id: UUID, zone: str) -> None:
+async def redate(
+    tx: Transaction, org_id: UUID, zone: str, after: str
+) -> tuple[str | None, int]:
+    """Give the calls behind `after` their dates in `zone`: the last of them (None: there are none), and how
+    many have moved.
+    """
+    page = await tx.fetchrow(_REDATE, org_id, after, zone, _PAGE)
+    assert page is not None  # an aggregate without GROUP BY returns a row
+    return page["last"], page["moved"]
+
+
+async def count_hours_in(tx: Transaction, org_id: UUID, zone: str) -> None:
+    """Hours are those of `zone` from now on."""
+    await counting.await_turn(tx, org_id)
     extent = await period_store.extent(tx, org_id, "month")
     if extent is not None:
         for quarter in between("quarter", *extent):

@@ -36,13 +36,16 @@ class Call:
     complaint_risk: str | None = None
     churn_risk: str | None = None
     customer_id: str | None = None
+    task_id: str | None = None
+    agent_id: str | None = None
 
 
 _UPSERT = """
 INSERT INTO call_record_enriched AS c (
     org_id, callid, user_id, started_at, call_status, duration_ms, bill_ms, rounds, level_name,
-    hangup_by, sentiment, sentiment_score, complaint_risk, churn_risk, customer_id, call_date)
-SELECT $1, $3, $4, $5::timestamptz, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+    hangup_by, sentiment, sentiment_score, complaint_risk, churn_risk, customer_id, task_id, agent_id,
+    call_date)
+SELECT $1, $3, $4, $5::timestamptz, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
        ($5::timestamptz AT TIME ZONE $2)::date
 ON CONFLICT (org_id, callid) DO UPDATE SET
     user_id = excluded.user_id, started_at = excluded.started_at,
@@ -50,7 +53,7 @@ ON CONFLICT (org_id, callid) DO UPDATE SET
     rounds = excluded.rounds, level_name = excluded.level_name, hangup_by = excluded.hangup_by,
     sentiment = excluded.sentiment, sentiment_score = excluded.sentiment_score,
     complaint_risk = excluded.complaint_risk, churn_risk = excluded.churn_risk,
-    customer_id = excluded.customer_id,
+    customer_id = excluded.customer_id, task_id = excluded.task_id, agent_id = excluded.agent_id,
     call_date = excluded.call_date
 """
 

@@ -97,6 +97,12 @@ ON CONFLICT (org_id, callid) DO UPDATE SET
     script_missing = excluded.script_missing, script_forbidden = excluded.script_forbidden,
     updated_at = now()
 """
+# The call has it too, for portraits: few calls are another write for it.
+_MARK_DEGRADED: Final = """
+UPDATE call_record_enriched c SET degraded = said.degraded
+FROM unnest($2::text[], $3::boolean[]) AS said (callid, degraded)
+WHERE c.org_id = (SELECT $1::uuid) AND c.callid = said.callid AND c.degraded <> said.degraded
+"""
 
 
 # The calls that wait for a model.
@@ -165,8 +171,11 @@ async def waited_before(tx: Transaction, org_id: UUID, before: dt.datetime) -> i
 
 
 async def save_insights(tx: Transaction, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Rows of (org_id, callid, step, …) in the order of the table."""
+    """Rows of (org_id, callid, step, …) in the order of the table, of one organisation's locked calls."""
     await tx.executemany(_SAVE_INSIGHTS, rows)
+    if rows:
+        callids, degraded = [row[1] for row in rows], [row[3] for row in rows]
+        await tx.execute(_MARK_DEGRADED, rows[0][0], callids, degraded)
 
 
 async def stop_waiting(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from ai_services.enrichment.customers.erasure_store import Erasure
 from ai_services.enrichment.phone import PhoneCipher
 from ai_services.enrichment.projections import COLLECTION, PROJECTIONS
 from ai_services.enrichment.service import Received, Stores
+from ai_services.portrait.counting.count import catch_up
 from shared.data_access.access import StoreUrls, UnifiedDataAccess, open_data_access
 from shared.data_access.outbox.relay import OutboxRelay
 from shared.telemetry.metrics import Metrics
@@ -29,7 +30,7 @@ ADMIN = "user:admin"
 
 @dataclass(frozen=True)
 class House:
-    """One organisation; `follow` lets search and graph follow what was announced."""
+    """One organisation; `follow` lets search, graph and portraits follow what has happened."""
 
     data: UnifiedDataAccess
     org_id: UUID
@@ -90,6 +91,7 @@ class House:
         for name in PROJECTIONS:
             await relay.drain(name)
         await self.data.search.refresh()
+        await catch_up(lambda: self.db.tenant(self.org_id), self.org_id)
 
     async def found(self, query: str, **filters: str) -> set[str]:
         """The callids whose transcripts are found."""

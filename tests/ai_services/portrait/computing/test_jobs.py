@@ -29,7 +29,7 @@ from shared.jobs.store.claiming import Known
 from tests.ai_services.portrait.calls import Call, Organisation, assert_law, at
 from tests.ai_services.portrait.computing.test_computation import waiting_for
 from tests.ai_services.portrait.computing.test_snapshot_law import BORDERS, ZONES
-from tests.shared.jobs.workplace import Workplace, running, until
+from tests.shared.jobs.workplace import Workplace, job_type, running, until
 
 EVERYTHING = requested("all", None, None, None)
 WEEKS = requested("week", None, None, None)
@@ -339,17 +339,19 @@ async def test_a_check_closes_what_is_right_and_has_computed_what_is_not(place: 
 async def test_what_is_counted_is_closed_unless_calls_are_coming_in(place: Workplace) -> None:
     owner = replace(await organisation(place), logged=True)
     await owner.write(*QUARTERS)
-    async with place.db.system() as tx:
-        await tx.execute(
-            """INSERT INTO job (org_id, name, args, priority, exclusive, state, run_at)
-               VALUES ($1, 'sync_call_records', '{}', 0, false, 'running', now())""",
-            owner.org_id,
-        )
-    async with place.working(*JOBS):
+    through = asyncio.Event()
+
+    async def bring(_job: JobContext[Any], _args: Any) -> None:
+        await through.wait()
+
+    sync = job_type("sync_call_records", bring)
+    async with place.working(*JOBS, sync):
+        job_id = await scheduled(owner, sync.name, datetime.now(UTC))
+        await place.until_state(job_id, "running")
         assert (await checked(place, owner))["jobs"] == []
         assert set((await owner.statuses("quarter")).values()) == {"pending"}
-        async with place.db.system() as tx:
-            await tx.execute("DELETE FROM job WHERE name = 'sync_call_records'")
+        through.set()
+        await place.until_state(job_id, "succeeded")
         await checked(place, owner)
         assert set((await owner.statuses("quarter")).values()) == {"completed"}
     await assert_law(owner, QUARTERS)
