@@ -18,16 +18,12 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol, TypeVar
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, InternalError
 
 S = TypeVar("S")
 R = TypeVar("R")
 _PATIENCE_S: Final = 5.0
 _TRIES: Final = 3  # of a shard on a cluster, whose machines come and go
-
-
-class ShardFailed(RuntimeError):
-    """The process of a shard died, here, or on a cluster as often as it was tried."""
 
 
 class _Processes(Protocol):
@@ -47,7 +43,7 @@ async def map_over_shards(
 
     `at_once` are under way together; None: as many as there are cores, of the cluster if there is one.
     The first error ends all that have not begun and is raised once those under way are through, as it
-    was raised there; ShardFailed if a process died of it. ConfigError where Ray isn't installed, or
+    was raised there; InternalError if a process died of it. ConfigError where Ray isn't installed, or
     can't be reached.
     """
     async with _opened(ray_address, at_once) as processes:
@@ -134,7 +130,7 @@ class _Local:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, function, shard)
         except BrokenProcessPool as error:
-            raise ShardFailed("A process at work on a part of this has died.") from error
+            raise InternalError("A process at work on a part of this has died.") from error
 
 
 class _Cluster:
@@ -150,7 +146,7 @@ class _Cluster:
         except ray.exceptions.RayTaskError as error:
             raise error.cause or error from error
         except ray.exceptions.RayError as error:
-            raise ShardFailed("A process at work on a part of this has died.") from error
+            raise InternalError("A process at work on a part of this has died.") from error
         except asyncio.CancelledError:
             with suppress(ray.exceptions.RayError):
                 ray.cancel(task)

@@ -62,9 +62,7 @@ def _reached(cursor: Mapping[str, Any] | None) -> tuple[str | None, str | None, 
     return (None, "", 0) if cursor is None else (cursor["zone"], cursor["last"], cursor["moved"])
 
 
-async def redate(
-    tx: Transaction, org_id: UUID, zone: str, after: str
-) -> tuple[str | None, int]:
+async def redate(tx: Transaction, org_id: UUID, zone: str, after: str) -> tuple[str | None, int]:
     """Give the calls behind `after` their dates in `zone`: the last of them (None: there are none), and how
     many have moved.
     """

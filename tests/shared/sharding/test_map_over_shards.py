@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import pytest
 
-from shared.errors import ConfigError
-from shared.sharding.map_over_shards import ShardFailed, map_over_shards
+from shared.errors import ConfigError, InternalError
+from shared.sharding.map_over_shards import map_over_shards
 from tests.shared.sharding import work
 
 S = TypeVar("S")
@@ -45,7 +45,7 @@ async def test_the_first_error_is_raised_as_it_was() -> None:
 
 
 async def test_a_process_that_dies_is_no_silent_gap() -> None:
-    with pytest.raises(ShardFailed):
+    with pytest.raises(InternalError):
         await collected(work.die, range(4), at_once=2)
 
 
