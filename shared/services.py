@@ -91,7 +91,7 @@ SERVICES: Final = (
         "ai_services.portrait",
         frozenset({"relational", "vectors", "cache"}),
         {"portrait:read": "agent", "portrait:summary": "analyst", "portrait:compute": "analyst"},
-        topics=("portraits",),  # what they hold: ai_services/portrait/computing/computation.py
+        topics=("portraits",),  # what they hold: ai_services/portrait/periods/announcing.py
         projections=(Projection("vectors", ("portraits",), "vectors"),),
     ),
     Service(

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from ai_services.portrait.computing.durations import BUCKET, middle_ms
 from ai_services.portrait.dimension import CUSTOMER, ORGANISATION, Subject
+from ai_services.portrait.law.durations import BUCKET, middle_ms
 from ai_services.portrait.period import Period
 from shared.calls import CONNECTED
 from shared.data_access.ports import Row, Transaction

@@ -1,21 +1,41 @@
-"""`looma portrait` and `looma trend`: figures as bars."""
+"""`looma portrait` and `looma trend`: figures as bars; `looma portrait verify`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from looma_cli.options import AsJson, Org, PeriodTypeName, PeriodTypeOption
 
 if TYPE_CHECKING:
+    from ai_services.portrait.computing.verifying import Verified
     from ai_services.portrait.dimension import Subject
     from ai_services.portrait.schemas import TrendOut
     from ai_services.portrait.service import Point, Portrait
     from shared.config import Config
 
 
-def portrait(
+class _ShowByDefault(TyperGroup):
+    """What is no subcommand is an id: `looma portrait u1` is `looma portrait show u1`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["show", *args]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
+portrait = typer.Typer(
+    cls=_ShowByDefault,
+    no_args_is_help=True,
+    help="Show one account's or one customer's portrait; verify them all.",
+)
+
+
+@portrait.command()
+def show(
     who: Annotated[str, typer.Argument(metavar="ID", help="The account's id, or the customer's.")],
     period_type: PeriodTypeOption = "week",
     period: Annotated[
@@ -44,6 +64,67 @@ def portrait(
         write_json(shown.of(found).model_dump(mode="json"))
     else:
         show_portrait(found)
+
+
+@portrait.command()
+def verify(
+    sample: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="So many periods, by chance; else all.")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make what is wrong as its calls are.")
+    ] = False,
+    org: Org = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare portraits with what their calls say; exits with 1 if differences remain."""
+    from looma_cli.runner import run
+    from looma_cli.terminal.console import results, say, write_json
+    from looma_cli.terminal.render import table
+
+    verified = run(lambda config: _verify(config, sample, repair, org))
+    wrong = [one for one in verified if one.wrong]
+    if as_json:
+        write_json(
+            {
+                "periods": len(verified),
+                "repaired": repair and bool(wrong),
+                "wrong": [
+                    {
+                        "period_type": one.period.type,
+                        "period_key": one.period.key,
+                        "portraits": one.portraits,
+                        "days": one.days,
+                    }
+                    for one in wrong
+                ],
+            }
+        )
+    elif wrong:
+        rows = [(one.period.type, one.period.key, one.portraits, one.days) for one in wrong]
+        results().print(table(("type", "period", "#portraits", "#days"), rows))
+        say("They are repaired." if repair else "Repair them with: looma portrait verify --repair")
+    else:
+        say(f"Portraits of {len(verified)} periods are as their calls are.")
+    if wrong and not repair:
+        raise typer.Exit(1)
+
+
+async def _verify(
+    config: Config, sample: int | None, repair: bool, org: str | None
+) -> list[Verified]:
+    from ai_services.portrait.computing.verifying import verify as verified
+    from looma_cli.stores.open_stores import opened
+    from looma_cli.stores.organisation import resolve
+    from looma_cli.terminal.console import bar
+
+    async with opened(config, {"relational"}) as data:
+        organisation = await resolve(data.relational, org, config.organisation)
+        with bar("Verifying", None, "periods") as progress:
+            return await verified(
+                data.relational, organisation.org_id, sample=sample, repair=repair,
+                progress=progress.to,
+            )  # fmt: skip
 
 
 async def _portrait(

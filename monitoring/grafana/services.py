@@ -143,6 +143,14 @@ OWN: Final[Mapping[str, Sequence[Panel]]] = {
             alerts=["ComputeFails"],
         ),
         Panel(
+            "Freshness", "Age of the oldest change of a call that is in no portrait yet.", "s",
+            [Query('max(portrait_freshness_seconds{job="looma"})', "behind")], 60, alerts=["PortraitsBehind"],
+        ),
+        Panel(
+            "Counting", "Changes of calls that were counted in portraits.", "ops",
+            [Query('sum(rate(portrait_changes_counted_total{job="looma"}[$__rate_interval])) or vector(0)', "counted")],
+        ),
+        Panel(
             "Reading", "Portraits, summaries and trends by status.", "reqps",
             [Query(rate("http_requests_total", 'job="looma",service="portrait",method="GET"', "status"), "{{status}}")],
             alerts=["PortraitsUnreadable"],

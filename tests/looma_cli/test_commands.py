@@ -155,6 +155,9 @@ def test_import_compute_portrait_and_trend(looma: Looma) -> None:
     assert shown["user_id"] == user
     assert sum(shown["intention_dist"].values()) <= shown["call_stats"]["connected_calls"]
     page = looma("portrait", user, "--period", shown["period"]["key"])
+    assert looma("portrait", "show", user, "--period", shown["period"]["key"]) == page
+    verified = looma.json("portrait", "verify", "--sample", "3")
+    assert verified == {"periods": 3, "repaired": False, "wrong": []}
     assert "Intention" in page
     assert "█" in page
 

@@ -19,14 +19,14 @@ from uuid import UUID
 
 import structlog
 
-from ai_services.portrait.computing import period_store
-from ai_services.portrait.computing.announcing import Changed, announce
 from ai_services.portrait.computing.day_store import renew_days
 from ai_services.portrait.computing.request import Requested
 from ai_services.portrait.computing.snapshot_store import Recomputed, recompute
 from ai_services.portrait.counting import store as counting
 from ai_services.portrait.counting.count import catch_up
 from ai_services.portrait.period import PERIOD_TYPES, Period, PeriodType, between, parse
+from ai_services.portrait.periods import period_store
+from ai_services.portrait.periods.announcing import Changed, announce
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import InvalidInput, NotFound
 
@@ -211,7 +211,7 @@ async def compute_part(
     results = await recompute(tx, org_id, period_type, periods, now)
     keys = [period.key for period in periods]
     await period_store.finish(tx, org_id, period_type, keys, today=today, now=now)
-    changed = {one.period_key: one for one in results if one.changed or one.removed}
+    changed = {one.period_key: one for one in results if one.wrong}
     told = [
         Changed(period, None, changed[period.key].removed)
         for period in periods

@@ -5,12 +5,13 @@ As for snapshots, calls are taken as they were when they were last counted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 from uuid import UUID
 
-from ai_services.portrait.computing.durations import BUCKET
-from ai_services.portrait.computing.tally import STANDING
+from ai_services.portrait.law.durations import BUCKET
+from ai_services.portrait.law.tally import STANDING, listed
 from shared.calls import CONNECTED
 from shared.data_access.ports import Transaction
 
@@ -24,15 +25,11 @@ SUBJECTS: Final = """
 _STANDING: Final = SUBJECTS.format(source=STANDING.replace("$6", "$2").replace("$7", "$3"))
 
 
-def _renew(table: str, place: str, counts: str, fresh: str) -> str:
-    differs = " OR ".join(f"s.{one} <> excluded.{one}" for one in counts.split(", "))
-    key = f"dimension, subject, call_date, {place}"
-    return f"""
+_RENEW: Final = """
 WITH fresh AS MATERIALIZED ({fresh}), written AS (
     INSERT INTO {table} AS s (org_id, {key}, {counts})
     SELECT $1, {key}, {counts} FROM fresh ORDER BY {key}
-    ON CONFLICT (org_id, {key}) DO UPDATE
-    SET {", ".join(f"{one} = excluded.{one}" for one in counts.split(", "))} WHERE {differs}
+    ON CONFLICT (org_id, {key}) DO UPDATE SET {set} WHERE {differs}
     RETURNING 1
 ), removed AS (
     DELETE FROM {table} s WHERE s.org_id = $1 AND s.call_date BETWEEN $2 AND $3
@@ -42,13 +39,25 @@ WITH fresh AS MATERIALIZED ({fresh}), written AS (
     RETURNING s.calls
 )
 SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM removed WHERE calls <> 0)
-"""  # noqa: S608 - constants only
+"""
+
+
+def _renew(table: str, place: str, counts: Sequence[str], fresh: str) -> str:
+    return _RENEW.format(
+        table=table,
+        place=place,
+        key=f"dimension, subject, call_date, {place}",
+        counts=listed(counts),
+        set=listed(counts, "{0} = excluded.{0}"),
+        differs=" OR ".join(f"s.{one} <> excluded.{one}" for one in counts),
+        fresh=fresh,
+    )
 
 
 _HOURS: Final = _renew(
     "portrait_hour",
     "hour",
-    "calls, connected",
+    ("calls", "connected"),
     f"""
     SELECT dimension, subject, call_date,
            extract(hour FROM started_at AT TIME ZONE $4)::smallint AS hour, sum(sign) AS calls,
@@ -59,7 +68,7 @@ _HOURS: Final = _renew(
 _DURATIONS: Final = _renew(
     "portrait_duration",
     "bucket",
-    "calls",
+    ("calls",),
     f"""
     SELECT dimension, subject, call_date, {BUCKET} AS bucket, sum(sign) AS calls
     FROM ({_STANDING}) AS calls WHERE call_status = '{CONNECTED}'

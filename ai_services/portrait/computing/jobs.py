@@ -9,14 +9,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from ai_services.portrait.computing import period_store
-from ai_services.portrait.computing.computation import EVERYTHING, Computed, carry_out, planned
+from ai_services.portrait.computing.computation import Computed, carry_out, planned
 from ai_services.portrait.computing.overdue import closable, last_ended, overdue, spans
 from ai_services.portrait.computing.request import Requested
 from ai_services.portrait.computing.time_zone import follow
 from ai_services.portrait.counting import store as counting
 from ai_services.portrait.counting.count import calls_come_in, catch_up
 from ai_services.portrait.period import PERIOD_TYPES, PeriodType
+from ai_services.portrait.periods import period_store
 from shared.data_access.ports import Relational, Transaction
 from shared.errors import NotFound
 from shared.jobs.context import JobContext
@@ -135,18 +135,6 @@ async def ask(db: Relational, org_id: UUID, wanted: Requested) -> int:
             tx, COMPUTE, wanted.to_args(), org_id=org_id, key=_key("asked", wanted)
         )
     return asked.job_id
-
-
-async def ask_everything(db: Relational, org_id: UUID) -> None:
-    """Have all portraits computed, unless that is asked for already."""
-    async with db.tenant(org_id) as tx:
-        await enqueue(tx, COMPUTE, EVERYTHING.to_args(), org_id=org_id, key="everything")
-
-
-async def ask_time_zone(db: Relational, org_id: UUID, zone: str) -> None:
-    """Have dates and hours follow the organisation's time zone, unless that is asked for already."""
-    async with db.tenant(org_id) as tx:
-        await enqueue(tx, FOLLOW_TIME_ZONE, {}, org_id=org_id, key=f"zone {zone}")
 
 
 def _key(who: str, wanted: Requested) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import pairwise
 
-from ai_services.portrait.computing.period_store import Registered
 from ai_services.portrait.period import Period, PeriodType, between, of_date
+from ai_services.portrait.periods.period_store import Registered
 
 
 def last_ended(period_type: PeriodType, today: date) -> Period:

@@ -15,15 +15,17 @@ The text is put together from the constants below, never from input.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from ai_services.portrait.computing.tally import (
-    ADDED,
+from ai_services.portrait.dimension import AGENT, CUSTOMER, DIMENSIONS, TASK, USER, Dimension
+from ai_services.portrait.law.tally import (
     ADDITIVE,
+    AMOUNTS,
+    AS_STORED,
     FOLLOWING,
     FOLLOWING_SUMS,
     STANDING,
@@ -32,14 +34,11 @@ from ai_services.portrait.computing.tally import (
     derived,
     listed,
 )
-from ai_services.portrait.dimension import AGENT, CUSTOMER, TASK, USER, Dimension
-from ai_services.portrait.period import Period, PeriodType
+from ai_services.portrait.period import PERIOD_TYPES, Period, PeriodType
 from shared.data_access.ports import Transaction
 
 _SNAPSHOT: Final = ("period_start", "period_end", *ADDITIVE, *FOLLOWING)
 _SUMMARY: Final = ("users", *ADDITIVE, *FOLLOWING_SUMS)
-_ADDED: Final = ", ".join(f"{amount} AS {column}" for column, amount in ADDED.items())
-_AS_STORED: Final = ", ".join(f"{amount} AS {column}" for column, amount in ADDITIVE.items())
 _FOLLOWING: Final = ", ".join(f"{derived(what)} AS {column}" for column, what in FOLLOWING.items())
 _FOLLOWING_SUMS: Final = ", ".join(
     f"{derived(what)} AS {column}" for column, what in FOLLOWING_SUMS.items()
@@ -49,22 +48,22 @@ _FOLLOWING_SUMS: Final = ", ".join(
 # The part that the dimensions have in common: the law itself, for a share of the subjects.
 # $1 organisation, $2 type, $3–$5 keys, starts, ends, $6–$7 first and last day, $8 the time; of customers
 # the $10th of $9 shares.
-_SHARE: Final = {CUSTOMER: "mod(abs(hashtext(customer_id)::bigint), $9) = $10"}
-
-
-def _law(whose: Dimension, period_type: PeriodType) -> str:
-    share = _SHARE.get(whose, "true")
-    return f"""
+_SHARE: Final = {
+    **dict.fromkeys(DIMENSIONS, "true"),
+    CUSTOMER: "mod(abs(hashtext(customer_id)::bigint), $9) = $10",
+}
+_LAW: Final = {
+    (whose, period_type): f"""
 WITH wanted AS (
     SELECT * FROM unnest($3::text[], $4::date[], $5::date[])
         AS wanted (period_key, period_start, period_end)
 ), tally AS (
     SELECT {whose.column}, period_start, {SUMS}
-    FROM (SELECT {whose.column}, {START_OF[period_type]} AS period_start, {_ADDED}
-          FROM ({STANDING}) AS calls WHERE {whose.column} IS NOT NULL AND {share}) AS added
+    FROM (SELECT {whose.column}, {START_OF[period_type]} AS period_start, {AMOUNTS}
+          FROM ({STANDING}) AS calls WHERE {whose.column} IS NOT NULL AND {_SHARE[whose]}) AS added
     GROUP BY 1, 2 HAVING sum(total_calls) <> 0
 ), stored AS (
-    SELECT {whose.column}, period_key, period_start, period_end, {_AS_STORED}
+    SELECT {whose.column}, period_key, period_start, period_end, {AS_STORED}
     FROM tally JOIN wanted USING (period_start)
 ), fresh AS (
     SELECT *, {_FOLLOWING} FROM stored
@@ -83,19 +82,23 @@ WITH wanted AS (
     DELETE FROM {whose.snapshots} s USING wanted w
     WHERE s.org_id = $1 AND s.period_type = $2
         AND s.period_key = ANY($3) AND s.period_key = w.period_key
-        AND {share}
+        AND {_SHARE[whose]}
         AND NOT EXISTS (SELECT FROM tally t
                         WHERE t.{whose.column} = s.{whose.column} AND t.period_start = w.period_start)
     RETURNING s.period_key, s.{whose.column}
 )"""  # noqa: S608 - constants only
+    for whose in DIMENSIONS
+    for period_type in PERIOD_TYPES
+}
+_COUNTS: Final = [column for column in ADDITIVE if column != "total_duration"]
 
 
 @cache
 def _of_users(period_type: PeriodType) -> str:
     """Their snapshots, and the sums over them."""
     return f"""
-{_law(USER, period_type)}, sums AS (
-    SELECT period_key, count(*) AS users, {listed((one for one in ADDITIVE if one != "total_duration"), "sum({0})::bigint AS {0}")},
+{_LAW[USER, period_type]}, sums AS (
+    SELECT period_key, count(*) AS users, {listed(_COUNTS, "sum({0})::bigint AS {0}")},
            sum(total_duration) AS total_duration
     FROM stored GROUP BY period_key
 ), summary AS (
@@ -107,13 +110,18 @@ def _of_users(period_type: PeriodType) -> str:
     ON CONFLICT (org_id, period_type, period_key) DO UPDATE
         SET computed_at = excluded.computed_at, {listed(_SUMMARY, "{0} = excluded.{0}")}
         WHERE ({listed(_SUMMARY, "s.{}")}) IS DISTINCT FROM ({listed(_SUMMARY, "excluded.{}")})
+    RETURNING s.period_key
 ), emptied AS (
     DELETE FROM period_summary s USING wanted w
     WHERE s.org_id = $1 AND s.period_type = $2 AND s.period_key = w.period_key
         AND NOT EXISTS (SELECT FROM summary WHERE summary.period_key = s.period_key)
+    RETURNING s.period_key
 )
 SELECT period_key, coalesce(users, 0) AS snapshots, coalesce(rows, 0) AS changed,
-       coalesce(ids, '{{}}') AS removed, coalesce(total_calls, 0) AS calls
+       coalesce(ids, '{{}}') AS removed, coalesce(total_calls, 0) AS calls,
+       coalesce(rows, 0) + coalesce(cardinality(ids), 0)
+           + (SELECT count(*) FROM summarised one WHERE one.period_key = wanted.period_key)
+           + (SELECT count(*) FROM emptied one WHERE one.period_key = wanted.period_key) AS wrong
 FROM wanted
 LEFT JOIN summary USING (period_key)
 LEFT JOIN (SELECT period_key, count(*) AS rows FROM changed GROUP BY 1) c USING (period_key)
@@ -125,10 +133,15 @@ ORDER BY period_key
 
 @cache
 def _of_others(whose: Dimension, period_type: PeriodType) -> str:
-    """Those of one dimension, of customers one share; and how many they are."""
+    """Those of one dimension, of customers one share: how many there are, and how many were wrong."""
     return f"""
-{_law(whose, period_type)}
-SELECT period_key, count(*) AS subjects FROM fresh GROUP BY period_key
+{_LAW[whose, period_type]}
+SELECT period_key, count(*) FILTER (WHERE place = 'fresh') AS subjects,
+       count(*) FILTER (WHERE place = 'wrong') AS wrong
+FROM (SELECT period_key, 'fresh' AS place FROM fresh
+      UNION ALL SELECT period_key, 'wrong' FROM changed
+      UNION ALL SELECT period_key, 'wrong' FROM removed) AS counted
+GROUP BY period_key
 """  # noqa: S608 - constants only
 
 
@@ -161,6 +174,7 @@ class Recomputed:
     changed: int
     removed: Sequence[str]
     calls: int
+    wrong: int  # rows of all dimensions that were not what they are now
 
 
 async def recompute(
@@ -181,18 +195,21 @@ async def recompute(
     rows = await tx.fetch(_of_users(period_type), *values)
     found = [Recomputed(**row) for row in rows]
     calls = {one.period_key: one.calls for one in found}
+    wrong = {one.period_key: one.wrong for one in found}
     for whose in (TASK, AGENT):
-        await tx.fetch(_of_others(whose, period_type), *values)
+        for row in await tx.fetch(_of_others(whose, period_type), *values):
+            wrong[row["period_key"]] += row["wrong"]
     customers = dict.fromkeys(calls, 0)
     for some, shares in _parts(periods, calls, at_once):
         values = _values(org_id, period_type, some, now)
         for share in range(shares):
             for row in await tx.fetch(_of_others(CUSTOMER, period_type), *values, shares, share):
                 customers[row["period_key"]] += row["subjects"]
+                wrong[row["period_key"]] += row["wrong"]
     await tx.execute(
         _COUNT_CUSTOMERS, org_id, period_type, list(customers), list(customers.values())
     )
-    return found
+    return [replace(one, wrong=wrong[one.period_key]) for one in found]
 
 
 def _values(

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from ai_services.portrait.computing import period_store
 from ai_services.portrait.computing.day_store import renew_days
 from ai_services.portrait.counting import store as counting
 from ai_services.portrait.period import between
+from ai_services.portrait.periods import period_store
 from shared.data_access.ports import Transaction
 from shared.jobs.context import JobContext
 

@@ -9,11 +9,11 @@ from itertools import count as count_up
 from typing import Final
 from uuid import UUID
 
-from ai_services.portrait.computing import period_store
-from ai_services.portrait.computing.announcing import Changed, announce
 from ai_services.portrait.counting import store
 from ai_services.portrait.counting.store import Batch, Touched
 from ai_services.portrait.period import Period
+from ai_services.portrait.periods import period_store
+from ai_services.portrait.periods.announcing import Changed, announce
 from ai_services.portrait.projections import PROJECTED
 from shared.data_access.ports import Transaction
 from shared.jobs.store.jobs import list_jobs

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from itertools import count as count_up
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from ai_services.portrait.computing.jobs import ask_everything, ask_time_zone
 from ai_services.portrait.counting import store
 from ai_services.portrait.counting.count import BATCH, count
 from ai_services.portrait.counting.metrics import CountingMetrics
-from shared.data_access.ports import Relational
-from shared.errors import StoreUnavailable
+from ai_services.portrait.period import PERIOD_TYPES
+from shared.data_access.ports import Relational, Transaction
+from shared.errors import NotFound, StoreUnavailable
+from shared.jobs.enqueue import enqueue
 
 _LOOK_S: Final = 0.5
 _LONGEST_S: Final = 30.0
 _STORE_AWAY_S: Final = 2.0
-_ABOUT_EVERY: Final = 40  # looks
+_ABOUT_EVERY: Final = 10  # looks
 _log = structlog.get_logger("looma.counting")
 
 
@@ -107,10 +109,18 @@ class Counting:
             behind = await store.behind(tx)
             self._metrics.pending(await store.pending(tx))
         for one in behind:
-            if one.zone is not None:
-                await ask_time_zone(self._relational, one.org_id, one.zone)
-            else:
-                await ask_everything(self._relational, one.org_id)
+            with suppress(NotFound):  # no worker has declared its jobs yet
+                async with self._relational.tenant(one.org_id) as tx:
+                    await _ask(tx, one)
+
+
+async def _ask(tx: Transaction, one: store.Behind) -> None:
+    """For a job of the room that computes; where it is asked for already, there is none more."""
+    if one.zone is None:
+        args = {"period_types": list(PERIOD_TYPES), "first": None, "last": None}
+        await enqueue(tx, "compute_portraits", args, org_id=one.org_id, key="everything")
+    else:
+        await enqueue(tx, "follow_time_zone", {}, org_id=one.org_id, key=f"zone {one.zone}")
 
 
 def _pause(failures: int, longest: float) -> float:

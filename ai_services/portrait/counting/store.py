@@ -20,10 +20,13 @@ from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
-from ai_services.portrait.computing.durations import BUCKET
-from ai_services.portrait.computing.tally import (
-    ADDED,
+from ai_services.portrait.dimension import AGENT, DIMENSIONS, TASK, USER
+from ai_services.portrait.law.durations import BUCKET
+from ai_services.portrait.law.tally import (
     ADDITIVE,
+    AMOUNTS,
+    AS_STORED,
+    CONNECTED_CALL,
     FOLLOWING,
     FOLLOWING_SUMS,
     START_OF,
@@ -31,8 +34,8 @@ from ai_services.portrait.computing.tally import (
     derived,
     listed,
 )
-from ai_services.portrait.dimension import AGENT, DIMENSIONS, TASK, USER, Dimension
 from ai_services.portrait.period import PeriodType
+from shared.calls import FAIL_REASONS
 from shared.data_access.ports import Row, Transaction
 
 _LOCK: Final = "hashtextextended('portrait/' || $1::uuid::text, 0)"
@@ -48,52 +51,76 @@ _KEYS: Final[dict[PeriodType, str]] = {
     "quarter": """to_char(start, 'YYYY"-Q"Q'), start, (start + interval '3 months')::date - 1""",
 }
 _PERIODS: Final = "\n    UNION ALL ".join(
-    f"""SELECT call_date, '{period_type}' AS period_type, {keys}
+    f"""SELECT call_date, '{period_type}' AS period_type, {_KEYS[period_type]}
     FROM days, LATERAL (SELECT {START_OF[period_type]} AS start) AS of"""  # noqa: S608 - constants only
-    for period_type, keys in _KEYS.items()
+    for period_type in _KEYS
 )
 _SNAPSHOT: Final = (*ADDITIVE, *FOLLOWING)
-_AS_STORED: Final = ", ".join(f"{amount} AS {column}" for column, amount in ADDITIVE.items())
 _NAMED: Final = "number, period_type, period_key, period_start, period_end"
 
 
-def _following(of: dict[str, str], form: str) -> str:
-    return listed(derived(what, form) for what in of.values())
-
-
-def _upsert(whose: Dimension) -> str:
-    """Add the tally of one dimension to its snapshots; says which are new, and which have nothing left."""
-    source = "little" if whose in _FEW else "claimed"
-    added = ", ".join(f"{column} = s.{column} + excluded.{column}" for column in ADDITIVE)
-    follows = ", ".join(
-        f"{column} = {derived(what, 's.{0} + excluded.{0}')}" for column, what in FOLLOWING.items()
-    )
-    return f""", {whose.name}_tally AS (
+_FOLLOWING: Final = listed(derived(what) for what in FOLLOWING.values())
+_FOLLOWING_SUMS: Final = listed(derived(what) for what in FOLLOWING_SUMS.values())
+_BOTH: Final = "s.{0} + excluded.{0}"
+# Most changes are of no call that failed: what is built for each row costs more than all sums of it.
+_NOT_OF_FAILED: Final = " AND ".join(f"excluded.{reason}_count = 0" for reason in FAIL_REASONS)
+_SAME_REASONS: Final = f"CASE WHEN {_NOT_OF_FAILED} THEN s.fail_reason_dist ELSE {derived(FOLLOWING['fail_reason_dist'], _BOTH)} END"
+_ADD: Final = ", ".join(
+    [
+        *(f"{column} = {_BOTH.format(column)}" for column in ADDITIVE),
+        *(
+            f"{column} = {derived(what, _BOTH)}"
+            for column, what in FOLLOWING.items()
+            if column != "fail_reason_dist"
+        ),
+        f"fail_reason_dist = {_SAME_REASONS}",
+    ]
+)
+_SOURCE: Final = {whose: "little" if whose in _FEW else "claimed" for whose in DIMENSIONS}
+_WHO: Final = {
+    whose: ", array_agg(subject) AS changed" if whose is USER else "" for whose in DIMENSIONS
+}
+# Adds the tally of a dimension to its snapshots; says which are new, and which have nothing left.
+_UPSERT: Final = {
+    whose: f""", {whose.name}_tally AS (
     SELECT {whose.column}, number, {SUMS}
-    FROM {source} JOIN dated USING (call_date) WHERE {whose.column} IS NOT NULL
+    FROM {_SOURCE[whose]} JOIN dated USING (call_date) WHERE {whose.column} IS NOT NULL
     GROUP BY 1, 2
 ), {whose.name}_delta AS (
-    SELECT {whose.column}, {_NAMED}, {_AS_STORED}
+    SELECT {whose.column}, {_NAMED}, {AS_STORED}
     FROM {whose.name}_tally JOIN periods USING (number)
 ), {whose.name}_counted AS (
     INSERT INTO {whose.snapshots} AS s (
         org_id, {whose.column}, period_type, period_key, period_start, period_end, computed_at,
         {listed(_SNAPSHOT)})
     SELECT $1, {whose.column}, period_type, period_key, period_start, period_end, now(),
-        {listed(ADDITIVE)}, {_following(FOLLOWING, "{}")}
+        {listed(ADDITIVE)}, {_FOLLOWING}
     FROM {whose.name}_delta ORDER BY number, {whose.column}
     ON CONFLICT (org_id, period_type, period_key, {whose.column}) DO UPDATE
-    SET computed_at = excluded.computed_at, {added}, {follows}
+    SET computed_at = excluded.computed_at, {_ADD}
     RETURNING {whose.column} AS subject, period_type, period_key, xmax = 0 AS new, total_calls = 0 AS gone
 ), {whose.name}_kept AS (
     SELECT period_type, period_key,
            count(*) FILTER (WHERE new) - count(*) FILTER (WHERE gone) AS more,
            array_agg(subject) FILTER (WHERE gone) AS gone
-           {", array_agg(subject) AS changed" if whose is USER else ""}
+           {_WHO[whose]}
     FROM {whose.name}_counted GROUP BY 1, 2
 )"""  # noqa: S608 - constants only
+    for whose in DIMENSIONS
+}
 
 
+# A duration beside what it adds.
+_AMOUNTS: Final = AMOUNTS + ", duration_ms AS lasted"
+_PLUS: Final = ", ".join(f"coalesce(s.{column}, 0) + d.{column} AS {column}" for column in ADDITIVE)
+_GONE: Final = ", ".join(
+    f"coalesce({whose.name}_kept.gone, '{{}}') AS {whose.name}_gone" for whose in DIMENSIONS
+)
+_KEPT: Final = "\n".join(
+    f"LEFT JOIN {whose.name}_kept USING (period_type, period_key)" for whose in DIMENSIONS
+)
+_LASTED: Final = BUCKET.replace("duration_ms", "lasted")
+_ALL: Final = "".join(_UPSERT.values())
 _SUMMED: Final = (*ADDITIVE, *FOLLOWING_SUMS)
 _COUNT: Final = f"""
 WITH claimed AS MATERIALIZED (
@@ -102,9 +129,7 @@ WITH claimed AS MATERIALIZED (
         (SELECT seq FROM portrait_change WHERE org_id = $1 ORDER BY seq OFFSET $2 LIMIT 1),
         9223372036854775807)
     RETURNING user_id, customer_id, task_id, agent_id, call_date, started_at, changed_at,
-        duration_ms AS lasted, call_status = 'connected' AS is_connected,
-        {", ".join(f"{amount} AS {column}" for column, amount in ADDED.items() if column != "duration_ms")},
-        {ADDED["duration_ms"]} AS duration_ms
+        {CONNECTED_CALL} AS is_connected, {_AMOUNTS}
 ), little AS MATERIALIZED (
     SELECT user_id, task_id, agent_id, call_date, {SUMS} FROM claimed GROUP BY 1, 2, 3, 4
 ), days AS MATERIALIZED (
@@ -116,13 +141,13 @@ WITH claimed AS MATERIALIZED (
     SELECT call_date, number FROM numbered
 ), periods AS MATERIALIZED (
     SELECT DISTINCT {_NAMED} FROM numbered
-){"".join(_upsert(whose) for whose in DIMENSIONS)}, together AS (
+){_ALL}, together AS (
     SELECT number, {SUMS} FROM little JOIN dated USING (call_date) GROUP BY 1
 ), sums AS MATERIALIZED (
     SELECT d.period_type, d.period_key, coalesce(s.users, 0) + coalesce(u.more, 0) AS users,
            coalesce(s.customers, 0) + coalesce(c.more, 0) AS customers,
-           {", ".join(f"coalesce(s.{column}, 0) + d.{column} AS {column}" for column in ADDITIVE)}
-    FROM (SELECT {_NAMED}, {_AS_STORED} FROM together JOIN periods USING (number)) AS d
+           {_PLUS}
+    FROM (SELECT {_NAMED}, {AS_STORED} FROM together JOIN periods USING (number)) AS d
     LEFT JOIN user_kept u ON (u.period_type, u.period_key) = (d.period_type, d.period_key)
     LEFT JOIN customer_kept c ON (c.period_type, c.period_key) = (d.period_type, d.period_key)
     LEFT JOIN LATERAL (SELECT * FROM period_summary s WHERE s.org_id = $1
@@ -131,7 +156,7 @@ WITH claimed AS MATERIALIZED (
     INSERT INTO period_summary AS s (
         org_id, period_type, period_key, computed_at, users, customers, {listed(_SUMMED)})
     SELECT $1, period_type, period_key, now(), users, customers,
-        {listed(ADDITIVE)}, {_following(FOLLOWING_SUMS, "{}")}
+        {listed(ADDITIVE)}, {_FOLLOWING_SUMS}
     FROM sums WHERE users > 0
     ON CONFLICT (org_id, period_type, period_key) DO UPDATE
     SET computed_at = excluded.computed_at, users = excluded.users, customers = excluded.customers,
@@ -156,7 +181,7 @@ WITH claimed AS MATERIALIZED (
 ), durations AS (
     INSERT INTO portrait_duration AS s (org_id, dimension, subject, call_date, bucket, calls)
     SELECT $1, dimension, subject, call_date, bucket, sum(total_calls)
-    FROM (SELECT *, {BUCKET.replace("duration_ms", "lasted")} AS bucket
+    FROM (SELECT *, {_LASTED} AS bucket
           FROM subjects WHERE is_connected) AS of
     GROUP BY dimension, subject, call_date, bucket HAVING sum(total_calls) <> 0
     ORDER BY dimension, subject, call_date, bucket
@@ -164,14 +189,12 @@ WITH claimed AS MATERIALIZED (
     SET calls = s.calls + excluded.calls
 )
 SELECT period_type, period_key, period_start, period_end, changes, changed_at, last,
-       coalesce(u.changed, '{{}}') AS changed,
-       {", ".join(f"coalesce({whose.name}_kept.gone, '{{}}') AS {whose.name}_gone" for whose in DIMENSIONS).replace("user_kept.", "u.")}
+       coalesce(user_kept.changed, '{{}}') AS changed, {_GONE}
 FROM periods
 JOIN (SELECT count(*) AS changes, min(changed_at) AS changed_at, NOT EXISTS (
           SELECT FROM portrait_change WHERE org_id = $1 ORDER BY seq OFFSET $2 + 1) AS last
       FROM claimed) AS all_of ON true
-LEFT JOIN user_kept u USING (period_type, period_key)
-{" ".join(f"LEFT JOIN {whose.name}_kept USING (period_type, period_key)" for whose in DIMENSIONS if whose is not USER)}
+{_KEPT}
 ORDER BY period_type, period_key
 """  # noqa: S608 - constants only
 _REMOVE: Final = {

@@ -157,7 +157,7 @@ CREATE TABLE portrait_duration (
     dimension  text COLLATE "C" NOT NULL CHECK (dimension IN ('user', 'task', 'agent', 'organisation')),
     subject    text COLLATE "C" NOT NULL,
     call_date  date NOT NULL,
-    bucket     smallint NOT NULL,             -- of the duration of connected calls: computing/durations.py
+    bucket     smallint NOT NULL,             -- of the duration of connected calls: law/durations.py
     calls      bigint NOT NULL,
     PRIMARY KEY (org_id, dimension, subject, call_date, bucket)
 ) WITH (fillfactor = 70);

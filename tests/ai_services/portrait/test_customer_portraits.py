@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from ai_services.portrait import service
-from ai_services.portrait.computing import period_store
 from ai_services.portrait.computing.computation import compute
 from ai_services.portrait.computing.overdue import overdue
 from ai_services.portrait.computing.snapshot_store import recompute
 from ai_services.portrait.dimension import CUSTOMER, Subject
 from ai_services.portrait.period import PERIOD_TYPES, between
+from ai_services.portrait.periods import period_store
 from shared.errors import NotFound
 from tests.ai_services.portrait.calls import Call, Organisation, assert_law, at, new_organisation
 

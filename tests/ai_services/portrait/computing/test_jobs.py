@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ai_services.portrait.computing import period_store
 from ai_services.portrait.computing.computation import compute
 from ai_services.portrait.computing.jobs import COMPUTE, JOBS, ask
 from ai_services.portrait.computing.request import Requested, requested
 from ai_services.portrait.counting import store as counting
 from ai_services.portrait.period import PERIOD_TYPES
+from ai_services.portrait.periods import period_store
 from shared.errors import InvalidInput, JobStopped, NotFound
 from shared.jobs.context import JobContext
 from shared.jobs.store import claiming, jobs, queue, schedules

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_services.portrait.computing.overdue import closable, last_ended, overdue, spans
-from ai_services.portrait.computing.period_store import Registered
 from ai_services.portrait.period import PERIOD_TYPES, Period, PeriodType, between, of_date
+from ai_services.portrait.periods.period_store import Registered
 
 NOON = datetime(2025, 1, 13, 12, tzinfo=UTC)
 TODAY = date(2025, 1, 13)  # a Monday

@@ -46,7 +46,7 @@ START_OF: Final[dict[PeriodType, str]] = {
     "quarter": "date_trunc('quarter', call_date::timestamp)::date",
 }
 
-_CONNECTED: Final = f"call_status = '{CONNECTED}'"
+CONNECTED_CALL: Final = f"call_status = '{CONNECTED}'"
 _SCORE_UNIT: Final = 2**36
 _CONDITIONS: Final = {
     **{f"level_{level.lower()}_count": f"level_name = '{level}'" for level in INTENTION_LEVELS},
@@ -71,13 +71,13 @@ _AMOUNTS: Final = {
 # What one call adds, or with sign -1 takes away. Facts of a call that was not connected don't count.
 ADDED: Final = {
     "total_calls": "sign",
-    "connected_calls": f"CASE WHEN {_CONNECTED} THEN sign ELSE 0 END",
+    "connected_calls": f"CASE WHEN {CONNECTED_CALL} THEN sign ELSE 0 END",
     **{
-        column: f"CASE WHEN {_CONNECTED} THEN sign * coalesce({amount}, 0) ELSE 0 END"
+        column: f"CASE WHEN {CONNECTED_CALL} THEN sign * coalesce({amount}, 0) ELSE 0 END"
         for column, amount in _AMOUNTS.items()
     },
     **{
-        column: f"CASE WHEN {_CONNECTED} AND {condition} THEN sign ELSE 0 END"
+        column: f"CASE WHEN {CONNECTED_CALL} AND {condition} THEN sign ELSE 0 END"
         for column, condition in _CONDITIONS.items()
     },
     **{
@@ -91,6 +91,7 @@ def listed(columns: Iterable[str], form: str = "{}") -> str:
     return ", ".join(form.format(column) for column in columns)
 
 
+AMOUNTS: Final = ", ".join(f"{amount} AS {column}" for column, amount in ADDED.items())
 SUMS: Final = listed(ADDED, "sum({0})::bigint AS {0}")
 
 # The columns of a snapshot: those that add up, each by what it is in terms of SUMS, and those that follow
@@ -119,9 +120,12 @@ def derived(template: str, form: str = "{}") -> str:
     return template.format(**{column: form.format(column) for column in ADDITIVE})
 
 
+AS_STORED: Final = ", ".join(f"{amount} AS {column}" for column, amount in ADDITIVE.items())
+_FACTS_OF_A_CALL: Final = ", ".join(f"{fact} AS {name}" for name, fact in CALL_FACTS.items())
+
 # The calls of $1 from $6 to $7, less what of them the log still holds: exactly what is counted.
 STANDING: Final = f"""
-    SELECT 1 AS sign, {", ".join(f"{fact} AS {name}" for name, fact in CALL_FACTS.items())}
+    SELECT 1 AS sign, {_FACTS_OF_A_CALL}
     FROM call_record_enriched WHERE org_id = $1 AND call_date BETWEEN $6 AND $7
     UNION ALL
     SELECT -sign, {listed(CALL_FACTS)}
