@@ -83,6 +83,7 @@ def record(callid: str, user: str, number: int) -> dict[str, object]:
     return {
         "callid": callid,
         "user_id": user,
+        "agent_id": f"{user}-{number % 5}",
         "customer_id": f"c-{number % 97}",
         "started_at": f"2025-{number % 12 + 1:02}-{number % 28 + 1:02}T10:{number % 60:02}:00+08:00",
         "duration_ms": 1000 * (number % 300 + 1),

@@ -48,7 +48,8 @@ from shared.telemetry.metrics import Metrics
 KEY: Final = b"k" * 64
 MONTHS: Final = ("2024_11", "2024_12")
 _CALLS: Final = """CREATE TABLE autodialer_call_record_{month} (
-    callid varchar(64) NOT NULL PRIMARY KEY, task_id varchar(64), user_id varchar(64) NOT NULL,
+    callid varchar(64) NOT NULL PRIMARY KEY, task_id varchar(64), agent_id varchar(64),
+    user_id varchar(64) NOT NULL,
     callee varchar(20), calldate datetime NOT NULL, duration int NOT NULL, bill int NOT NULL,
     rounds int, level_name varchar(8), call_status varchar(16) NOT NULL, hangup_disposition int,
     KEY (calldate)) DEFAULT CHARSET utf8mb4"""
@@ -58,7 +59,7 @@ _DETAILS: Final = """CREATE TABLE autodialer_call_record_detail_{month} (
 # By the sequence engine: three million calls in a minute.
 _FILL_CALLS: Final = """INSERT INTO autodialer_call_record_{month}
     SELECT concat('{month}-', lpad(seq, 9, '0')), concat('task-', seq % 50),
-           concat('acct-', seq % 20), concat('138', lpad(crc32(seq) % 100000000, 8, '0')),
+           concat('agent-', seq % 200), concat('acct-', seq % 20), concat('138', lpad(crc32(seq) % 100000000, 8, '0')),
            '2024-12-01' + INTERVAL (crc32(seq + 7) % 2592000) SECOND,
            if(seq % 2, 2000 + crc32(seq) % 90000, 0), if(seq % 2, 2000 + crc32(seq) % 90000, 0),
            if(seq % 2, seq % 9, 0), if(seq % 2, elt(1 + seq % 6, 'A', 'B', 'C', 'D', 'E', 'F'), NULL),
@@ -177,13 +178,13 @@ async def dump_copy_rate(database_url: str, source: Dialler, calls: int) -> floa
     await target.execute("CREATE TABLE dumped (LIKE call_record_enriched INCLUDING ALL)")
     await target.execute("CREATE TABLE dumped_said (callid text, said text)")
     await target.execute("CREATE INDEX ON dumped_said (callid)")
-    columns = ["org_id", "callid", "task_id", "user_id", "phone_masked", "started_at", "call_date",
+    columns = ["org_id", "callid", "task_id", "agent_id", "user_id", "phone_masked", "started_at", "call_date",
                "duration_ms", "bill_ms", "rounds", "level_name", "call_status", "hangup_by"]  # fmt: skip
     org_id = uuid4()
     started = time.perf_counter()
     try:
         for month in MONTHS:
-            names = f"'{org_id}', callid, task_id, user_id, callee, calldate, date(calldate), duration, bill, rounds, level_name, call_status, hangup_disposition"
+            names = f"'{org_id}', callid, task_id, agent_id, user_id, callee, calldate, date(calldate), duration, bill, rounds, level_name, call_status, hangup_disposition"
             await _copied(source, target, f"SELECT {names} FROM autodialer_call_record_{month}", "dumped", columns)  # fmt: skip
             await _copied(source, target, f"SELECT callid, text FROM autodialer_call_record_detail_{month}", "dumped_said", ["callid", "said"])  # fmt: skip
         rows = await target.fetchval("SELECT count(*) FROM dumped")
@@ -216,7 +217,7 @@ async def _clear(database_url: str) -> None:
     """Empty tables, so that each run starts alike."""
     connection = await asyncpg.connect(database_url)
     await connection.execute(
-        "TRUNCATE call_record_enriched, call_transcript, source_call, source_shard, source_sync, outbox"
+        "TRUNCATE call_record_enriched, call_transcript, source_call, source_shard, source_sync, outbox CASCADE"
     )
     await connection.close()
 

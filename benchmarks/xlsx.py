@@ -23,10 +23,10 @@ _QUICK_ROWS: Final = 20_000
 _FIRST: Final = datetime(2024, 1, 1, tzinfo=UTC)
 _DAYS_BEFORE: Final = (_FIRST - datetime(1899, 12, 30, tzinfo=UTC)).days
 _NAMES: Final = (
-    "callid", "task_id", "user_id", "customer_id", "phone", "started_at", "duration_ms", "bill_ms",
-    "rounds", "level_name", "call_status", "hangup_by",
+    "callid", "task_id", "agent_id", "user_id", "customer_id", "phone", "started_at",
+    "duration_ms", "bill_ms", "rounds", "level_name", "call_status", "hangup_by",
 )  # fmt: skip
-_COLUMNS: Final = "ABCDEFGHIJKL"
+_COLUMNS: Final = "ABCDEFGHIJKLM"
 _SPACE: Final = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 _RELATIONS: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PARTS: Final = {
@@ -87,14 +87,14 @@ def _calls(rows: int) -> Iterator[list[str | int]]:
     for at in range(rows):
         started = (_FIRST + timedelta(seconds=97 * at)).replace(tzinfo=None)
         yield [
-            f"call-{at}", f"task-{at % 50}", f"坐席 {at % 200}", f"customer-{at % 40_000}",
+            f"call-{at}", f"task-{at % 50}", f"坐席 {at % 200}", f"账号 {at % 20}", f"customer-{at % 40_000}",
             13_800_000_000 + at, started.isoformat(), 1000 + at % 90_000, 1000 + at % 90_000, at % 9,
             "ABCDEF"[at % 6], "connected", 1 + at % 2,
         ]  # fmt: skip
 
 
 def write_workbook(path: Path, rows: int) -> None:
-    """One sheet of calls, of 12 columns."""
+    """One sheet of calls, of 13 columns."""
     texts: dict[str, int] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in _PARTS.items():

@@ -21,6 +21,7 @@ from looma_cli.commands import (
     portrait,
     projections,
     schedules,
+    segments,
     spend,
     status,
     tenants,
@@ -68,6 +69,7 @@ app.add_typer(imports.imports, name="imports", rich_help_panel=_DATA)
 app.command(rich_help_panel=_DATA)(compute.compute)
 app.add_typer(portrait.portrait, name="portrait", rich_help_panel=_DATA)
 app.command(rich_help_panel=_DATA)(portrait.trend)
+app.add_typer(segments.segments, name="segments", rich_help_panel=_DATA)
 app.command(rich_help_panel=_DATA)(demo.demo)
 app.add_typer(llm.llm, name="llm", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_MODELS)(spend.costs)

@@ -44,7 +44,20 @@ ENRICHED_COLUMNS: Final = (
     "sentiment_score",
     "complaint_risk",
     "churn_risk",
+    "reason",
+    "analyzer",
     "llm_analyzed_at",
     "degraded",  # a model was to judge it, and hasn't
     "updated_at",  # when it came in or last changed
+)
+# Likewise of `call_insight`, which has a row for a call that was looked into.
+INSIGHT_COLUMNS: Final = (
+    "org_id",
+    "callid",
+    "summary",
+    "topic",
+    "follow_up",  # null: none is needed
+    "callbacks",  # [{"said", "date", "time"}]
+    "resolution",
+    "evidence",  # [{"turn", "text"}]
 )

@@ -431,6 +431,11 @@ class Config:
     log_format: str = setting(
         "json", "json for machines, console for people", "console", choice("json", "console")
     )
+    ray_address: str | None = setting(
+        None,
+        "Ray cluster that long computations are spread over; unset = the cores of the machine they run on",
+        "ray-head:6379",
+    )
     otlp_endpoint: str | None = setting(
         None,
         "OpenTelemetry collector for traces; unset = traces are not exported",

@@ -16,6 +16,7 @@
     ├── Conflict                409
     │   ├── JobStopped          409     a job lost its claim or is to stop: its effect isn't made
     │   └── JobInVain           409     what a job is for is gone: it isn't tried again
+    ├── PreconditionFailed      412     it isn't any more as the client last saw it (If-Match)
     ├── TooManyRequests         429     + Retry-After
     ├── RequestTimeout          408     the request came too slowly
     ├── UriTooLong              414
@@ -266,6 +267,12 @@ class UnsupportedMediaType(LoomaError):
         if self.coding:
             return {"Accept-Encoding": "identity"}
         return {"Accept": ", ".join(self.accept)}
+
+
+class PreconditionFailed(LoomaError):
+    status = 412
+    code = 1018
+    name = "precondition_failed"
 
 
 class BudgetExceeded(LoomaError):

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 
 MAX_ID_CHARS: Final = 64
 # Literal path segments beside which an id may stand, e.g. /api/v1/calls/search.
-ROUTE_WORDS: Final = ("search", "summary", "trend")
+ROUTE_WORDS: Final = ("search",)
 # Patterns in the dialects of both Python's and polars' regular expressions.
 UNADDRESSABLE: Final = rf"[/\\]|^(?:\.\.?|{'|'.join(ROUTE_WORDS)})$"
 # Beside what Unicode calls control, format or private characters: letters and marks that show

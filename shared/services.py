@@ -90,8 +90,15 @@ SERVICES: Final = (
         8215,
         "ai_services.portrait",
         frozenset({"relational", "vectors", "cache"}),
-        {"portrait:read": "agent", "portrait:summary": "analyst", "portrait:compute": "analyst"},
-        topics=("portraits",),  # what they hold: ai_services/portrait/periods/announcing.py
+        {
+            "portrait:read": "agent",
+            "portrait:summary": "analyst",
+            "portrait:compute": "analyst",
+            "segments:read": "analyst",
+            "segments:write": "analyst",
+        },
+        # What they hold: ai_services/portrait/periods/announcing.py, …/segments/refreshing.py
+        topics=("portraits", "segments"),
         projections=(Projection("vectors", ("portraits",), "vectors"),),
     ),
     Service(
@@ -116,7 +123,9 @@ SERVICES: Final = (
             "webhooks:write": "admin",
         },
         topics=("jobs",),  # told by all who run jobs: shared/jobs/store/announcing.py
-        projections=(Projection("webhooks", ("jobs", "budgets", "portraits"), rebuilt=False),),
+        projections=(
+            Projection("webhooks", ("jobs", "budgets", "portraits", "segments"), rebuilt=False),
+        ),
     ),
 )
 PROCESSES: Final = (GATEWAY, *SERVICES)

@@ -57,6 +57,9 @@ class CallIn(BaseModel):
 
     callid: str = Field(min_length=1, max_length=MAX_ID_CHARS)
     task_id: str | None = Field(None, max_length=MAX_ID_CHARS)
+    agent_id: str | None = Field(
+        None, max_length=MAX_ID_CHARS, description="the person or robot who spoke for the account"
+    )
     user_id: str = Field(
         min_length=1, max_length=MAX_ID_CHARS, description="the account whose calls these are"
     )
@@ -163,6 +166,7 @@ class EventsResult(CallsResult):
 class CallOut(BaseModel):
     callid: str
     task_id: str | None
+    agent_id: str | None
     user_id: str
     customer_id: str | None
     phone: str | None = Field(description="masked")
@@ -203,6 +207,7 @@ def _shown(found: CallFound) -> dict[str, Any]:
 class LegOut(BaseModel):
     leg_id: str = Field(description="by what it is known when it comes again")
     task_id: str | None
+    agent_id: str | None
     user_id: str
     customer_id: str | None
     phone: str | None = Field(description="masked")

@@ -22,14 +22,14 @@ from ai_services.enrichment.customers.digests import Digests
 from shared.data_access.ports import Row, Transaction
 
 STAGING_COLUMNS = (
-    "callid", "task_id", "user_id", "customer_id", "started_at", "duration_ms", "bill_ms",
-    "rounds", "level_name", "hangup_by", "call_status", "phone_cipher", "phone_masked", "turns",
+    "callid", "task_id", "agent_id", "user_id", "customer_id", "started_at", "duration_ms",
+    "bill_ms", "rounds", "level_name", "hangup_by", "call_status", "phone_cipher", "phone_masked", "turns",
 )  # fmt: skip
 
 _CREATE_STAGING = """
 CREATE TEMPORARY TABLE call_staging (
-    callid text COLLATE "C", task_id text, user_id text, customer_id text, started_at timestamptz,
-    duration_ms integer, bill_ms integer, rounds integer, level_name text, hangup_by smallint,
+    callid text COLLATE "C", task_id text, agent_id text, user_id text, customer_id text,
+    started_at timestamptz, duration_ms integer, bill_ms integer, rounds integer, level_name text, hangup_by smallint,
     call_status text, phone_cipher bytea, phone_masked text, turns jsonb,
     given_customer_id text COLLATE "C"
 ) ON COMMIT DROP
@@ -39,16 +39,16 @@ CREATE TEMPORARY TABLE call_staging (
 _MERGE_CALLS = """
 WITH merged AS (
     INSERT INTO call_record_enriched AS c (
-        org_id, callid, task_id, user_id, customer_id, given_customer_id, call_date, started_at,
-        duration_ms, bill_ms, rounds, level_name, hangup_by, call_status, phone_cipher,
+        org_id, callid, task_id, agent_id, user_id, customer_id, given_customer_id, call_date,
+        started_at, duration_ms, bill_ms, rounds, level_name, hangup_by, call_status, phone_cipher,
         phone_masked, has_transcript, import_id)
-    SELECT $1, callid, task_id, user_id, customer_id, given_customer_id,
+    SELECT $1, callid, task_id, agent_id, user_id, customer_id, given_customer_id,
            (started_at AT TIME ZONE $2)::date, started_at, duration_ms, bill_ms, rounds,
            level_name, hangup_by, call_status, phone_cipher, phone_masked, turns IS NOT NULL, $3
     FROM call_staging ORDER BY callid
     ON CONFLICT (org_id, callid) DO UPDATE SET
-        task_id = EXCLUDED.task_id, user_id = EXCLUDED.user_id, customer_id = EXCLUDED.customer_id,
-        given_customer_id = EXCLUDED.given_customer_id,
+        task_id = EXCLUDED.task_id, agent_id = EXCLUDED.agent_id, user_id = EXCLUDED.user_id,
+        customer_id = EXCLUDED.customer_id, given_customer_id = EXCLUDED.given_customer_id,
         call_date = EXCLUDED.call_date, started_at = EXCLUDED.started_at,
         duration_ms = EXCLUDED.duration_ms, bill_ms = EXCLUDED.bill_ms, rounds = EXCLUDED.rounds,
         level_name = EXCLUDED.level_name, hangup_by = EXCLUDED.hangup_by,
@@ -61,11 +61,11 @@ WITH merged AS (
                                (EXCLUDED.user_id, EXCLUDED.customer_id, EXCLUDED.call_date)
                           THEN ARRAY[c.user_id, c.customer_id, to_char(c.call_date, 'YYYY-MM-DD')]
                      END
-    WHERE (c.task_id, c.user_id, c.customer_id, c.given_customer_id, c.call_date, c.started_at, c.duration_ms,
+    WHERE (c.task_id, c.agent_id, c.user_id, c.customer_id, c.given_customer_id, c.call_date, c.started_at, c.duration_ms,
            c.bill_ms, c.rounds, c.level_name, c.hangup_by, c.call_status, c.phone_cipher,
            c.has_transcript)
         IS DISTINCT FROM
-          (EXCLUDED.task_id, EXCLUDED.user_id, EXCLUDED.customer_id,
+          (EXCLUDED.task_id, EXCLUDED.agent_id, EXCLUDED.user_id, EXCLUDED.customer_id,
            EXCLUDED.given_customer_id, EXCLUDED.call_date, EXCLUDED.started_at, EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds,
            EXCLUDED.level_name, EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher,
            c.has_transcript OR EXCLUDED.has_transcript)
@@ -195,8 +195,8 @@ async def organisation_slug(tx: Transaction, org_id: UUID) -> str | None:
 
 # Reading.
 
-_COLUMNS = """callid, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
-    level_name, hangup_by, call_status, phone_masked, has_transcript, sentiment, sentiment_score,
+_COLUMNS = """callid, task_id, agent_id, user_id, customer_id, started_at, duration_ms, bill_ms,
+    rounds, level_name, hangup_by, call_status, phone_masked, has_transcript, sentiment, sentiment_score,
     complaint_risk, churn_risk, reason, analyzer, llm_analyzed_at, corrected"""
 
 _ONE_CALL = f"""

@@ -6,18 +6,23 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
+from ai_services.portrait.answers import Answers
 from ai_services.portrait.computing.jobs import JOBS
 from ai_services.portrait.counting.loop import Counting
 from ai_services.portrait.counting.metrics import CountingMetrics
 from ai_services.portrait.gauges import Gauges
 from ai_services.portrait.projections import PROJECTIONS
 from ai_services.portrait.routes import endpoints
+from ai_services.portrait.segments import refreshing
+from ai_services.portrait.state import Stores
 from shared.config import Config
 from shared.data_access.outbox.relay import OutboxRelay
-from shared.data_access.ports import Relational
 from shared.jobs.rebuilding import rebuild_jobs
 from shared.jobs.worker import Worker
+from shared.secrets import internal_token_secret
+from shared.security import InternalTokens
 from shared.services import service_named
+from shared.serving.peers import open_peers
 from shared.serving.service import BaseAIService
 from shared.serving.stores import open_stores
 
@@ -25,7 +30,7 @@ _SERVICE: Final = service_named("portrait")
 _PLACES: Final = 3  # each takes a connection of the pool, while it rebuilds two
 
 
-def create_service(config: Config) -> BaseAIService[Relational]:
+def create_service(config: Config) -> BaseAIService[Stores]:
     return BaseAIService(
         _SERVICE.name,
         config,
@@ -35,9 +40,7 @@ def create_service(config: Config) -> BaseAIService[Relational]:
     )
 
 
-async def _open(
-    config: Config, service: BaseAIService[Relational], stack: AsyncExitStack
-) -> Relational:
+async def _open(config: Config, service: BaseAIService[Stores], stack: AsyncExitStack) -> Stores:
     data = await open_stores(_SERVICE, config, service, stack)
     relay = OutboxRelay(
         data.relational,
@@ -47,7 +50,7 @@ async def _open(
     worker = Worker(
         data.relational,
         None,
-        (*JOBS, *rebuild_jobs(relay, _SERVICE.projections)),
+        (*JOBS, *refreshing.JOBS, *rebuild_jobs(relay, _SERVICE.projections)),
         service=_SERVICE.name,
         registry=service.metrics.registry,
         places=_PLACES,
@@ -58,4 +61,8 @@ async def _open(
     service.background("jobs", worker.run)
     service.background("gauges", gauges.run)
     service.background("counting", counting.run)
-    return data.relational
+    answers = Answers(data.relational, data.cache, service.metrics.registry)
+    stack.callback(answers.close)
+    tokens = InternalTokens(internal_token_secret(config))
+    peers = await stack.enter_async_context(open_peers(data.cache, tokens))
+    return Stores(data.relational, answers, peers)

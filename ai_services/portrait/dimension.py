@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from shared.errors import InvalidInput
+from shared.ids import one_spelling
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +17,11 @@ class Dimension:
     name: str
     column: str
     snapshots: str
+
+    @property
+    def plural(self) -> str:
+        """Its word in paths: users, customers."""
+        return f"{self.name}s"
 
 
 USER: Final = Dimension("user", "user_id", "user_portrait_snapshot")
@@ -30,3 +39,18 @@ class Subject:
 
     dimension: Dimension
     id: str
+
+
+def subject_of(params: Mapping[str, str]) -> Subject:
+    """Whom a path with {dimension} and {subject_id} names; InvalidInput as `dimension`."""
+    return Subject(dimension(params["dimension"]), one_spelling(params["subject_id"]))
+
+
+def dimension(plural: str) -> Dimension:
+    """The dimension called so; InvalidInput that lists those there are for any other word."""
+    for one in DIMENSIONS:
+        if one.plural == plural:
+            return one
+    problem = f"there are no portraits of {plural[:60]!r}"
+    fix = f"send one of {', '.join(one.plural for one in DIMENSIONS)}"
+    raise InvalidInput.of("dimension", problem, fix)

@@ -15,18 +15,32 @@ from shared.errors import InvalidInput
 Value = int | float | None
 Metric = Callable[[Figures], Value]
 
+# Rate → the figures that it is the quotient of; all but the first over connected calls of which the
+# sentiment or risk is known.
+RATES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "connect_rate": ("connected_calls", "total_calls"),
+        "positive_rate": ("positive_count", "judged_calls"),
+        "neutral_rate": ("neutral_count", "judged_calls"),
+        "negative_rate": ("negative_count", "judged_calls"),
+        "high_complaint_rate": ("high_complaint_risk", "complaint_judged_calls"),
+        "high_churn_rate": ("high_churn_risk", "churn_judged_calls"),
+    }
+)
+
+
+def _rate(name: str) -> Metric:
+    part, whole = RATES[name]
+    return lambda figures: ratio(getattr(figures, part), getattr(figures, whole))
+
+
 _DERIVED: Final[dict[str, Metric]] = {
-    "connect_rate": attrgetter("connect_rate"),
+    "connect_rate": _rate("connect_rate"),
     "total_duration": lambda f: seconds(f.total_duration),
     "avg_duration": attrgetter("avg_duration"),
     "avg_rounds": attrgetter("avg_rounds"),
     "avg_sentiment_score": attrgetter("avg_sentiment_score"),
-    # Over connected calls of which the sentiment or risk is known.
-    "positive_rate": lambda f: ratio(f.positive_count, f.judged_calls),
-    "neutral_rate": lambda f: ratio(f.neutral_count, f.judged_calls),
-    "negative_rate": lambda f: ratio(f.negative_count, f.judged_calls),
-    "high_complaint_rate": lambda f: ratio(f.high_complaint_risk, f.complaint_judged_calls),
-    "high_churn_rate": lambda f: ratio(f.high_churn_risk, f.churn_judged_calls),
+    **{name: _rate(name) for name in RATES if name != "connect_rate"},
 }
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
     {**{name: attrgetter(name) for name in COUNTS if name != "scored_calls"}, **_DERIVED}

@@ -2,15 +2,16 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ai_services.portrait.computing.computation import Computed
 from ai_services.portrait.computing.jobs import computed_of
 from ai_services.portrait.dimension import USER, Subject
-from ai_services.portrait.figures import Figures, seconds
-from ai_services.portrait.metrics import METRICS
+from ai_services.portrait.figures import Figures, ratio, seconds
+from ai_services.portrait.history.comparison import MEANS, Change, TestName, changes
+from ai_services.portrait.metrics import METRICS, RATES
 from ai_services.portrait.period import Period, PeriodType, Status
 from ai_services.portrait.service import Point, Portrait, Summary
 from shared.ids import one_spelling
@@ -24,31 +25,35 @@ PeriodKey = Annotated[
 Limit = Annotated[int, Field(ge=1, le=520, description="at most this many periods")]
 
 
+# Of which a portrait tells how they have changed; comparisons tell it of all.
+CHANGES_SHOWN: Final = frozenset({"total_calls", "connected_calls", *RATES, *MEANS})
+
+
 def _one_spelling(user_id: str | None) -> str | None:
     return None if user_id is None else one_spelling(user_id)
 
 
-class _In(BaseModel):
+class In(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class PeriodsQuery(_In):
+class PeriodsQuery(In):
     type: PeriodType = "week"
     limit: Limit = 12
 
 
-class PortraitQuery(_In):
+class PortraitQuery(In):
     period_type: PeriodType = "week"
     period_key: PeriodKey | None = Field(None, description="unset = the newest with calls")
 
 
-class CustomerTrendQuery(_In):
+class SubjectTrendQuery(In):
     period_type: PeriodType = "week"
     limit: Limit = 12
     metric: str = Field(max_length=100, json_schema_extra={"enum": list(METRICS)})
 
 
-class TrendQuery(CustomerTrendQuery):
+class TrendQuery(SubjectTrendQuery):
     user_id: Annotated[str | None, AfterValidator(_one_spelling)] = Field(
         None, description="unset = all users together"
     )
@@ -58,7 +63,7 @@ class TrendQuery(CustomerTrendQuery):
         return None if self.user_id is None else Subject(USER, self.user_id)
 
 
-class ComputeIn(_In):
+class ComputeIn(In):
     """What to compute: everything, one period, or the periods that touch a range of dates."""
 
     period_type: Literal[PeriodType, "all"] = "all"
@@ -160,46 +165,93 @@ class FiguresOut(BaseModel):
     risk_analysis: RiskAnalysis
 
 
-class PortraitOut(FiguresOut):
-    user_id: str
+class MetricChange(BaseModel):
+    before: int | float | None
+    difference: int | float | None = Field(description="now minus before; null if either is")
+    test: TestName | None = Field(description="null where there are too few calls for one")
+    p_value: float | None = Field(description="two-sided: below 0.05 is usually called significant")
+
+    @classmethod
+    def of(cls, change: Change) -> "MetricChange":
+        return cls(
+            before=change.before,
+            difference=change.difference,
+            test=change.test,
+            p_value=change.p_value,
+        )
+
+
+class ChangeOut(BaseModel):
+    against: str = Field(description="key of the period before")
+    metrics: dict[str, MetricChange]
+
+
+class _Current(FiguresOut):
+    """Figures of one period, how fresh they are, and what has changed since the period before."""
+
     period: PeriodOut
+    as_of: dt.datetime | None = Field(description="when the figures last changed; null: no calls")
+    share_analysed: float | None = Field(
+        description="of connected calls, those that an analyser has seen; null over nothing"
+    )
+    share_degraded: float | None = Field(
+        description="of these, those that a model was to judge and hasn't; null over nothing"
+    )
+    change: ChangeOut | None = Field(description="null: no calls in the period before")
+
+    @classmethod
+    def _current(cls, found: Portrait | Summary) -> dict[str, Any]:
+        return {
+            "period": PeriodOut.of(found.period),
+            "as_of": found.as_of,
+            "share_analysed": ratio(found.analysed, found.figures.connected_calls),
+            "share_degraded": ratio(found.degraded, found.analysed),
+            "change": _change(found),
+            **groups(found.figures).__dict__,
+        }
+
+
+def _change(found: Portrait | Summary) -> ChangeOut | None:
+    if found.before is None:
+        return None
+    return ChangeOut(
+        against=found.period.back(1).key,
+        metrics={
+            change.metric: MetricChange.of(change)
+            for change in changes(found.figures, found.before)
+            if change.metric in CHANGES_SHOWN
+        },
+    )
+
+
+class SubjectPortraitOut(_Current):
+    """The subject's id stands beside, by the name that it has in calls: `customer_id`, `task_id`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @classmethod
+    def of(cls, portrait: Portrait) -> "SubjectPortraitOut":
+        whose: dict[str, Any] = {portrait.subject.dimension.column: portrait.subject.id}
+        return cls(**whose, **cls._current(portrait))
+
+
+class PortraitOut(_Current):
+    user_id: str
 
     @classmethod
     def of(cls, portrait: Portrait) -> "PortraitOut":
-        return cls(
-            user_id=portrait.subject.id,
-            period=PeriodOut.of(portrait.period),
-            **_groups(portrait.figures).__dict__,
-        )
+        return cls(user_id=portrait.subject.id, **cls._current(portrait))
 
 
-class CustomerPortraitOut(FiguresOut):
-    customer_id: str = Field(description="whose calls these are: of one who was merged, the other")
-    period: PeriodOut
-
-    @classmethod
-    def of(cls, portrait: Portrait) -> "CustomerPortraitOut":
-        return cls(
-            customer_id=portrait.subject.id,
-            period=PeriodOut.of(portrait.period),
-            **_groups(portrait.figures).__dict__,
-        )
-
-
-class SummaryOut(FiguresOut):
-    period: PeriodOut
+class SummaryOut(_Current):
     users: int = Field(description="users with calls in the period")
 
     @classmethod
     def of(cls, summary: Summary) -> "SummaryOut":
-        return cls(
-            period=PeriodOut.of(summary.period),
-            users=summary.users,
-            **_groups(summary.figures).__dict__,
-        )
+        return cls(users=summary.users, **cls._current(summary))
 
 
-def _groups(f: Figures) -> FiguresOut:
+def groups(f: Figures) -> FiguresOut:
     return FiguresOut(
         call_stats=CallStats(
             total_calls=f.total_calls,

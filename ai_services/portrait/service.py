@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -19,20 +20,32 @@ _LONGEST_ID: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """The figures of one user or one customer in one period."""
+    """The figures of one subject in one period; `as_of` is when they last changed, None without calls.
+
+    `before` are those of the period before, None where there were no calls. So many connected calls are
+    `analysed`, and `degraded`: a model was to judge them, and hasn't.
+    """
 
     subject: Subject
     period: Period
     figures: Figures
+    as_of: datetime | None = None
+    before: Figures | None = None
+    analysed: int = 0
+    degraded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The figures of all `users` of an organisation in one period."""
+    """The figures of all `users` of an organisation in one period; the rest as of a portrait."""
 
     period: Period
     users: int
     figures: Figures
+    as_of: datetime | None = None
+    before: Figures | None = None
+    analysed: int = 0
+    degraded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,35 +71,69 @@ async def portrait(
     subject: Subject,
     period_type: PeriodType,
     period_key: str | None = None,
+    *,
+    with_calls: bool = True,
 ) -> Portrait:
     """A portrait of the newest period with calls, unless a key names another; of a customer who was
-    merged, that of whom it is one with.
+    merged, that of whom they are one with.
+
+    NotFound for who has no calls in the named period, or only (without `with_calls`) for who has none
+    in any: the figures are nothing then.
     """
     period = None if period_key is None else parse(period_type, period_key)
-    _check_id(subject)
+    check_id(subject)
     async with relational.tenant(org_id, readonly=True) as tx:
-        subject = await _who(tx, org_id, subject, period_type)
+        subject = await who(tx, org_id, subject)
         if period is None:
-            key = await store.newest_of(tx, org_id, subject, period_type)
-            if key is None:
-                raise _nobody(subject, period_type)
-            period = parse(period_type, key)
-        found = await store.figures_of(tx, org_id, subject, period_type, period.key, period.key)
-    if period.key not in found:
+            period = await newest_period(tx, org_id, subject, period_type)
+        first = period.back(1).key
+        found = await store.snapshots_of_periods(
+            tx, org_id, subject, period_type, [first, period.key]
+        )
+        if period.key not in found:
+            await _check_absence(tx, org_id, subject, period, with_calls=with_calls)
+    now, before = found.get(period.key), found.get(first)
+    return Portrait(
+        subject,
+        period,
+        Figures() if now is None else now.figures,
+        None if now is None else now.as_of,
+        None if before is None or first == period.key else before.figures,
+        0 if now is None else now.analysed,
+        0 if now is None else now.degraded,
+    )
+
+
+async def _check_absence(
+    tx: Transaction, org_id: UUID, subject: Subject, period: Period, *, with_calls: bool
+) -> None:
+    if with_calls:
         raise NotFound(
             f"The {subject.dimension.name} {subject.id!r} has no portrait for {period.key}: no calls in "
-            f"that {period_type}, or it has not been computed since they came in."
+            f"that {period.type}, or it has not been computed since they came in."
         )
-    return Portrait(subject, period, found[period.key])
+    # A customer stands while there are calls of them, computed or not.
+    if subject.dimension is not CUSTOMER:
+        await newest_period(tx, org_id, subject, period.type)
 
 
-async def _who(tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType) -> Subject:
+async def newest_period(
+    tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType
+) -> Period:
+    """The newest in which the subject has calls; NotFound where there is none."""
+    key = await store.newest_of(tx, org_id, subject, period_type)
+    if key is None:
+        raise _nobody(subject, period_type)
+    return parse(period_type, key)
+
+
+async def who(tx: Transaction, org_id: UUID, subject: Subject) -> Subject:
     """Whose calls they are now. Nobody is shown whose calls are gone, though not computed again yet."""
     if subject.dimension is not CUSTOMER:
         return subject
     found = await store.standing(tx, org_id, subject.id)
     if found is None:
-        raise _nobody(subject, period_type)
+        raise NotFound(f"There are no calls of the {subject.dimension.name} {subject.id!r}.")
     return replace(subject, id=found)
 
 
@@ -101,11 +148,23 @@ async def summary(
             if known is None:
                 raise NotFound(f"No {period_type} with calls has been computed yet.")
             period = parse(period_type, known[1])
-        found = await store.summaries(tx, org_id, period_type, period.key, period.key)
-        if not found and not await store.is_registered(tx, org_id, period_type, period.key):
+        first = period.back(1).key
+        found = await store.summaries(tx, org_id, period_type, first, period.key)
+        if period.key not in found and not await store.is_registered(
+            tx, org_id, period_type, period.key
+        ):
             raise NotFound(f"{period.key} has not been computed.")
     stored = found.get(period.key, store.Sums(0, Figures()))
-    return Summary(period, stored.users, stored.figures)
+    before = found.get(first) if first != period.key else None
+    return Summary(
+        period,
+        stored.users,
+        stored.figures,
+        stored.as_of,
+        None if before is None else before.figures,
+        stored.analysed,
+        stored.degraded,
+    )
 
 
 async def trend(
@@ -123,10 +182,10 @@ async def trend(
     """
     value_of = metric(metric_name)
     if subject is not None:
-        _check_id(subject)
+        check_id(subject)
     async with relational.tenant(org_id, readonly=True) as tx:
         if subject is not None:
-            subject = await _who(tx, org_id, subject, period_type)
+            subject = await who(tx, org_id, subject)
         known = await store.summarised_range(tx, org_id, period_type)
         if known is None:
             if subject is not None:
@@ -150,13 +209,14 @@ async def _figures(
     if subject is None:
         sums = await store.summaries(tx, org_id, oldest.type, oldest.key, newest.key)
         return {key: stored.figures for key, stored in sums.items()}
-    found = await store.figures_of(tx, org_id, subject, oldest.type, oldest.key, newest.key)
-    if not found and await store.newest_of(tx, org_id, subject, oldest.type) is None:
-        raise _nobody(subject, oldest.type)
-    return found
+    keys = [period.key for period in between(oldest.type, oldest.start, newest.end)]
+    found = await store.snapshots_of_periods(tx, org_id, subject, oldest.type, keys)
+    if not found:
+        await newest_period(tx, org_id, subject, oldest.type)
+    return {key: snapshot.figures for key, snapshot in found.items()}
 
 
-def _check_id(subject: Subject) -> None:
+def check_id(subject: Subject) -> None:
     """NotFound for what can be no account's or customer's id."""
     if not 1 <= len(subject.id) <= _LONGEST_ID or "\0" in subject.id:
         name = subject.dimension.name

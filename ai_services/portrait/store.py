@@ -4,24 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
 from ai_services.portrait.dimension import CUSTOMER, DIMENSIONS, Subject
 from ai_services.portrait.figures import COLUMNS, Figures
+from ai_services.portrait.history.significance import Moments
 from ai_services.portrait.period import PeriodType, of_date
 from shared.data_access.ports import Row, Transaction
 
 _FIGURES: Final = ", ".join(COLUMNS)
 _OF_SUBJECT: Final = {
     whose: f"""
-        SELECT period_key, {_FIGURES} FROM {whose.snapshots}
+        SELECT period_key, computed_at, analysed_calls, degraded_calls, {_FIGURES} FROM {whose.snapshots}
         WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
-          AND period_key BETWEEN $4 AND $5
+          AND period_key = ANY($4::text[])
         """  # noqa: S608 - constants only
     for whose in DIMENSIONS
 }
+_NEWEST_FIRST: Final = {
+    whose: f"""
+        SELECT period_key, computed_at, analysed_calls, degraded_calls, {_FIGURES} FROM {whose.snapshots}
+        WHERE org_id = $1 AND {whose.column} = $2 AND period_type = $3
+          AND ($4::text IS NULL OR period_key < $4)
+        ORDER BY period_key DESC LIMIT $5
+        """  # noqa: S608 - constants only
+    for whose in DIMENSIONS
+    if whose is not CUSTOMER
+}
+# Of connected calls, whose duration, turns and scores are summed. `started_at` bounds what an index
+# reads, a day more for any time zone.
+_MOMENTS: Final = """
+    SELECT count(*) AS calls,
+           avg(duration_ms / 1000.0)::float8 AS avg_duration,
+           var_samp(duration_ms / 1000.0)::float8 AS avg_duration_variance,
+           avg(rounds)::float8 AS avg_rounds, var_samp(rounds)::float8 AS avg_rounds_variance,
+           count(sentiment_score) AS scored, avg(sentiment_score) AS avg_sentiment_score,
+           var_samp(sentiment_score) AS avg_sentiment_score_variance
+    FROM call_record_enriched
+    WHERE org_id = $1 AND call_date BETWEEN $2 AND $3 AND call_status = 'connected'
+      AND started_at >= ($2::date - 1)::timestamp AT TIME ZONE 'UTC'
+      AND started_at < ($3::date + 2)::timestamp AT TIME ZONE 'UTC'
+    """
+_MOMENTS_OF: Final = {whose: f"{_MOMENTS} AND {whose.column} = $4" for whose in DIMENSIONS}
 _NEWEST: Final = {
     whose: f"""
         SELECT max(period_key) FROM {whose.snapshots}
@@ -73,19 +99,77 @@ async def is_registered(
     )
 
 
-async def figures_of(
-    tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType, first: str, last: str
-) -> dict[str, Figures]:
-    """period_key → the subject's figures, from key `first` to key `last`, where there are any."""
-    rows = await tx.fetch(
-        _OF_SUBJECT[subject.dimension],
-        org_id,
-        subject.id,
-        period_type,
-        first,
-        last,
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The figures of a subject in one period; `as_of` is when they last changed.
+
+    Of the connected calls so many are `analysed`, and `degraded`: a model was to judge them, and hasn't.
+    """
+
+    figures: Figures
+    as_of: datetime
+    analysed: int
+    degraded: int
+
+
+async def snapshots_of_periods(
+    tx: Transaction, org_id: UUID, subject: Subject, period_type: PeriodType, keys: Sequence[str]
+) -> dict[str, Snapshot]:
+    """period_key → the subject's snapshot, of those of `keys` in which there is one."""
+    query = _OF_SUBJECT[subject.dimension]
+    return _snapshots(await tx.fetch(query, org_id, subject.id, period_type, list(keys)))
+
+
+async def snapshots_before(
+    tx: Transaction,
+    org_id: UUID,
+    subject: Subject,
+    period_type: PeriodType,
+    before: str | None,
+    limit: int,
+) -> dict[str, Snapshot]:
+    """period_key → the subject's snapshot, newest first, of periods before `before`; None: of all."""
+    if subject.dimension is not CUSTOMER:
+        query = _NEWEST_FIRST[subject.dimension]
+        rows = await tx.fetch(query, org_id, subject.id, period_type, before, limit)
+        return _snapshots(rows)
+    keys = await _keys_of_customer(tx, org_id, subject.id, period_type)
+    wanted = [key for key in keys if before is None or key < before]
+    found = await snapshots_of_periods(tx, org_id, subject, period_type, wanted)
+    return {key: found[key] for key in sorted(found, reverse=True)[:limit]}
+
+
+async def _keys_of_customer(
+    tx: Transaction, org_id: UUID, customer_id: str, period_type: PeriodType
+) -> set[str]:
+    """Of the periods in which the customer has calls."""
+    days = await tx.fetch(_CUSTOMERS_DAYS, org_id, customer_id)
+    return {of_date(period_type, row["call_date"]).key for row in days}
+
+
+def _snapshots(rows: Sequence[Row]) -> dict[str, Snapshot]:
+    return {row["period_key"]: _snapshot(row) for row in rows}
+
+
+def _snapshot(row: Row) -> Snapshot:
+    return Snapshot(
+        Figures.of(row), row["computed_at"], row["analysed_calls"], row["degraded_calls"]
     )
-    return {row["period_key"]: Figures.of(row) for row in rows}
+
+
+async def moments(
+    tx: Transaction, org_id: UUID, subject: Subject, first: date, last: date
+) -> dict[str, Moments]:
+    """Mean → moments over the subject's connected calls of these days, where there are two or more."""
+    query = _MOMENTS_OF[subject.dimension]
+    row = await tx.fetchrow(query, org_id, first, last, subject.id)
+    assert row is not None, "an aggregate without groups is one row"
+    counts = {"avg_duration": "calls", "avg_rounds": "calls", "avg_sentiment_score": "scored"}
+    return {
+        mean: Moments(row[count], row[mean], row[f"{mean}_variance"])
+        for mean, count in counts.items()
+        if row[count] >= 2
+    }
 
 
 async def newest_of(
@@ -95,8 +179,7 @@ async def newest_of(
     values = (org_id, subject.id, period_type)
     key: str | None
     if subject.dimension is CUSTOMER:
-        days = await tx.fetch(_CUSTOMERS_DAYS, org_id, subject.id)
-        keys = {of_date(period_type, row["call_date"]).key for row in days}
+        keys = await _keys_of_customer(tx, org_id, subject.id, period_type)
         key = await tx.fetchval(_CUSTOMERS_NEWEST, *values, list(keys))
     else:
         key = await tx.fetchval(_NEWEST[subject.dimension], *values)
@@ -126,6 +209,40 @@ class Sums:
 
     users: int
     figures: Figures
+    as_of: datetime | None = None  # when they last changed; the rest as of a Snapshot
+    analysed: int = 0
+    degraded: int = 0
+
+
+async def summaries_before(
+    tx: Transaction, org_id: UUID, period_type: PeriodType, before: str | None, limit: int
+) -> dict[str, Sums]:
+    """period_key → sums, newest first, of periods before `before`; None: of all."""
+    rows = await tx.fetch(
+        f"""
+        SELECT period_key, users, computed_at, analysed_calls, degraded_calls, {_FIGURES} FROM period_summary
+        WHERE org_id = $1 AND period_type = $2 AND ($3::text IS NULL OR period_key < $3)
+        ORDER BY period_key DESC LIMIT $4
+        """,  # noqa: S608 - column names of Figures
+        org_id,
+        period_type,
+        before,
+        limit,
+    )
+    return _sums(rows)
+
+
+def _sums(rows: Sequence[Row]) -> dict[str, Sums]:
+    return {
+        row["period_key"]: Sums(
+            row["users"],
+            Figures.of(row),
+            row["computed_at"],
+            row["analysed_calls"],
+            row["degraded_calls"],
+        )
+        for row in rows
+    }
 
 
 async def summaries(
@@ -134,7 +251,7 @@ async def summaries(
     """period_key → sums, from key `first` to key `last`, where there are calls."""
     rows = await tx.fetch(
         f"""
-        SELECT period_key, users, {_FIGURES} FROM period_summary
+        SELECT period_key, users, computed_at, analysed_calls, degraded_calls, {_FIGURES} FROM period_summary
         WHERE org_id = $1 AND period_type = $2 AND period_key BETWEEN $3 AND $4
         """,  # noqa: S608 - column names of Figures
         org_id,
@@ -142,7 +259,7 @@ async def summaries(
         first,
         last,
     )
-    return {row["period_key"]: Sums(row["users"], Figures.of(row)) for row in rows}
+    return _sums(rows)
 
 
 async def summarised_range(

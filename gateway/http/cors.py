@@ -17,7 +17,7 @@ _SHOWN: Final = (
     b"RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
 _TAKEN: Final = (
-    b"Authorization, X-API-Key, Content-Type, Idempotency-Key, If-None-Match, X-Request-Id, "
+    b"Authorization, X-API-Key, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id, "
     b"X-Deadline-Ms, Traceparent"
 )
 _KEPT_S: Final = b"600"

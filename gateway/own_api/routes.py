@@ -55,6 +55,10 @@ class OwnRoute:
         return None
 
     @property
+    def sends(self) -> Sequence[str]:
+        return ()
+
+    @property
     def failure_schema(self) -> FailureSchema:
         return "Error"
 

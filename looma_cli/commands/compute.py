@@ -28,6 +28,9 @@ def compute(
     last: Annotated[
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")
     ] = None,
+    shards: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes that compute; on RAY_ADDRESS, if set.")
+    ] = 1,
     org: Org = None,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +42,7 @@ def compute(
     from looma_cli.terminal.render import table
 
     wanted = requested(period_type, period, first and first.date(), last and last.date())
-    computed = run(lambda config: _compute(config, wanted, org))
+    computed = run(lambda config: _compute(config, wanted, org, shards))
     if as_json:
         write_json(ComputeOut.of(computed).model_dump(mode="json"))
         return
@@ -60,13 +63,19 @@ def compute(
     results().print(table(columns, rows))
 
 
-async def _compute(config: Config, wanted: Requested, org: str | None) -> list[Computed]:
+async def _compute(
+    config: Config, wanted: Requested, org: str | None, shards: int
+) -> list[Computed]:
     from looma_cli.stores.open_stores import opened
     from looma_cli.stores.organisation import resolve
     from looma_cli.work.analyse import analyse
-    from looma_cli.work.compute import compute_all
+    from looma_cli.work.compute import compute_all, compute_sharded
 
     async with opened(config, {"relational"}) as data:
         organisation = await resolve(data.relational, org, config.organisation)
         await analyse(config, data.relational, organisation.org_id)
+        if shards > 1:
+            return await compute_sharded(
+                data.relational, config, organisation.org_id, wanted, shards
+            )
         return await compute_all(data.relational, organisation.org_id, wanted)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,13 +47,18 @@ def show(
     customer: Annotated[
         bool, typer.Option("--customer", help="The id is a customer's, not an account's.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write a page on it to this file, .html or .pdf, instead."),
+    ] = None,
+    lang: Annotated[str, typer.Option(help="Of the page: zh or en.")] = "zh",
     org: Org = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one account's or one customer's portrait in one period."""
     from ai_services.portrait.dimension import CUSTOMER, USER, Subject
     from ai_services.portrait.period import parse_any
-    from ai_services.portrait.schemas import CustomerPortraitOut, PortraitOut
+    from ai_services.portrait.schemas import PortraitOut, SubjectPortraitOut
     from looma_cli.runner import run
     from looma_cli.terminal.console import write_json
     from looma_cli.terminal.portrait_view import show_portrait
@@ -58,12 +66,36 @@ def show(
     if period is not None:
         period_type = parse_any(period).type
     subject = Subject(CUSTOMER if customer else USER, who)
+    if report is not None:
+        if report.suffix not in (".html", ".pdf"):
+            raise typer.BadParameter("ends with .html or .pdf", param_hint="--report")
+        if lang not in ("zh", "en"):
+            raise typer.BadParameter("is zh or en", param_hint="--lang")
+        page = run(lambda config: _report(config, subject, period_type, period, report, lang, org))
+        report.write_bytes(page)
+        return
     found = run(lambda config: _portrait(config, subject, period_type, period, org))
     if as_json:
-        shown = CustomerPortraitOut if customer else PortraitOut
+        shown = SubjectPortraitOut if customer else PortraitOut
         write_json(shown.of(found).model_dump(mode="json"))
     else:
         show_portrait(found)
+
+
+async def _report(
+    config: Config, subject: Subject, period_type: PeriodTypeName, period: str | None, file: Path,
+    lang: Any, org: str | None,
+) -> bytes:  # fmt: skip
+    from ai_services.portrait.pictures.pictures import written_report
+    from looma_cli.stores.open_stores import opened
+    from looma_cli.stores.organisation import resolve
+
+    async with opened(config, {"relational"}) as data:
+        organisation = await resolve(data.relational, org, config.organisation)
+        return await written_report(
+            data.relational, organisation.org_id, subject, period_type, period, lang,
+            "pdf" if file.suffix == ".pdf" else "html", asyncio.Semaphore(), now=datetime.now(UTC),
+        )  # fmt: skip
 
 
 @portrait.command()

@@ -155,6 +155,10 @@ OWN: Final[Mapping[str, Sequence[Panel]]] = {
             [Query(rate("http_requests_total", 'job="looma",service="portrait",method="GET"', "status"), "{{status}}")],
             alerts=["PortraitsUnreadable"],
         ),
+        Panel(
+            "Kept answers", "Look-ups by what came of them; `away` is Redis, without which each answer is made anew.", "reqps",
+            [Query(rate("portrait_answers_cache_total", 'job="looma"', "outcome"), "{{outcome}}")],
+        ),
     ),
     "llm": (
         Panel(

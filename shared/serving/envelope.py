@@ -40,6 +40,22 @@ def success(
     return HTTPResponse(body, status, headers, "application/json")
 
 
+def file_response(
+    body: bytes,
+    media_type: str,
+    request_id: str,
+    *,
+    if_none_match: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> HTTPResponse:
+    """An answer to GET that is a file of its own form: with an ETag, and 304 as `success`."""
+    tag = weak_tag(body)
+    sent = {**(headers or {}), REQUEST_ID_HEADER: request_id, "ETag": tag}
+    if matches(if_none_match, tag):
+        return HTTPResponse(None, 304, sent, None)
+    return HTTPResponse(body, 200, sent, media_type)
+
+
 def error_response(
     error: BaseException,
     request_id: str,

@@ -43,6 +43,8 @@ class Described(Protocol):
     @property
     def enveloped(self) -> bool: ...
     @property
+    def sends(self) -> Sequence[str]: ...
+    @property
     def failure_schema(self) -> FailureSchema: ...
 
 
@@ -120,6 +122,9 @@ def operation(service: str, endpoint: Described) -> dict[str, Any]:
 
 def _successes(endpoint: Described) -> dict[str, Any]:
     """Status → what is answered with it; the job that was started, or what came of it."""
+    if endpoint.sends:
+        content: dict[str, Any] = {media: {} for media in endpoint.sends}
+        return {str(endpoint.status): {"description": "The file", "content": content}}
     answers = {endpoint.status: ("Success", endpoint.returns)}
     if endpoint.waited is not None:
         answers[endpoint.status] = (

@@ -115,6 +115,7 @@ class Endpoint(Generic[S]):
     failure_schema: FailureSchema = "Error"  # of what `failed` makes
     body_limit: int = 1 << 20
     takes: Sequence[str] = ()
+    sends: Sequence[str] = ()  # media types of an answer that is a file, of which it is one
     tags: Sequence[str] = ()
 
 

@@ -132,7 +132,7 @@ def test_a_demo_that_cannot_be_written_leaves_nothing(bare: Looma) -> None:
     assert "--out" in bare.refusal("demo", "--calls", "5", "--out", "no/such/folder.jsonl")
 
 
-def test_import_compute_portrait_and_trend(looma: Looma) -> None:
+def test_import_compute_portrait_and_trend(looma: Looma, tmp_path: Path) -> None:
     looma("demo", "--calls", "400", "--out", "calls.jsonl")
     first = looma.json("import", "calls.jsonl")
     assert (first["rows"], first["inserted"], first["rejected"]) == (400, 400, 0)
@@ -163,11 +163,26 @@ def test_import_compute_portrait_and_trend(looma: Looma) -> None:
 
     lines = (looma.cwd / "calls.jsonl").read_text().splitlines()
     customer = next(one for line in lines if (one := json.loads(line).get("customer_id")))
+    for name, begins in (("page.html", b"<!DOCTYPE html>"), ("page.pdf", b"%PDF-")):
+        file = tmp_path / name
+        looma("portrait", user, "--period-type", "quarter", "--report", str(file), "--lang", "en")
+        assert file.read_bytes().startswith(begins)
     theirs = looma.json("portrait", customer, "--customer", "--period-type", "quarter")
     assert theirs["customer_id"] == customer
     assert customer in looma("portrait", customer, "--customer", "--period-type", "quarter")
     series = looma.json("trend", "total_calls", "--customer", customer)["series"]
     assert sum(point["value"] or 0 for point in series) >= 1
+
+    assert looma.json("segments") == []
+    condition = "total_calls >= 1 and connect_rate > 0.1"
+    tried = looma.json("segments", "test", condition, "--period", shown["period"]["key"])
+    assert 0 < tried["size"] <= tried["portraits"]
+    named = looma("segments", "test", condition, "--period", shown["period"]["key"])
+    assert tried["examples"][0]["subject"] in named
+    line = looma.refusal("segments", "test", "conect_rate > 0.1")
+    assert "line 1, column 1" in line
+    assert "did you mean connect_rate?" in line
+    assert "There is no segment" in looma.refusal("segments", "members", "nobody")
 
 
 def test_rejected_rows_are_explained_beside_the_file(looma: Looma) -> None:

@@ -53,6 +53,6 @@ def test_composed_and_decomposed_are_one(text: str) -> None:
 
 def test_every_word_that_stands_beside_an_id_of_calls_is_a_route_word() -> None:
     paths = {tuple(route.path.split("/")) for route in packaged_routes()}
-    ids = {path[:-1] for path in paths if path[-1] in ("{callid}", "{user_id}")}
+    ids = {path[:-1] for path in paths if path[-1] == "{callid}"}
     words = {path[-1] for path in paths if path[:-1] in ids and not path[-1].startswith("{")}
     assert words == set(ROUTE_WORDS)

@@ -119,6 +119,7 @@ def test_a_role_may_what_a_lesser_one_may_and_its_own() -> None:
     agent = {"self", "calls:read", "portrait:read", "llm:use"}
     analyst = agent | {"calls:search", "calls:write", "portrait:summary", "portrait:compute"}
     analyst |= {"llm:read", "analysis:read", "jobs:read", "customers:write"}
+    analyst |= {"segments:read", "segments:write"}
     admin = analyst | {"users:admin", "keys:admin", "audit:read", "gateway:admin"}
     admin |= {"llm:admin", "analysis:write", "jobs:write", "projections:write", "status:read"}
     admin |= {"webhooks:read", "webhooks:write", "customers:erase"}

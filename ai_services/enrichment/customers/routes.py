@@ -3,6 +3,7 @@
 from sanic.response import HTTPResponse
 
 from ai_services.enrichment.customers import erasing, merging, schemas
+from ai_services.enrichment.customers.called import customer_called
 from ai_services.enrichment.customers.digests import Digests
 from ai_services.enrichment.customers.erasing import Order
 from ai_services.enrichment.service import Stores
@@ -38,6 +39,12 @@ async def customer_history(call: Call[Stores]) -> schemas.CustomerHistory:
             cursor=q.cursor, limit=q.limit,
         )
     )  # fmt: skip
+
+
+async def identify(call: Call[Stores]) -> schemas.IdentityOut:
+    stores, body = call.state, call.body
+    found = customer_called(body.number, stores.data_key, call.org_id, stores.country)
+    return schemas.IdentityOut(customer_id=found)
 
 
 async def erase_customer(call: Call[Stores]) -> HTTPResponse:
@@ -103,6 +110,11 @@ endpoints: list[Endpoint[Stores]] = [
         "GET", "/api/v1/customers/{customer_id}/history", customer_history, "calls:read",
         "Who a customer is one with, and every merge and split, newest first",
         query=schemas.CustomerHistoryQuery, returns=schemas.CustomerHistory,
+    ),
+    Endpoint(
+        "POST", "/internal/v1/customers/identity", identify, "calls:read",
+        "Who a phone number is, however it is written; for the portrait service only",
+        body=schemas.NumberIn, body_limit=16_384, returns=schemas.IdentityOut,
     ),
     Endpoint(
         "DELETE", "/api/v1/customers/{customer_id}", erase_customer, "customers:erase",

@@ -18,6 +18,15 @@ class MergeIn(BaseModel):
     into: Id = Field(description="the customer whose calls they become")
 
 
+class NumberIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    number: str = Field(max_length=40)
+
+
+class IdentityOut(BaseModel):
+    customer_id: str | None = Field(description="null: the number makes no customer")
+
+
 class SplitIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
     merge_id: UUID = Field(description="the merge to undo, as the history names it")

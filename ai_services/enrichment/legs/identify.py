@@ -8,6 +8,7 @@ the order in which rows come, and however often, the same rows are the same legs
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Final
 
 import polars as pl
@@ -28,9 +29,17 @@ def identified(rows: pl.DataFrame) -> pl.DataFrame:
     What stands in a digest can be guessed where there is little to guess: no number is in one.
     """
     said = rows.select(pl.col(name).cast(pl.String) for name in _SAID)
-    names = zip(rows[_OWN], rows[LEG_ID], said.iter_rows(), strict=True)
-    ids = [_digest((own, leg) if leg else row) for own, leg, row in names]
+    names = zip(rows[_OWN], rows[LEG_ID], said.iter_rows(), _agents(rows), strict=True)
+    ids = [_digest((own, leg) if leg else (*row, *agent)) for own, leg, row, agent in names]
     return rows.with_columns(pl.Series(LEG_ID, ids, dtype=pl.String))
+
+
+def _agents(rows: pl.DataFrame) -> Iterator[tuple[str, ...]]:
+    """The agents of rows, where they say more than their accounts do: digests are older than agents, and
+    presets that read the account from who spoke read the agent there as well.
+    """
+    for agent, user in rows.select("agent_id", "user_id").iter_rows():
+        yield () if agent is None or agent == user else (agent,)
 
 
 def _digest(parts: tuple[str | None, ...]) -> str:

@@ -11,7 +11,9 @@
   and the B leg; only legs after one another, as after a transfer, are more talk.
 - **Who**: the account of the leg that was answered first (of several at one moment, that which rang
   last: a ring group answers as its member does), or else of the first leg; so for task, customer,
-  number and intention, each from the first leg that has it.
+  number and intention, each from the first leg that has it. The agent is that of the first connected
+  leg that names one; of a call that nobody answered, the only one that its legs name, if it is one:
+  who was rung among others didn't speak.
 - **Hang-up**: of the connected leg that ended last and says so.
 - **Transcripts** of connected legs follow one another in their order, their times moved to the call's
   start: a leg that came again as one that nobody answered still has what was said before.
@@ -60,6 +62,7 @@ def join(legs: Sequence[Leg]) -> dict[str, Any]:
     phone = next((leg for leg in speaking if leg.phone_cipher is not None), first)
     return {
         "task_id": _first(speaking, "task_id"),
+        "agent_id": _first(answered, "agent_id") if answered else _only_agent(legs),
         "user_id": first.user_id,
         "customer_id": _first(speaking, "customer_id"),
         "started_at": start,
@@ -94,6 +97,11 @@ def _answered(leg: Leg) -> tuple[dt.datetime, dt.timedelta, str, str]:
 
 def _first(legs: Iterable[Leg], name: str) -> Any:
     return next((value for value in map(attrgetter(name), legs) if value is not None), None)
+
+
+def _only_agent(legs: Iterable[Leg]) -> str | None:
+    named = {leg.agent_id for leg in legs if leg.agent_id is not None}
+    return named.pop() if len(named) == 1 else None
 
 
 def _ms(length: dt.timedelta) -> int:

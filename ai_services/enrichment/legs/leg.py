@@ -17,6 +17,7 @@ class Leg(NamedTuple):
 
     leg_id: str
     task_id: str | None
+    agent_id: str | None
     user_id: str
     customer_id: str | None
     started_at: dt.datetime

@@ -18,9 +18,9 @@ STAGED_COLUMNS: Final = ("callid", *Leg._fields)
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('call_leg ' || $1::text, 0))"
 _CREATE_STAGING: Final = """
 CREATE TEMPORARY TABLE leg_staging (
-    callid text COLLATE "C", leg_id text COLLATE "C", task_id text, user_id text, customer_id text,
-    started_at timestamptz, duration_ms integer, bill_ms integer, rounds integer, level_name text,
-    hangup_by smallint, call_status text, phone_cipher bytea, phone_masked text, turns jsonb
+    callid text COLLATE "C", leg_id text COLLATE "C", task_id text, agent_id text, user_id text,
+    customer_id text, started_at timestamptz, duration_ms integer, bill_ms integer, rounds integer,
+    level_name text, hangup_by smallint, call_status text, phone_cipher bytea, phone_masked text, turns jsonb
 ) ON COMMIT DROP
 """
 _LEG_BYTES: Final = 200  # of one without its transcript
@@ -37,21 +37,21 @@ GROUP BY callid ORDER BY callid
 _MOST_BEFORE: Final = 5_000_000  # bytes, as they are kept
 _ALL_OF_CALLS: Final = """
 WITH legs AS (
-    SELECT s.callid, s.leg_id, s.task_id, s.user_id, s.customer_id, s.started_at, s.duration_ms,
-           s.bill_ms, s.rounds, s.level_name, s.hangup_by, s.call_status, s.phone_cipher,
-           s.phone_masked, coalesce(s.turns, k.turns) AS turns
+    SELECT s.callid, s.leg_id, s.task_id, s.agent_id, s.user_id, s.customer_id, s.started_at,
+           s.duration_ms, s.bill_ms, s.rounds, s.level_name, s.hangup_by, s.call_status,
+           s.phone_cipher, s.phone_masked, coalesce(s.turns, k.turns) AS turns
     FROM leg_staging s
     LEFT JOIN call_leg k
         ON k.org_id = (SELECT $1::uuid) AND k.callid = s.callid AND k.leg_id = s.leg_id
     WHERE s.callid = ANY($2::text[])
     UNION ALL
-    SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
-           level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
+    SELECT callid, leg_id, task_id, agent_id, user_id, customer_id, started_at, duration_ms, bill_ms,
+           rounds, level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
     FROM call_leg k
     WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
       AND NOT EXISTS (SELECT FROM leg_staging s WHERE s.callid = k.callid AND s.leg_id = k.leg_id))
-SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
-       level_name, hangup_by, call_status, phone_cipher, phone_masked,
+SELECT callid, leg_id, task_id, agent_id, user_id, customer_id, started_at, duration_ms, bill_ms,
+       rounds, level_name, hangup_by, call_status, phone_cipher, phone_masked,
        CASE WHEN call_status = 'connected' AND coalesce(sum(pg_column_size(turns)) OVER before, 0) <= $3
             THEN turns END AS turns
 FROM legs
@@ -61,38 +61,38 @@ WINDOW before AS (PARTITION BY callid, call_status = 'connected'
 """
 _MERGE: Final = """
 INSERT INTO call_leg AS k (
-    org_id, callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
-    level_name, hangup_by, call_status, phone_cipher, phone_masked, turns)
-SELECT $1, callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
-       level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
+    org_id, callid, leg_id, task_id, agent_id, user_id, customer_id, started_at, duration_ms, bill_ms,
+    rounds, level_name, hangup_by, call_status, phone_cipher, phone_masked, turns)
+SELECT $1, callid, leg_id, task_id, agent_id, user_id, customer_id, started_at, duration_ms, bill_ms,
+       rounds, level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
 FROM leg_staging s
 WHERE EXISTS (SELECT FROM call_record_enriched c WHERE c.org_id = $1 AND c.callid = s.callid)
 ORDER BY callid, leg_id
 ON CONFLICT (org_id, callid, leg_id) DO UPDATE SET
-    task_id = EXCLUDED.task_id, user_id = EXCLUDED.user_id, customer_id = EXCLUDED.customer_id,
-    started_at = EXCLUDED.started_at, duration_ms = EXCLUDED.duration_ms,
+    task_id = EXCLUDED.task_id, agent_id = EXCLUDED.agent_id, user_id = EXCLUDED.user_id,
+    customer_id = EXCLUDED.customer_id, started_at = EXCLUDED.started_at, duration_ms = EXCLUDED.duration_ms,
     bill_ms = EXCLUDED.bill_ms, rounds = EXCLUDED.rounds, level_name = EXCLUDED.level_name,
     hangup_by = EXCLUDED.hangup_by, call_status = EXCLUDED.call_status,
     phone_cipher = EXCLUDED.phone_cipher, phone_masked = EXCLUDED.phone_masked,
     turns = coalesce(EXCLUDED.turns, k.turns), updated_at = now()
-WHERE (k.task_id, k.user_id, k.customer_id, k.started_at, k.duration_ms, k.bill_ms, k.rounds,
-       k.level_name, k.hangup_by, k.call_status, k.phone_cipher, k.turns)
+WHERE (k.task_id, k.agent_id, k.user_id, k.customer_id, k.started_at, k.duration_ms, k.bill_ms,
+       k.rounds, k.level_name, k.hangup_by, k.call_status, k.phone_cipher, k.turns)
     IS DISTINCT FROM
-      (EXCLUDED.task_id, EXCLUDED.user_id, EXCLUDED.customer_id, EXCLUDED.started_at,
-       EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds, EXCLUDED.level_name,
+      (EXCLUDED.task_id, EXCLUDED.agent_id, EXCLUDED.user_id, EXCLUDED.customer_id,
+       EXCLUDED.started_at, EXCLUDED.duration_ms, EXCLUDED.bill_ms, EXCLUDED.rounds, EXCLUDED.level_name,
        EXCLUDED.hangup_by, EXCLUDED.call_status, EXCLUDED.phone_cipher,
        coalesce(EXCLUDED.turns, k.turns))
 """
 _BEYOND_SPAN: Final = """
-SELECT callid, leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
-       level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
+SELECT callid, leg_id, task_id, agent_id, user_id, customer_id, started_at, duration_ms, bill_ms,
+       rounds, level_name, hangup_by, call_status, phone_cipher, phone_masked, turns
 FROM call_leg
 WHERE org_id = (SELECT $1::uuid) AND callid = ANY($2::text[])
   AND NOT (started_at >= $3 AND started_at < $4)
 """
 _LEGS: Final = """
-SELECT leg_id, task_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds, level_name,
-       hangup_by, call_status, phone_masked
+SELECT leg_id, task_id, agent_id, user_id, customer_id, started_at, duration_ms, bill_ms, rounds,
+       level_name, hangup_by, call_status, phone_masked
 FROM call_leg WHERE org_id = (SELECT $1::uuid) AND callid = $2
 ORDER BY started_at, duration_ms, user_id, leg_id LIMIT $3
 """

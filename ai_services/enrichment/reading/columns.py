@@ -24,8 +24,8 @@ _SHOWN_CHARS: Final = 100
 KNOWN_AS: Final[Mapping[str, tuple[str, ...]]] = {
     "callid": ("call_id", "uniqueid", "callsid", "sid", "record_id", "uuid", "id",
                "通话id", "通话编号", "呼叫id", "话单id", "流水号"),
-    "user_id": ("user", "account", "accountcode", "account_id", "agent", "agent_id", "src", "caller",
-                "from", "team", "账号", "账户", "用户id", "坐席", "坐席工号", "坐席id", "员工"),
+    "user_id": ("user", "account", "accountcode", "account_id", "src", "caller", "from", "team", "账号",
+                "账户", "用户id", "坐席", "坐席工号", "坐席id", "员工", "agent", "agent_id"),
     "started_at": ("start", "start_time", "starttime", "calldate", "call_time", "begin_time",
                    "begincalltime", "date", "time", "timestamp",
                    "开始时间", "呼叫时间", "通话时间", "通话开始时间", "拨打时间"),

@@ -103,6 +103,8 @@ class Compared:
 def digest_of(callid: str, row: Mapping[str, Any], phone: bytes | None, turns: Any) -> int:
     """64 bits of a call as it is kept, so that sums of them tell equal sets of calls."""
     values: Sequence[Any] = [callid, *(_plain(row[name]) for name in _FIELDS), turns]
+    if row["agent_id"] is not None:  # sums of calls without one stay what they were
+        values = [*values, row["agent_id"]]
     text = orjson.dumps(values, option=orjson.OPT_SORT_KEYS) + (phone or b"")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 

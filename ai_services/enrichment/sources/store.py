@@ -146,7 +146,7 @@ async def kept(tx: Transaction, org_id: UUID, callids: Sequence[str]) -> Mapping
     it is by the source, whoever that customer was merged into.
     """
     rows = await tx.fetch(
-        """SELECT c.callid, c.task_id, c.user_id,
+        """SELECT c.callid, c.task_id, c.agent_id, c.user_id,
                   coalesce(c.given_customer_id, c.customer_id) AS customer_id,
                   c.started_at, c.duration_ms, c.bill_ms, c.rounds, c.level_name, c.call_status, c.hangup_by, c.phone_cipher,
                   c.call_date, t.turns, s.source, s.shard

@@ -59,15 +59,17 @@ def guess(table: Table) -> Guesses:
     found = Guesses()
     taken: set[str] = set()
     for _, name, one in sorted(scored, key=lambda item: (-item[0], _ORDER[item[1]])):
-        if name not in found.fields and one.column not in taken:
+        if name not in found.fields and name != _AGENT and one.column not in taken:
             found.fields[name] = one
             taken.add(one.column)
+    _find_agent(found, [one for _, name, one in scored if name == _AGENT], taken)
     _put_longer_first(found, profiles)
     _find_legs(found, profiles, taken)
     _find_unit(found, profiles)
     return found
 
 
+_AGENT: Final = "agent_id"
 _ORDER: Final[Mapping[str, int]] = {name: place for place, name in enumerate(SYNONYMS)}
 
 
@@ -126,7 +128,7 @@ def _evidence(name: str, profile: Profile) -> tuple[float | None, str]:
             return (1.0, "its lists of turns") if profile.transcripts else (-1.0, "")
         case "callid":
             return _is_id(profile)
-        case "user_id" | "customer_id" | "task_id":
+        case "user_id" | "agent_id" | "customer_id" | "task_id":
             wrong = profile.time_formats or profile.transcripts or profile.is_clock
             if wrong:
                 return -1.0, ""
@@ -154,6 +156,17 @@ def _put_longer_first(found: Guesses, profiles: Mapping[str, Profile]) -> None:
         long, short = profiles[whole.column].numbers, profiles[talk.column].numbers
         if long and short and sum(short) > sum(long):
             found.fields["duration_ms"], found.fields["bill_ms"] = talk, whole
+
+
+def _find_agent(found: Guesses, agents: Sequence[Guess], taken: set[str]) -> None:
+    """Whoever spoke may be the account as well, where no other column is the account's."""
+    user = found.fields.get("user_id")
+    free = [
+        one for one in agents if one.column not in taken or (user and one.column == user.column)
+    ]
+    if free:
+        found.fields[_AGENT] = max(free, key=lambda one: one.confidence)
+        taken.add(found.fields[_AGENT].column)
 
 
 def _find_legs(found: Guesses, profiles: Mapping[str, Profile], taken: set[str]) -> None:

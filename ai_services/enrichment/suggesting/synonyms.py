@@ -19,11 +19,18 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
         "技能组", "队列", "批次",
     ),
     "user_id": (
-        "user id", "agent id", "agent", "agent name", "user", "extension", "seat id", "seat",
-        "account id", "account", "accountcode", "team", "employee", "src", "caller", "from",
-        "calling number", "坐席工号", "坐席id", "坐席", "坐席姓名", "客服", "客服工号", "座席", "座席工号",
-        "工号", "分机", "分机号", "账号", "账户", "用户id", "员工", "业务员", "机器人", "主叫号码", "主叫",
-        "外显号码",
+        "user id", "account id", "account", "accountcode", "user", "team", "账号", "账户", "用户id",
+        "agent id", "agent", "agent name", "extension", "seat id", "seat", "operator", "employee",
+        "坐席工号", "坐席id", "坐席", "坐席姓名", "客服", "客服工号", "座席", "座席工号", "工号", "分机",
+        "分机号", "员工", "业务员", "机器人", "src", "caller", "from", "calling number", "主叫号码",
+        "主叫", "外显号码",
+    ),
+    # Where no column is the account's, that of the agent is taken for both (guess.py).
+    "agent_id": (
+        "agent id", "agent", "seat id", "seat", "agent extension", "operator id", "operator",
+        "agent name", "extension", "employee id", "employee", "坐席工号", "坐席id", "坐席", "座席工号",
+        "座席id", "座席", "客服工号", "客服id", "客服", "工号", "坐席分机", "坐席姓名", "座席姓名",
+        "客服姓名", "分机号", "分机", "业务员", "员工", "机器人",
     ),
     "customer_id": (
         "customer id", "lead id", "client id", "contact", "member id", "customer", "客户id", "客户编号",

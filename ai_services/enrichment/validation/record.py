@@ -27,6 +27,7 @@ FUTURE_HOURS: Final = 24  # clocks differ; a call may start at most a day from n
 FIELDS: Final = (
     "callid",
     "task_id",
+    "agent_id",
     "user_id",
     "customer_id",
     "phone",
@@ -43,6 +44,7 @@ REQUIRED: Final = ("callid", "user_id", "started_at", "call_status")
 # What a call may lack: a value that can't be read leaves the field empty, not the call out.
 OPTIONAL: Final = (
     "task_id",
+    "agent_id",
     "customer_id",
     "phone",
     "bill_ms",
@@ -51,7 +53,7 @@ OPTIONAL: Final = (
     "hangup_by",
     "turns",
 )
-ID_FIELDS: Final = ("callid", "task_id", "user_id", "customer_id")
+ID_FIELDS: Final = ("callid", "task_id", "agent_id", "user_id", "customer_id")
 MS_FIELDS: Final = ("duration_ms", "bill_ms")
 INT_LIMITS: Final[Mapping[str, int]] = {
     "duration_ms": MAX_MS,
@@ -66,6 +68,7 @@ FRAME_SCHEMA: Final[Mapping[str, pl.DataType]] = {
     "line": pl.UInt64(),
     "callid": pl.String(),
     "task_id": pl.String(),
+    "agent_id": pl.String(),
     "user_id": pl.String(),
     "customer_id": pl.String(),
     "phone": pl.String(),

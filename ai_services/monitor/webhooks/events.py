@@ -14,7 +14,14 @@ from typing import Any, Final, Literal, get_args
 
 import orjson
 
-EventType = Literal["job.failed", "budget.reached", "threshold.reached", "webhook.disabled"]
+EventType = Literal[
+    "job.failed",
+    "budget.reached",
+    "threshold.reached",
+    "segment.entered",
+    "segment.left",
+    "webhook.disabled",
+]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 TEST: Final = "webhook.test"  # sent when asked for, whatever a webhook is to hear
 

@@ -17,6 +17,7 @@ from shared.errors import Conflict
 
 # Topics whose events are messages as they are.
 _TOLD: Final[dict[str, EventType]] = {"jobs": "job.failed", "budgets": "budget.reached"}
+_SEGMENTS: Final[dict[str, EventType]] = {"entered": "segment.entered", "left": "segment.left"}
 _log = structlog.get_logger("looma.webhooks")
 
 
@@ -61,6 +62,10 @@ class WebhookMessages:
 
 async def _messages(tx: Transaction, org_id: UUID, event: OutboxEvent) -> list[Message]:
     source = f"{org_id}/{event.topic}/{event.id}/{event.created_at.isoformat()}"
-    if event.topic == "portraits":
+    change = event.payload.get("change") if event.topic == "segments" else None
+    if change in _SEGMENTS:
+        told = {name: value for name, value in event.payload.items() if name != "change"}
+        return [message(_SEGMENTS[change], source, event.created_at, told)]
+    if event.topic in ("portraits", "segments"):
         return await thresholds.reached(tx, org_id, event.payload, source, event.created_at)
     return [message(_TOLD[event.topic], source, event.created_at, event.payload)]

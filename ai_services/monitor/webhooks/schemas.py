@@ -15,7 +15,7 @@ from ai_services.monitor.webhooks.service import Secret
 from ai_services.monitor.webhooks.store.deliveries import Delivery, DeliveryState
 from ai_services.monitor.webhooks.store.thresholds import Op, PeriodType
 from ai_services.monitor.webhooks.store.webhooks import DisabledAs, Webhook
-from ai_services.monitor.webhooks.thresholds import METRICS
+from ai_services.monitor.webhooks.thresholds import METRICS, SEGMENT_SIZE
 from shared.cursor import Cursor
 
 
@@ -143,10 +143,17 @@ class DeliveriesOut(BaseModel):
 
 
 class ThresholdIn(_In):
-    """Told of as `threshold.reached` where `metric` of all users in a period is `op` `value`."""
+    """Told of as `threshold.reached` where `metric` in a period is `op` `value`: that of all users, or
+    the size of a segment.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
-    metric: str = Field(max_length=100, json_schema_extra={"enum": list(METRICS)})
+    metric: str = Field(
+        max_length=100,
+        json_schema_extra={
+            "anyOf": [{"enum": list(METRICS)}, {"pattern": f"^{SEGMENT_SIZE.pattern}$"}]
+        },
+    )
     period_type: PeriodType
     op: Op
     value: float = Field(allow_inf_nan=False)

@@ -1,13 +1,15 @@
 """Thresholds: what an organisation wants to be told of its figures, and when they are reached.
 
 The figures come with the event of a computed period (topic `portraits`): one number per metric over
-all users. A threshold is told of once for each period, and once more if it was left in between.
+all users; the size of a segment with that of its members (topic `segments`), as metric `segment:NAME`.
+A threshold is told of once for each period, and once more if it was left in between.
 What nobody hears isn't told: it stays to be told when an active webhook asks for it.
 """
 
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -29,6 +31,7 @@ _COMPARE: Final[Mapping[Op, Callable[[float, float], bool]]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
+SEGMENT_SIZE: Final = re.compile(r"segment:[a-z0-9][a-z0-9_-]{0,63}")
 # Those of the portrait service; a test compares them.
 METRICS: Final = (
     "total_calls", "connected_calls", "total_rounds",
@@ -59,8 +62,9 @@ async def add_threshold(
     value: float,
 ) -> Threshold:
     """It is compared from the next computation on. InvalidInput."""
-    if metric not in METRICS:
-        problem, fix = f"there is no metric {metric[:60]!r}", f"send one of {', '.join(METRICS)}"
+    if metric not in METRICS and SEGMENT_SIZE.fullmatch(metric) is None:
+        problem = f"there is no metric {metric[:60]!r}"
+        fix = f"send segment:NAME for the size of a segment, or one of {', '.join(METRICS)}"
         raise InvalidInput.of("metric", problem, fix)
     async with relational.tenant(org_id) as tx:
         await webhooks.exclude_others(tx, org_id)
@@ -81,7 +85,9 @@ async def delete_threshold(relational: Relational, org_id: UUID, threshold_id: U
 async def reached(
     tx: Transaction, org_id: UUID, computed: Mapping[str, Any], source: str, at: datetime
 ) -> list[Message]:
-    """What there is to tell of a computed period: the payload of an event of `portraits`."""
+    """What there is to tell of a computed period, or of a segment whose size is another one: `computed` is
+    the payload of an event.
+    """
     figures = computed.get("metrics")
     if not figures or date.fromisoformat(computed["period_end"]) < at.date() - _HISTORY:
         return []

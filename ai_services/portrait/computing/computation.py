@@ -194,6 +194,38 @@ async def _planned(
     return periods
 
 
+async def compute_part(
+    tx: Transaction,
+    org_id: UUID,
+    period_type: PeriodType,
+    periods: Sequence[Period],
+    *,
+    today: date,
+    now: datetime,
+    with_days: bool,
+) -> list[Recomputed]:
+    """Periods that follow one another, in a turn of their organisation; with what is kept of their days."""
+    how = await counting.state(tx, org_id)
+    if how is not None and with_days:
+        await renew_days(tx, org_id, periods[0].start, periods[-1].end, how.zone)
+    results = await recompute(tx, org_id, period_type, periods, now)
+    keys = [period.key for period in periods]
+    await period_store.finish(tx, org_id, period_type, keys, today=today, now=now)
+    changed = {one.period_key: one for one in results if one.wrong}
+    told = [
+        Changed(period, None, changed[period.key].removed)
+        for period in periods
+        if period.key in changed
+    ]
+    await announce(tx, org_id, told)
+    return results
+
+
+def quarters(periods: Sequence[Period]) -> list[list[Period]]:
+    """What one transaction computes: the periods that begin in one quarter, together."""
+    return [list(some) for _, some in groupby(periods, key=_quarter)]
+
+
 class _Computation:
     def __init__(
         self,
@@ -213,8 +245,8 @@ class _Computation:
 
     async def run(self) -> list[Computed]:
         for period_type in self._plan:
-            for _, quarter in groupby(await self._begin(period_type), key=_quarter):
-                await self._compute(period_type, list(quarter))
+            for quarter in quarters(await self._begin(period_type)):
+                await self._compute(period_type, quarter)
             self._tell(self._computed[period_type])
         return list(self._computed.values())
 
@@ -234,28 +266,13 @@ class _Computation:
 
     async def _compute(self, period_type: PeriodType, periods: Sequence[Period]) -> None:
         started = time.perf_counter()
-        keys = [period.key for period in periods]
         await catch_up(self._course.transaction, self._org_id, batches=1)
         async with self._course.transaction() as tx:
             await counting.await_turn(tx, self._org_id)
-            how = await counting.state(tx, self._org_id)
-            if how is not None and period_type == [*self._plan][-1]:
-                days = periods[0].start, periods[-1].end
-                await renew_days(tx, self._org_id, *days, how.zone)
-            results = await recompute(tx, self._org_id, period_type, periods, self._now)
-            await period_store.finish(
-                tx, self._org_id, period_type, keys, today=self._today, now=self._now
-            )
-            changed = {one.period_key: one for one in results if one.wrong}
-            await announce(
-                tx,
-                self._org_id,
-                [
-                    Changed(period, None, changed[period.key].removed)
-                    for period in periods
-                    if period.key in changed
-                ],
-            )
+            results = await compute_part(
+                tx, self._org_id, period_type, periods, today=self._today, now=self._now,
+                with_days=period_type == [*self._plan][-1],
+            )  # fmt: skip
             seconds = time.perf_counter() - started
             self._computed[period_type] = self._computed[period_type].plus(results, seconds)
             await self._reached(tx, period_type, self._left[period_type] - len(periods))

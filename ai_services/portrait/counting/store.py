@@ -41,6 +41,7 @@ from shared.data_access.ports import Row, Transaction
 _LOCK: Final = "hashtextextended('portrait/' || $1::uuid::text, 0)"
 _TRY: Final = f"SELECT pg_try_advisory_xact_lock({_LOCK})"
 _AWAIT: Final = f"SELECT pg_advisory_xact_lock({_LOCK})"
+_SHARE: Final = f"SELECT pg_advisory_xact_lock_shared({_LOCK})"
 
 # The subjects that are few: their calls are added up once for all of them, and then by each.
 _FEW: Final = (USER, TASK, AGENT)
@@ -317,6 +318,15 @@ async def await_turn(tx: Transaction, org_id: UUID) -> None:
     """As `try_turn`, when whoever has them is through; StoreUnavailable after 55 s."""
     await tx.execute("SET LOCAL lock_timeout = '55s'")
     await tx.execute(_AWAIT, org_id)
+
+
+async def share_turn(tx: Transaction, org_id: UUID) -> None:
+    """As `await_turn`, but with others who share it; while anybody does nothing is counted.
+
+    So all of them compute the same: what calls have been by the last count, whatever becomes of them.
+    """
+    await tx.execute("SET LOCAL lock_timeout = '55s'")
+    await tx.execute(_SHARE, org_id)
 
 
 async def state(tx: Transaction, org_id: UUID) -> State | None:

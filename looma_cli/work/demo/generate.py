@@ -27,6 +27,7 @@ from shared.errors import Detail, InvalidInput
 DEFAULT_END: Final = date(2025, 12, 31)
 DAYS: Final = 365
 ACCOUNTS: Final = 20
+AGENTS: Final = 4  # of each account
 TROUBLED: Final = 3  # index of the account whose last weeks go wrong
 CALLS_PER_CUSTOMER: Final = 4
 _TROUBLED_DAYS: Final = 42
@@ -133,11 +134,13 @@ class _CallWriter:
         mixed = (customer * _MIX + self._salt) & 0xFFFFFFFF
         account = self._account_of[mixed % 1000]
         chinese = (mixed >> 10) % 100 < _CHINESE_SHARE
+        agent = (mixed >> 24) % AGENTS + 1  # a customer's own
         phone = f"140{mixed % 10**8:08}" if chinese else f"+1555{mixed % 10**7:07}"
         self._written += 1
         head = (
             f'{{"callid":"demo-{self._seed}-{self._written:09}",'
-            f'"task_id":"task-{month}-{account:02}","user_id":"{self._users[account]}",'
+            f'"task_id":"task-{month}-{account:02}","agent_id":"agent-{account:02}-{agent}",'
+            f'"user_id":"{self._users[account]}",'
             f'"customer_id":"customer-{customer:08}","phone":"{phone}",'
             f'"started_at":"{started_at}",'
         )

@@ -22,6 +22,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CALL = {
     "callid": "c-1",
     "task_id": "t-1",
+    "agent_id": "a-1",
     "user_id": "u-1",
     "customer_id": "k-1",
     "phone": "13812348000",

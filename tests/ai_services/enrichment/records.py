@@ -18,6 +18,7 @@ def record(callid: str = "call-1", **changes: Any) -> dict[str, Any]:
     base: dict[str, Any] = {
         "callid": callid,
         "task_id": "task-1",
+        "agent_id": "agent-1",
         "user_id": "account-1",
         "customer_id": "customer-1",
         "phone": "13812348000",

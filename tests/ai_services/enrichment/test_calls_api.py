@@ -115,6 +115,17 @@ async def test_the_same_request_twice_changes_nothing(api: Api) -> None:
     assert [r["status"] for r in again["results"]] == ["unchanged", "updated"]
 
 
+async def test_the_agent_of_a_call_is_that_of_its_last_record(api: Api) -> None:
+    answer = (await api.post(record("a"), record("b", agent_id="x" * 65))).json()["data"]
+    assert answer["noted"] == {"agent_id": 1}
+    assert [r["status"] for r in answer["results"]] == ["inserted", "inserted"]
+    for agent in ("agent-1", "agent-2", None):
+        await api.post(record("a", agent_id=agent))
+        assert (await api.get("/api/v1/calls/a")).json()["data"]["agent_id"] == agent
+    listed = (await api.get("/api/v1/calls", user_id="account-1")).json()["data"]["calls"]
+    assert {one["agent_id"] for one in listed} == {None}
+
+
 @pytest.mark.parametrize("body", [{"records": []}, {"records": [{}] * 1001}, {}, [], {"calls": []}])
 async def test_a_body_of_the_wrong_shape_is_422(api: Api, body: Any) -> None:
     answer = await api.request("POST", "/api/v1/calls", json=body)

@@ -100,6 +100,7 @@ def test_a_foreign_export_is_mapped(folder: Folder, kind: str) -> None:
         "line": 2 if kind == "csv" else 1,
         "callid": "x-1",
         "task_id": None,
+        "agent_id": None,
         "user_id": "team-7",
         "customer_id": None,
         "phone": None,

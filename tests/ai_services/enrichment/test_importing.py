@@ -63,8 +63,8 @@ async def rows(db: Postgres, org_id: UUID) -> list[dict[str, Any]]:
     """Everything that an import decides, in order."""
     async with db.tenant(org_id) as tx:
         found = await tx.fetch(
-            """SELECT c.callid, c.task_id, c.user_id, c.customer_id, c.call_date, c.started_at,
-                      c.duration_ms, c.bill_ms, c.rounds, c.level_name, c.hangup_by, c.call_status,
+            """SELECT c.callid, c.task_id, c.agent_id, c.user_id, c.customer_id, c.call_date,
+                      c.started_at, c.duration_ms, c.bill_ms, c.rounds, c.level_name, c.hangup_by, c.call_status,
                       c.phone_masked, c.has_transcript, t.turns
                FROM call_record_enriched c LEFT JOIN call_transcript t USING (org_id, callid)
                WHERE org_id = $1 ORDER BY callid""",

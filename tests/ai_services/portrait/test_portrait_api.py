@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,14 +13,18 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from ai_services.portrait.answers import Answers
 from ai_services.portrait.computing.jobs import JOBS
 from ai_services.portrait.metrics import METRICS
 from ai_services.portrait.routes import endpoints
+from ai_services.portrait.segments import refreshing
+from ai_services.portrait.state import Stores
 from shared.config import Config
-from shared.data_access.ports import Relational
+from shared.data_access.cache.redis import RedisCache
 from shared.data_access.relational.postgres import Postgres
 from shared.jobs.worker import Worker
 from shared.security import InternalTokens, Principal
+from shared.serving.peers import open_peers
 from shared.serving.service import BaseAIService
 from tests.ai_services.portrait.calls import Call, Organisation, at, new_organisation, opened
 from tests.shared.jobs.workplace import QUICK
@@ -55,12 +60,22 @@ class Api:
 
 
 @asynccontextmanager
-async def served(db: Postgres, home: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async def open_state(service: BaseAIService[Relational], _stack: AsyncExitStack) -> Relational:
+async def served(
+    db: Postgres, home: Path, redis_url: str = "redis://127.0.0.1:9/0"
+) -> AsyncIterator[httpx.AsyncClient]:
+    async def open_state(service: BaseAIService[Stores], stack: AsyncExitStack) -> Stores:
         service.check("postgres", db.ping)
-        worker = Worker(db, None, JOBS, service="portrait", places=2, pace=QUICK)
+        worker = Worker(
+            db, None, (*JOBS, *refreshing.JOBS), service="portrait", places=2, pace=QUICK
+        )
         service.background("jobs", worker.run)
-        return db
+        cache = RedisCache(redis_url)
+        stack.push_async_callback(cache.close)
+        answers = Answers(db, cache, service.metrics.registry)
+        stack.callback(answers.close)
+        tokens = InternalTokens(SECRET.encode())
+        peers = await stack.enter_async_context(open_peers(cache, tokens))
+        return Stores(db, answers, peers)
 
     config = Config.from_env({"LOOMA_HOME": str(home), "INTERNAL_TOKEN_SECRET": SECRET})
     service = BaseAIService("portrait", config, endpoints=endpoints, open_state=open_state)
@@ -73,9 +88,9 @@ async def served(db: Postgres, home: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture(scope="session")
 async def client(
-    db: Postgres, tmp_path_factory: pytest.TempPathFactory
+    db: Postgres, redis_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(db, tmp_path_factory.mktemp("home")) as client:
+    async with served(db, tmp_path_factory.mktemp("home"), redis_server) as client:
         yield client
 
 
@@ -120,6 +135,9 @@ async def test_periods_are_listed_newest_first_with_their_labels(api: Api) -> No
 
 async def test_a_portrait_has_the_groups_of_figures(api: Api) -> None:
     found = await api.data("portrait/u1", period_type="week", period_key="2024-W49")
+    assert datetime.fromisoformat(found.pop("as_of")).tzinfo is not None
+    assert (found.pop("share_analysed"), found.pop("share_degraded")) == (0.0, None)
+    assert found.pop("change") is None
     assert found == {
         "user_id": "u1",
         "period": {"type": "week", "key": "2024-W49", "start": "2024-12-02", "end": "2024-12-08"},

@@ -26,11 +26,15 @@ from tests.gateway.wire import until
 PASSWORD = "correct horse battery staple"
 SERVICES = (auth, enrichment, portrait)
 NAMES = [app.__name__.split(".")[1] for app in SERVICES]
-# What is public belongs to nobody who signs in: a signature of its own opens it.
+# What is public belongs to nobody who signs in: a signature of its own opens it. An upload takes parts
+# of a file, no JSON.
 PARAMETRIC = [
     one
     for one in packaged_routes()
-    if one.parameters and one.service in NAMES and one.scope != PUBLIC
+    if one.parameters
+    and one.service in NAMES
+    and one.scope != PUBLIC
+    and not one.path.startswith("/api/v1/uploads/")
 ]
 # Whoever owns the thing would be answered with success.
 BODIES: dict[str, Any] = {
@@ -38,11 +42,13 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/users/{user_id}/password": {"password": "an entirely new pass phrase"},
     "POST /api/v1/keys/{key_id}/transfer": {"role": "agent"},
     "POST /api/v1/customers/{customer_id}/merge": {"into": "somebody-else"},
+    "PATCH /api/v1/calls/{callid}/analysis": {"sentiment": "negative"},
 }
 LISTS = (
     "/api/v1/users", "/api/v1/keys", "/api/v1/audit", "/api/v1/imports",
     "/api/v1/calls?user_id=account-1", "/api/v1/calls/search?q=complaint", "/api/v1/periods?type=week",
-    "/api/v1/portrait/trend?metric=total_calls&period_type=week",
+    "/api/v1/portrait/trend?metric=total_calls&period_type=week", "/api/v1/customers",
+    "/api/v1/portrait/export?period_type=week", "/api/v1/portrait/summary/history",
 )  # fmt: skip
 
 
@@ -57,9 +63,12 @@ class Tenants:
         body = BODIES.get(f"{route.method} {route.path}")
         if route.path.endswith("/split"):
             body = {"merge_id": self.ids["merge_id"]}
-        path, query = route.path.format(**self.ids), {}
+        ids, query = dict(self.ids), dict[str, str]()
         if route.service == "portrait":  # its users are the accounts of calls
-            path, query = route.path.format(user_id="account-1"), {"period_type": "week"}
+            ids["user_id"] = "account-1"
+        path = route.path.format(**ids)
+        if "chart" in route.path or route.path.endswith("/trend"):
+            query = {"metric": "total_calls"}
         return await self.client.request(route.method, path, params=query, headers=who, json=body)
 
 
@@ -135,6 +144,8 @@ async def made(client: httpx.AsyncClient, owner: dict[str, str]) -> dict[str, st
         "callid": "secret-call",
         "import_id": imported["import_id"],
         "customer_id": "customer-1",
+        "dimension": "customers",
+        "subject_id": "customer-1",
         "merge_id": merge["merge_id"],
         "erasure_id": erased.json()["data"]["erasure_id"],
     }
@@ -151,13 +162,14 @@ async def test_an_admin_of_another_organisation_finds_nothing_and_changes_nothin
     for path in LISTS:
         got = await tenants.client.get(path, headers=tenants.foreigner)
         assert got.status_code in (200, 404), f"{path}: {got.text}"
-        for secret in ("secret-call", "jo@example.com", *tenants.ids.values()):
+        for secret in ("secret-call", "jo@example.com", *set(tenants.ids.values()) - {"customers"}):
             assert secret not in got.text.replace("user_id=account-1", ""), path
 
 
 @pytest.mark.slow
 async def test_the_owner_finds_all_that(tenants: Tenants) -> None:
     deletions = [route for route in PARAMETRIC if route.method == "DELETE"]
+    deletions.sort(key=lambda route: -route.path.count("/"))  # what belongs to a thing before it
     for route in [one for one in PARAMETRIC if one not in deletions] + deletions:
         got = await tenants.ask(route, tenants.owner)
-        assert got.status_code == 200, f"{route.path}: {got.text}"
+        assert got.status_code in (200, 202), f"{route.path}: {got.text}"

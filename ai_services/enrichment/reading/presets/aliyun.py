@@ -36,9 +36,11 @@ def aliyun_call(row: Mapping[str, Any]) -> dict[str, Any] | Problem:
         return Problem("ContactDisposition", word, "is not known", fix)
     inbound = text(row, "ContactType").lower() == "inbound"
     length = milliseconds(text(row, "CallDuration"))
+    agent = text(row, "AgentIds").partition(",")[0].partition("@")[0].strip()
     return {
         "callid": text(row, "ContactId"),
-        "user_id": text(row, "AgentIds").partition(",")[0].partition("@")[0].strip() or NOBODY,
+        "agent_id": agent,
+        "user_id": agent or NOBODY,
         "phone": number(text(row, "CallingNumber" if inbound else "CalledNumber")),
         "started_at": text(row, "StartTime"),
         "duration_ms": length,

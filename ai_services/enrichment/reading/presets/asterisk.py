@@ -62,6 +62,7 @@ def _leg(
         "call_group": group,
         "leg_id": own,
         "callid": text(row, "uniqueid"),
+        "agent_id": called or caller,
         "user_id": account,
         "phone": customer,
         "started_at": start,

@@ -22,14 +22,15 @@ _DISPOSITIONS: Final = (
 
 def five9_call(row: Mapping[str, Any]) -> dict[str, Any]:
     """One row. An agent talked, or else nobody did."""
-    agent = text(row, "AGENT")
+    agent = text(row, "AGENT").removeprefix("[None]")
     talk = milliseconds(text(row, "TALK TIME"))
     connected = isinstance(talk, int) and talk > 0
     inbound = text(row, "CALL TYPE").lower() in _INBOUND
     return {
         "callid": text(row, "CALL ID"),
         "task_id": text(row, "CAMPAIGN"),
-        "user_id": NOBODY if agent in ("", "[None]") else agent,
+        "user_id": agent or NOBODY,
+        "agent_id": agent,
         "phone": number(text(row, "ANI" if inbound else "DNIS")),
         "started_at": text(row, "TIMESTAMP"),
         "duration_ms": milliseconds(text(row, "CALL TIME")),

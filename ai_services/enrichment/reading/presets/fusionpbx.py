@@ -39,6 +39,7 @@ def fusionpbx_leg(row: Mapping[str, Any]) -> dict[str, Any] | Problem:
     return {
         "call_group": min(own, bridged) if bridged else own,
         "callid": own,
+        "agent_id": text(row, "extension"),
         "user_id": text(row, "extension") or extension(inside) or NOBODY,
         "phone": number(outside),
         "started_at": text(row, "start_epoch"),

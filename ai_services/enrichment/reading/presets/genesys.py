@@ -31,6 +31,7 @@ def genesys_call(row: Mapping[str, Any]) -> dict[str, Any] | Problem:
     return {
         "callid": text(row, "Conversation ID"),
         "task_id": text(row, "Queue").partition(";")[0].strip(),
+        "agent_id": user,
         "user_id": user or NOBODY,
         "phone": number(text(row, "DNIS" if outbound else "ANI")),
         "started_at": text(row, "Date"),

@@ -36,6 +36,7 @@ def star_call(row: Mapping[str, Any]) -> dict[str, Any] | Problem:
     return {
         "callid": f"star-{row.get('id')}",
         "task_id": tasks[0] if isinstance(tasks, list) and tasks else None,
+        "agent_id": row.get("agent"),
         "user_id": row.get("agent"),
         "customer_id": row.get("user"),
         "started_at": start,

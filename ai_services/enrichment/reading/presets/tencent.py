@@ -46,10 +46,12 @@ def tencent_call(row: Mapping[str, Any]) -> dict[str, Any] | Problem:
         return Problem("EndStatusString", word, "is no status of a call's end", fix)
     length = milliseconds(text(row, "Duration"))
     inbound = text(row, "Direction") == _INBOUND
+    seat = _seat(row.get("SeatUser"))
     return {
         "callid": text(row, "SessionId"),
         "task_id": text(row, "SkillGroup"),
-        "user_id": _seat(row.get("SeatUser")) or NOBODY,
+        "agent_id": seat,
+        "user_id": seat or NOBODY,
         "phone": number(text(row, "Caller" if inbound else "Callee")),
         "started_at": text(row, "Time"),
         "duration_ms": length,

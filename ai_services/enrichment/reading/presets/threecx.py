@@ -16,6 +16,7 @@ from ai_services.enrichment.validation.reject import Problem
 from shared.calls import CONNECTED, HANGUP_CUSTOMER, HANGUP_ROBOT
 
 _LINES: Final = frozenset({"line", "externalline"})
+_PHONE: Final = "extension"
 _BY_SOURCE: Final = frozenset({"terminatedbysrc", "src_participant_terminated"})
 _BY_TARGET: Final = frozenset({"terminatedbydst", "dst_participant_terminated"})
 # What stands in the reason of a call that nobody answered.
@@ -34,9 +35,11 @@ def threecx_call(row: Mapping[str, Any]) -> dict[str, Any] | Problem:
     outbound = text(row, "from-type").lower() not in _LINES
     reason = text(row, "reason-terminated").lower()
     length = milliseconds(text(row, "duration"))
+    account = _account(row, outbound=outbound)
     return {
         "callid": text(row, "callid"),
-        "user_id": _account(row, outbound=outbound),
+        "agent_id": account if _is_person(row, answered=answered, outbound=outbound) else None,
+        "user_id": account or NOBODY,
         "phone": _customer(row, outbound=outbound),
         "started_at": text(row, "time-start"),
         "duration_ms": length,
@@ -46,9 +49,17 @@ def threecx_call(row: Mapping[str, Any]) -> dict[str, Any] | Problem:
     }
 
 
-def _account(row: Mapping[str, Any], *, outbound: bool) -> str:
+def _account(row: Mapping[str, Any], *, outbound: bool) -> str | None:
     names = ("from-dn", "from-no") if outbound else ("final-dn", "final-number", "to-dn", "to-no")
-    return next((found for name in names if (found := extension(text(row, name)))), NOBODY)
+    return next((found for name in names if (found := extension(text(row, name)))), None)
+
+
+def _is_person(row: Mapping[str, Any], *, answered: bool, outbound: bool) -> bool:
+    """Whether the account is a phone of the house, not a queue, a ring group or a menu."""
+    if outbound:
+        return text(row, "from-type").lower() == _PHONE
+    kind = text(row, "final-type") or text(row, "to-type")
+    return answered and kind.lower() == _PHONE
 
 
 def _customer(row: Mapping[str, Any], *, outbound: bool) -> str | None:

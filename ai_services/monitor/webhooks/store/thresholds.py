@@ -34,7 +34,7 @@ WHERE org_id = $1 AND threshold_id = $2 AND period_key = $3
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Reached where `metric` of all users in a period of this type is `op` `value`."""
+    """Reached where `metric` in a period of this type is `op` `value`: of all users, or of a segment."""
 
     threshold_id: UUID
     name: str

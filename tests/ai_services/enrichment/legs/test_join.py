@@ -38,11 +38,24 @@ def test_one_leg_is_its_call() -> None:
 
 
 def test_a_queue_that_rings_many_and_is_answered_by_one_is_one_answered_call() -> None:
-    ringing = [leg(f"r{n}", 5, user_id=f"60{n}", duration_ms=8_000) for n in range(4)]
-    answer = talk("x", 5, 73, 65, user_id="604", hangup_by=2)
+    rung = {"at_s": 5, "duration_ms": 8_000}
+    ringing = [leg(f"r{n}", user_id=f"60{n}", agent_id=f"60{n}", **rung) for n in range(4)]
+    answer = talk("x", 5, 73, 65, user_id="604", agent_id="604", hangup_by=2)
+    call = join(chosen([*ringing, talk("queue", 0, 78, 77), answer]))
+    assert call["agent_id"] == "604"
     call = join(chosen([*ringing, answer]))
     assert (call["call_status"], call["user_id"], call["bill_ms"]) == (CONNECTED, "604", 65_000)
     assert (call["started_at"], call["duration_ms"]) == (answer.started_at, 73_000)
+
+
+def test_the_agent_of_a_call_is_who_spoke() -> None:
+    """Who was rung and didn't answer is not, nor is anybody of several who were."""
+    rung = [leg("a", agent_id="ann"), leg("b", agent_id="bob")]
+    assert join(chosen(rung))["agent_id"] is None
+    assert join(chosen([rung[0], leg("c", 9, agent_id="ann"), leg("d")]))["agent_id"] == "ann"
+    assert join(chosen([*rung, talk("ivr", 0, 9, 8)]))["agent_id"] is None
+    passed_on = [talk("x", 10, 40, 30, agent_id="ann"), talk("y", 50, 60, 50, agent_id="bob")]
+    assert join(chosen([*rung, *passed_on]))["agent_id"] == "ann"
 
 
 def test_what_is_talked_at_once_is_talked_once() -> None:
@@ -142,6 +155,7 @@ def legs_of_a_call(draw: st.DrawFn) -> list[Leg]:
                 duration_ms=draw(st.integers(0, 200_000)),
                 bill_ms=draw(st.integers(0, 200_000)) if connected else 0,
                 user_id=draw(st.sampled_from(["601", "602", "603"])),
+                agent_id=draw(st.sampled_from([None, "ann", "bob"])),
                 customer_id=draw(st.none() | st.just("k-1")),
                 hangup_by=draw(st.sampled_from([None, 1, 2])) if connected else None,
                 level_name=draw(st.sampled_from([None, "A", "F"])) if connected else None,

@@ -230,6 +230,24 @@ async def test_a_leg_that_comes_again_without_its_transcript_keeps_it(db, org_id
     assert call["rounds"] == 1
 
 
+async def test_legs_from_before_they_named_agents_are_known_by_what_they_said(
+    db, org_id, tmp_path
+) -> None:
+    await bring_in(db, org_id, tmp_path / "cdr.csv", QUEUE)
+    naming = parse_preset(
+        "legs.toml", MAP.replace("[values.call", 'agent_id = "dst"\n[values.call')
+    )
+    counts = await bring_in(db, org_id, tmp_path / "cdr.csv", QUEUE, naming)
+    assert (counts.inserted, counts.updated) == (0, 1)
+    kept = await legs_of(db, org_id, "1709619600.1")
+    assert [one["agent_id"] for one in kept] == ["600", "601", "603", "602", "700"]
+    [call] = await rows(db, org_id)
+    assert call["agent_id"] == "600"
+    other = [{**one, "agent_id": f"x-{one['sequence']}"} for one in QUEUE]
+    await bring_in(db, org_id, tmp_path / "cdr.csv", other)
+    assert len(await legs_of(db, org_id, "1709619600.1")) == 10
+
+
 async def test_two_imports_of_one_calls_legs_at_once_make_one_call(db, org_id, tmp_path) -> None:
     many = [leg(1, n, f"6{n:02d}", "14:20:01", (n + 1, n), "ANSWERED") for n in range(60)]
     parts = [many[n::4] for n in range(4)]

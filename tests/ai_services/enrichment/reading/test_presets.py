@@ -59,6 +59,7 @@ def test_star_gives_what_its_rules_say(shared_data: Path) -> None:
         assert row["bill_ms"] == (row["duration_ms"] if spoken else 0)
         assert (row["user_id"], row["customer_id"]) == (one["agent"], one["user"])
         assert row["task_id"] == one["tasks"][0]
+        assert row["agent_id"] == row["user_id"]
         assert row["call_status"] == ("connected" if spoken else "failed")
         assert row["rounds"] == sum(turn["role"] == "customer" for turn in spoken)
         last = spoken[-1]["role"] if spoken else None

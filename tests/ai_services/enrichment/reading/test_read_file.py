@@ -407,7 +407,7 @@ def test_rejects_show_the_row_as_it_stands(folder: Folder) -> None:
     batch = folder.read("a.csv", as_csv([call(), call(duration_ms=-1)]))
     [reject] = batch.rejects
     assert reject.raw == (
-        "c-1,t-1,u-1,k-1,138****8000,2024-03-05T14:20:00+08:00,-1,120000,2,B,connected,2"
+        "c-1,t-1,a-1,u-1,k-1,138****8000,2024-03-05T14:20:00+08:00,-1,120000,2,B,connected,2"
     )
     assert (reject.line, reject.field, reject.value) == (3, "duration_ms", "-1")
 

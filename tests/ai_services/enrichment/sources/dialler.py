@@ -15,7 +15,8 @@ import asyncmy
 ZONE = "Asia/Shanghai"
 _CALLS = """CREATE TABLE {name} (
     id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    callid varchar(64) NOT NULL, task_id varchar(64), user_id varchar(64) NOT NULL,
+    callid varchar(64) NOT NULL, task_id varchar(64), agent_id varchar(64),
+    user_id varchar(64) NOT NULL,
     callee varchar(20), calldate datetime NOT NULL, duration int NOT NULL, bill int NOT NULL,
     rounds int, level_name varchar(8), call_status varchar(16) NOT NULL, hangup_disposition int,
     recycle int DEFAULT 0, is_deleted tinyint NOT NULL DEFAULT 0, KEY (callid), KEY (calldate))
@@ -61,7 +62,7 @@ class Dialler:
             for number, one in enumerate(calls)
             if one.call_status == "connected" and number % 100 < spoken * 100
         ]
-        names = "callid, task_id, user_id, callee, calldate, duration, bill, rounds, level_name, call_status, hangup_disposition"
+        names = "callid, task_id, agent_id, user_id, callee, calldate, duration, bill, rounds, level_name, call_status, hangup_disposition"
         await self._load(f"autodialer_call_record_{month}", names, [one.row() for one in calls])
         await self._load(f"autodialer_call_record_detail_{month}", "callid, text", said)
 
@@ -88,11 +89,12 @@ class Call:
     level_name: str | None = "B"
     call_status: str = "connected"
     hangup: int | None = 2
+    agent_id: str | None = "agent-1"
 
     def row(self) -> tuple[Any, ...]:
         talked = self.call_status == "connected"
         return (
-            self.callid, self.task_id, self.user_id, self.callee,
+            self.callid, self.task_id, self.agent_id, self.user_id, self.callee,
             self.calldate.strftime("%Y-%m-%d %H:%M:%S"), self.duration if talked else 0,
             self.duration if talked else 0, self.rounds if talked else 0,
             self.level_name if talked else None, self.call_status, self.hangup if talked else None,

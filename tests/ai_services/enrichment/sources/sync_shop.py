@@ -130,7 +130,7 @@ page_rows = 100
         return await self.rows(
             """SELECT c.callid, c.task_id, c.user_id, c.started_at, c.duration_ms, c.bill_ms, c.rounds,
                       c.level_name, c.call_status, c.hangup_by, c.phone_masked, t.turns::text,
-                      s.source, s.shard
+                      c.agent_id, s.source, s.shard
                FROM call_record_enriched c
                LEFT JOIN call_transcript t USING (org_id, callid)
                LEFT JOIN source_call s USING (org_id, callid) ORDER BY c.callid"""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from ai_services.enrichment.customers.erasing import Order, erase_call
 from ai_services.enrichment.phone import PhoneCipher
-from ai_services.enrichment.sources.compared import Compared
+from ai_services.enrichment.sources.compared import Compared, digest_of
 from ai_services.enrichment.sources.sources_file import read_sources
 from ai_services.enrichment.sources.verify import Verification
 from tests.ai_services.enrichment.sources.dialler import Call, Dialler, calls
@@ -61,7 +61,7 @@ async def spoil(shop: SyncShop, source: Dialler) -> tuple[str, str, str, str]:
     )
     async with shop.db.tenant(shop.org_id) as tx:
         await tx.execute("DELETE FROM call_record_enriched WHERE callid = $1", missing)
-    await source.run(f"UPDATE {TABLE} SET user_id = 'acct-other' WHERE callid = %s", changed)
+    await source.run(f"UPDATE {TABLE} SET agent_id = 'other' WHERE callid = %s", changed)
     await source.run(f"DELETE FROM {TABLE} WHERE callid = %s", gone)
     await source.run(
         "UPDATE autodialer_call_record_detail_2024_12 SET text = '客户：别再打了' WHERE callid = %s",
@@ -97,8 +97,18 @@ async def test_differences_are_repaired(shop: SyncShop, source: Dialler) -> None
     found = {row[0]: row for row in await shop.state()}
     assert missing in found
     assert gone not in found
-    assert found[changed][2] == "acct-other"
+    assert found[changed][12] == "other"
     assert "别再打了" in found[said][11]
+
+
+def test_a_call_without_an_agent_has_the_digest_that_it_always_had() -> None:
+    row = {
+        "task_id": "task-1", "agent_id": None, "user_id": "acct-1", "customer_id": None,
+        "started_at": DAY.replace(tzinfo=UTC), "duration_ms": 12_000, "bill_ms": 12_000, "rounds": 2,
+        "level_name": "B", "call_status": "connected", "hangup_by": 2,
+    }  # fmt: skip
+    assert digest_of("c-1", row, b"p", None) == 0x41872E7852169044
+    assert digest_of("c-1", {**row, "agent_id": "ann"}, b"p", None) != 0x41872E7852169044
 
 
 async def test_many_differences_are_counted_and_some_named(shop: SyncShop, source: Dialler) -> None:

@@ -30,7 +30,7 @@ _ROBOT: Final = (
 )
 _ROBOT_CALLS: Final[dict[str, dict[str, Any]]] = {
     "t-1": {
-        "user_id": "张三", "task_id": "春季回访", "customer_id": "k-1", "phone": "+8613812348000",
+        "user_id": "张三", "agent_id": "张三", "task_id": "春季回访", "customer_id": "k-1", "phone": "+8613812348000",
         "started_at": AT, "duration_ms": 65_000, "call_status": "connected", "level_name": "A",
         "hangup_by": 2,
     },
@@ -58,7 +58,7 @@ UNKNOWN: Final = (
             "a-3;bob;13812348002;25.03.2024 14:22:00;0;Busy",
         ),
         {
-            "a-1": {"user_id": "ann", "started_at": AT, "duration_ms": 65_000,
+            "a-1": {"user_id": "ann", "agent_id": "ann", "started_at": AT, "duration_ms": 65_000,
                     "call_status": "connected", "phone": "+8613812348000"},
             "a-2": {"call_status": "no_answer"},
             "a-3": {"call_status": "busy"},
@@ -67,13 +67,13 @@ UNKNOWN: Final = (
     Unknown(
         "tabs.tsv",
         _lines(
-            "uniqueid\taccountcode\tdst\tcalldate\tduration\tbillsec\tdisposition",
-            "17.1\tteam-1\t13812348000\t2024-03-05 14:20:00\t73\t65\tANSWERED",
-            "17.2\tteam-2\t13812348001\t2024-03-05 14:21:00\t30\t0\tNO ANSWER",
-            "17.3\tteam-2\t13812348002\t2024-03-05 14:22:00\t3\t0\tCONGESTION",
+            "uniqueid\taccountcode\toperator\tdst\tcalldate\tduration\tbillsec\tdisposition",
+            "17.1\tteam-1\tann\t13812348000\t2024-03-05 14:20:00\t73\t65\tANSWERED",
+            "17.2\tteam-2\t\t13812348001\t2024-03-05 14:21:00\t30\t0\tNO ANSWER",
+            "17.3\tteam-2\tbob\t13812348002\t2024-03-05 14:22:00\t3\t0\tCONGESTION",
         ),
         {
-            "17.1": {"user_id": "team-1", "started_at": AT, "duration_ms": 73_000,
+            "17.1": {"user_id": "team-1", "agent_id": "ann", "started_at": AT, "duration_ms": 73_000,
                      "bill_ms": 65_000, "call_status": "connected"},
             "17.2": {"call_status": "no_answer", "duration_ms": 30_000},
             "17.3": {"call_status": "failed"},

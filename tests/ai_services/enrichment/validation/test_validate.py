@@ -126,6 +126,7 @@ def test_each_rule_names_field_and_problem(
         ({"hangup_by": "robot"}, "hangup_by", "is neither 1 nor 2"),
         ({"customer_id": "a/b"}, "customer_id", "contains '/', which no path of the API can carry"),
         ({"task_id": "x" * 65}, "task_id", "has 65 characters"),
+        ({"agent_id": "x" * 65}, "agent_id", "has 65 characters"),
         ({"customer_id": "1.23457E+17"}, "customer_id", ROUNDED[0]),
         ({"phone": "1.38E+10"}, "phone", ROUNDED[0]),
         ({"phone": ["13812348000"]}, "phone", "is a list"),
@@ -190,7 +191,7 @@ def test_a_whole_number_beyond_64_bits_is_told_or_kept_as_text(field: str) -> No
         batch = check({**call(), field: number}, call(callid="c-2"))
         assert batch.frame["callid"].to_list()[-1] == "c-2"
         assert len(batch.rejects) + len(batch.notes) == (
-            field not in ("user_id", "task_id", "customer_id")
+            field not in ("user_id", "task_id", "agent_id", "customer_id")
         )
 
 

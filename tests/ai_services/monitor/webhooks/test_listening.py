@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -179,6 +180,32 @@ async def told(desk: Desk, org: UUID, event: OutboxEvent) -> int:
         return len(
             await thresholds.reached(tx, org, event.payload, str(event.id), event.created_at)
         )
+
+
+async def test_who_enters_and_leaves_a_segment_is_told_by_its_kind(desk: Desk, org: UUID) -> None:
+    told = [
+        {"change": change, "segment": "quiet", "subjects": ["u1"]} for change in ("entered", "left")
+    ]
+    async with receiving() as receiver, desk.sending():
+        await desk.make(org, receiver.url, "segment.entered", "segment.left")
+        async with desk.place.db.tenant(org) as tx:
+            await tx.emit_many(org, "segments", [("quiet", one) for one in told])
+        await relay(desk).drain("webhooks")
+        await until(lambda: heard(receiver, 2))
+    messages = [request.message for request in receiver.requests]
+    assert {one["type"] for one in messages} == {"segment.entered", "segment.left"}
+    assert [one["data"] for one in messages] == [{"segment": "quiet", "subjects": ["u1"]}] * 2
+
+
+async def test_the_size_of_a_segment_reaches_a_threshold(desk: Desk, org: UUID) -> None:
+    await thresholds.add_threshold(
+        desk.place.db, org, name="many", metric="segment:quiet", period_type="week", op=">", value=9
+    )
+    await hearing(desk, org)
+    sizes = [{"segment:quiet": 9}, {"segment:quiet": 10}, {"segment:other": 99}]
+    events = [replace(one, payload={**one.payload, "metrics": size})
+              for one, size in zip([computed()] * 3, sizes, strict=True)]  # fmt: skip
+    assert [await told(desk, org, event) for event in events] == [0, 1, 0]
 
 
 async def test_a_threshold_is_told_of_once_until_it_is_left(desk: Desk, org: UUID) -> None:

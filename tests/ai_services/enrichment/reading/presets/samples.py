@@ -15,6 +15,9 @@ class Sample(NamedTuple):
     rejected: tuple[int, ...] = ()
 
 
+NOBODY: Final = ("pbx", "VDAD")
+
+
 def _lines(*rows: str) -> str:
     return "".join(row + "\n" for row in rows)
 
@@ -30,9 +33,10 @@ def connected(user: str, at: str, length: int, talk: int, phone: str | None, **m
 def _call(
     status: str, user: str, at: str, length: int, talk: int, phone: str | None, **more: Any
 ) -> dict[str, Any]:
+    """The account's is whoever spoke, unless said."""
     return {
-        "call_status": status, "user_id": user, "started_at": at, "duration_ms": length,
-        "bill_ms": talk, "phone_masked": phone, **more,
+        "call_status": status, "user_id": user, "agent_id": None if user in NOBODY else user,
+        "started_at": at, "duration_ms": length, "bill_ms": talk, "phone_masked": phone, **more,
     }  # fmt: skip
 
 
@@ -107,7 +111,8 @@ SAMPLES: Final = {
         {
             # Both legs were answered at one moment; the member's rang last.
             "a-1": connected("101", "2024-03-05T06:20:00Z", 70_000, 60_000, "138****8000", hangup_by=2),
-            "c-1": _call("no_answer", "8000", "2024-03-05T06:26:40Z", 0, 0, "138****8001"),
+            "c-1": _call("no_answer", "8000", "2024-03-05T06:26:40Z", 0, 0, "138****8001",
+                         agent_id=None),
             "d-1": _call("busy", "102", "2024-03-05T06:43:20Z", 0, 0, "138****8002"),
             "e-1": connected("102", "2024-03-05T07:00:00Z", 34_000, 30_000, "138****8003", hangup_by=1),
         },
@@ -129,7 +134,8 @@ SAMPLES: Final = {
         {
             "00000A_1": connected("10013", "2024-04-30T06:27:28Z", 490_000, 490_000, "138****8000", hangup_by=1),
             "00000A_2": connected("10013", "2024-04-30T07:00:00Z", 65_000, 65_000, "138****8001", hangup_by=2),
-            "00000A_3": _call("no_answer", "10013", "2024-04-30T08:00:00Z", 0, 0, "138****8002"),
+            "00000A_3": _call("no_answer", "10013", "2024-04-30T08:00:00Z", 0, 0, "138****8002",
+                              agent_id=None),
             "00000A_4": _call("busy", "10013", "2024-04-30T08:10:00Z", 0, 0, "138****8003"),
         },
     ),
@@ -181,8 +187,10 @@ SAMPLES: Final = {
              "direction": "outbound-api"},
         ),
         {
-            "CA1": connected("+15105550100", "2024-03-05T06:20:00Z", 70_000, 70_000, "138****8000"),
-            "CA3": _call("busy", "+15105550100", "2024-03-05T07:20:00Z", 0, 0, "138****8001"),
+            "CA1": connected("+15105550100", "2024-03-05T06:20:00Z", 70_000, 70_000, "138****8000",
+                             agent_id=None),
+            "CA3": _call("busy", "+15105550100", "2024-03-05T07:20:00Z", 0, 0, "138****8001",
+                         agent_id=None),
         },
         rejected=(4,),
     ),

@@ -1,0 +1,1 @@
+"""Customers: found by what is known of them, and the page of facts about one."""

@@ -1,0 +1,1 @@
+"""What lies behind the figures of one period: hours, durations, topics, reasons, follow-ups."""

@@ -1,0 +1,1 @@
+"""All periods of a subject, newest first, and two of them side by side."""

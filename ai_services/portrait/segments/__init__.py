@@ -1,0 +1,1 @@
+"""Segments: who fulfils a condition over the figures of their portrait."""
