@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from uuid import UUID
 
-from ai_services.portrait.computing import period_store
 from ai_services.portrait.computing.computation import (
     EVERYTHING,
     Computed,
@@ -27,6 +26,7 @@ from ai_services.portrait.computing.request import Requested
 from ai_services.portrait.counting import store as counting
 from ai_services.portrait.counting.count import catch_up
 from ai_services.portrait.period import PeriodType, parse
+from ai_services.portrait.periods import period_store
 from shared.data_access.ports import Relational
 from shared.data_access.relational.postgres import Postgres
 from shared.errors import NotFound
