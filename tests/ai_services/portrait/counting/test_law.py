@@ -101,6 +101,18 @@ class Machine(RuleBasedStateMachine):
         self.merges: list[Any] = []
         self.cipher = PhoneCipher(KEY, self.org_id)
 
+    def staged(self, row: Any) -> str:
+        """As COPY takes it."""
+        callid, task, user, customer, time, ms, rounds, level, hangup, status, talked = row
+        of = {
+            "callid": callid, "task_id": task, "user_id": user, "customer_id": customer,
+            "started_at": self.at(time), "duration_ms": ms, "bill_ms": ms, "rounds": rounds,
+            "level_name": level, "hangup_by": hangup, "call_status": status,
+            "turns": quoted(TURNS) if talked else None,
+        }  # fmt: skip
+        values = (of.get(column) for column in enrichment.STAGING_COLUMNS)
+        return ",".join("" if value is None else str(value) for value in values) + "\n"
+
     def at(self, time: tuple[int, int]) -> str:
         day, minutes = time
         moment = self.season[day % len(self.season)] + timedelta(minutes=minutes)
@@ -128,11 +140,7 @@ class Machine(RuleBasedStateMachine):
     def bring(self, batch: list[Any]) -> None:
 
         async def bring() -> None:
-            csv = "".join(
-                f"{callid},{task or ''},{user},{customer or ''},{self.at(at)},{ms},{ms},{rounds},"
-                f"{level or ''},{hangup or ''},{status},,,{quoted(TURNS) if talked else ''}\n"
-                for callid, task, user, customer, at, ms, rounds, level, hangup, status, talked in batch
-            )
+            csv = "".join(self.staged(row) for row in batch)
             async with self.tenant() as tx:
                 await enrichment.merge_calls(
                     tx, self.org_id, self.zone, csv.encode(), self.cipher.digests, transcripts=True
