@@ -38,6 +38,7 @@ OF_ALL: Final = frozenset(
 )
 _STATEMENT: Final = re.compile(r"^\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 _PLACE: Final = re.compile(r"\$(\d+)")
+_HOLE: Final = re.compile(r"\{\w*\}")  # that a statement's parts are put into
 
 
 def modules() -> Iterator[ModuleType]:
@@ -86,13 +87,21 @@ STATEMENTS: Final = list(statements())
 
 def unbound(text: str) -> list[str]:
     """The distributed tables of a statement that nothing binds to one organisation."""
-    (tree,) = sqlglot.parse(_PLACE.sub(r":p\1", text), read="postgres")
-    assert tree is not None
+    tree = _tree(_PLACE.sub(r":p\1", text))
     return [
         table.name
         for table in tree.find_all(exp.Table)
         if table.name in DISTRIBUTED and not _is_bound(table)
     ]
+
+
+def _tree(text: str) -> exp.Expr:
+    """Of a whole statement; of one with parts to be put in, and of the beginning of several, whole then."""
+    for part in ("", "true"):
+        for end in ("", " SELECT 1"):
+            with suppress(sqlglot.errors.ParseError):
+                return sqlglot.parse_one(_HOLE.sub(part, text) + end, read="postgres")
+    raise AssertionError(f"no statement: {text}")
 
 
 def _is_bound(table: exp.Table) -> bool:

@@ -19,6 +19,7 @@ from uuid import UUID
 
 import structlog
 
+from ai_services.portrait.computing import marks
 from ai_services.portrait.computing.day_store import renew_days
 from ai_services.portrait.computing.request import Requested
 from ai_services.portrait.computing.snapshot_store import Recomputed, recompute
@@ -205,6 +206,7 @@ async def compute_part(
     with_days: bool,
 ) -> list[Recomputed]:
     """Periods that follow one another, in a turn of their organisation; with what is kept of their days."""
+    await marks.renew_later(tx)
     how = await counting.state(tx, org_id)
     if how is not None and with_days:
         await renew_days(tx, org_id, periods[0].start, periods[-1].end, how.zone)
@@ -218,6 +220,8 @@ async def compute_part(
         if period.key in changed
     ]
     await announce(tx, org_id, told)
+    if changed:
+        await marks.renew(tx, org_id, period_type)
     return results
 
 

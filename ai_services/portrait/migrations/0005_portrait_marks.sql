@@ -16,9 +16,14 @@ CALL protect_tenant_table('portrait_mark');
 CREATE FUNCTION portrait_slot(subject text) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (hashtext(subject) & 63)::smallint;
 
+-- Whoever changes very many portraits sets looma.marks to 'later' in its transaction, and renews the marks
+-- last (computing/marks.py): then others wait for them only as long as a commit takes.
 -- Arguments: the dimension, and the column of its subjects ('' where there is one per organisation).
 CREATE FUNCTION renew_portrait_marks() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF current_setting('looma.marks', true) = 'later' THEN
+        RETURN NULL;
+    END IF;
     EXECUTE format(
         'INSERT INTO portrait_mark AS m (org_id, dimension, period_type, slot)
          SELECT DISTINCT org_id, %L, period_type, portrait_slot(%s) FROM touched ORDER BY 1, 3, 4

@@ -175,8 +175,6 @@ async def snapshot_held(
     """Whoever writes the snapshot of u1 in that week waits for the end of the block."""
     connection = await asyncpg.connect(url)
     try:
-        transaction = connection.transaction()
-        await transaction.start()
         columns = await connection.fetch(
             "SELECT attname FROM pg_attribute WHERE attrelid = 'user_portrait_snapshot'::regclass "
             "AND attnum > 0 AND attnotnull AND NOT atthasdef"
@@ -191,6 +189,12 @@ async def snapshot_held(
         await connection.execute(
             f"INSERT INTO user_portrait_snapshot ({', '.join(values)}) VALUES ({places})",
             *values.values(),
+        )
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(
+            "SELECT FROM user_portrait_snapshot WHERE user_id = 'u1' AND period_key = $1 FOR UPDATE",
+            key,
         )
         yield connection
         await transaction.rollback()
