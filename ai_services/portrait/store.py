@@ -189,13 +189,17 @@ async def newest_of(
 async def standing(tx: Transaction, org_id: UUID, customer_id: str) -> str | None:
     """Under whom a customer's calls are: itself, or whom it was merged into; None where there is no call,
     because it never was, or was erased a moment ago.
+
+    Each is looked for by what the index can be asked: behind row-level security that is no `coalesce`.
     """
     found: str | None = await tx.fetchval(
         """
-        SELECT c.customer_id FROM call_record_enriched c
-        WHERE c.org_id = $1 AND c.customer_id = coalesce(
-            (SELECT survivor FROM customer_alias WHERE org_id = $1 AND customer_id = $2), $2)
-        LIMIT 1
+        SELECT coalesce(a.survivor, $2) FROM (VALUES ($2)) AS asked (customer_id)
+        LEFT JOIN customer_alias a ON a.org_id = $1 AND a.customer_id = $2
+        WHERE EXISTS (SELECT FROM call_record_enriched c
+                      WHERE c.org_id = $1 AND c.customer_id = a.survivor)
+            OR a.survivor IS NULL AND EXISTS (SELECT FROM call_record_enriched c
+                                              WHERE c.org_id = $1 AND c.customer_id = $2)
         """,
         org_id,
         customer_id,
