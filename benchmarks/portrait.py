@@ -5,7 +5,8 @@ task, agent, organisation) and period types, as operators have it. Load, Postgre
 the cores.
 
 incremental_share  seconds to count a day of 27,000 new calls over those of recomputing the year
-calls_per_s        new calls counted per second
+calls_per_s        new calls counted per second, of users, customers and the organisation;
+                   `calls_per_s_all_dimensions`: of tasks and agents, too
 growth             seconds per new call with all calls there, over those with a tenth of them
 freshness_p99_s    from the commit of a batch of calls until it is in all portraits, a day's calls coming
                    in within half a minute
@@ -139,6 +140,8 @@ class _Bench:
                 "calls_per_s": round(_NEW / seconds),
                 "incremental_share": round(seconds / self._figures["all_periods_s"], 4),
             }
+            of_all = await self._count_day(bare=False)
+            self._figures["calls_per_s_all_dimensions"] = round(_NEW / of_all)
             _say("counting")
             await self._month()
             await self._freshness()
@@ -174,13 +177,16 @@ class _Bench:
         _say(f"recomputed in {seconds:.1f} s")
         return seconds
 
-    async def _count_day(self) -> float:
-        """The median of three days' worth of calls, counted here while the service has no turn."""
+    async def _count_day(self, *, bare: bool = True) -> float:
+        """The median of three days' worth of calls, counted here while the service has no turn.
+
+        `bare`: they name no task and no agent, so that users, customers and the organisation are counted.
+        """
         taken = []
         for _ in range(3):
             async with self._relational.tenant(self._org_id) as turn:
                 await counting_store.await_turn(turn, self._org_id)
-                await self._new(_NEW)
+                await self._new(_NEW, bare=bare)
                 began = time.perf_counter()
                 how = await counting_store.state(turn, self._org_id)
                 assert how is not None
@@ -191,9 +197,11 @@ class _Bench:
             taken.append(time.perf_counter() - began)
         return statistics.median(taken)
 
-    async def _new(self, calls: int) -> None:
+    async def _new(self, calls: int, *, bare: bool = False) -> None:
         first = 100_000_000 + self._new_ones
-        await portrait_calls.day(self._owner, self._org_id, first, calls, self._plan.customers)
+        await portrait_calls.day(
+            self._owner, self._org_id, first, calls, self._plan.customers, bare=bare
+        )
         self._new_ones += calls
 
     async def _month(self) -> None:

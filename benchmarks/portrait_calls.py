@@ -43,6 +43,9 @@ FROM (SELECT n, h, (h % 1000003) / 1000003.0 AS u, (h / 5) % 10 < 6 AS ok,
             FROM generate_series($2::bigint, $3::bigint) AS n) AS numbered) AS made
 """
 _TEXT: Final = _INSERT.format(tasks=TASKS, users=USERS, agents=AGENTS)
+_BARE: Final = _TEXT.replace("'task-' || (h / 7)", "NULL::text || (h / 7)").replace(
+    "'agent-' || (h / 11)", "NULL::text || (h / 11)"
+)
 
 
 async def whole(
@@ -58,8 +61,15 @@ async def whole(
 
 
 async def day(
-    connection: asyncpg.Connection, org_id: UUID, first: int, calls: int, customers: int
+    connection: asyncpg.Connection,
+    org_id: UUID,
+    first: int,
+    calls: int,
+    customers: int,
+    *,
+    bare: bool = False,
 ) -> None:
-    """New calls, all of the year's last day, from number `first` on."""
+    """New calls, all of the year's last day, from number `first` on; `bare`: without task and agent."""
     last = first + calls - 1
-    await connection.execute(_TEXT, org_id, first, last, NEW_DAY, customers, 0, 1)
+    text = _BARE if bare else _TEXT
+    await connection.execute(text, org_id, first, last, NEW_DAY, customers, 0, 1)

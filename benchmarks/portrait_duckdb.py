@@ -1,4 +1,4 @@
-"""DuckDB doing what a recomputation of a month does: the same sums by the same subjects, stored."""
+"""DuckDB doing what a recomputation of a month does: the same sums by the same subjects and days, stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import asyncpg
 import duckdb
 
 _COLUMNS: Final = (
-    "user_id", "customer_id", "task_id", "agent_id", "call_date", "duration_ms", "rounds",
+    "user_id", "customer_id", "task_id", "agent_id", "call_date", "started_at", "duration_ms", "rounds",
     "level_name", "hangup_by", "call_status", "sentiment", "sentiment_score", "complaint_risk",
     "churn_risk",
 )  # fmt: skip
@@ -49,6 +49,16 @@ _SUMS: Final = ", ".join(
         f"avg(sentiment_score) FILTER ({_OK}) AS avg_sentiment_score",
     ]
 )
+# What is kept by day: hours, and durations in buckets of the same relative width as ours.
+_BY_DAY: Final = ("user_id", "task_id", "agent_id", "''")
+_OF_DAYS: Final = (
+    ("hours", "hour(started_at)", f"count(*) AS calls, count(*) FILTER ({_OK}) AS connected"),
+    (
+        "durations",
+        f"CASE WHEN {_OK} THEN floor(ln(duration_ms + 1) * 64) END",
+        "count(*) AS calls",
+    ),
+)
 _SUBJECTS: Final = ("user_id", "customer_id", "task_id", "agent_id")
 
 
@@ -77,5 +87,11 @@ def month(parquet: Path, folder: Path) -> float:
                 f"CREATE TABLE by_{column} AS SELECT {column}, {_SUMS} FROM '{parquet}' GROUP BY {column}"
             )
         duck.execute(f"CREATE TABLE whole AS SELECT {_SUMS} FROM '{parquet}'")
+        for column in _BY_DAY:
+            for name, key, counts in _OF_DAYS:
+                duck.execute(
+                    f"CREATE TABLE {name}_of_{column.strip(chr(39)) or 'whole'} AS SELECT {column} AS subject,"
+                    f" call_date, {key} AS place, {counts} FROM '{parquet}' GROUP BY ALL"
+                )
         duck.execute("CHECKPOINT")
         return time.perf_counter() - began

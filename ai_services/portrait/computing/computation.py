@@ -22,7 +22,7 @@ import structlog
 from ai_services.portrait.computing import marks
 from ai_services.portrait.computing.day_store import renew_days
 from ai_services.portrait.computing.request import Requested
-from ai_services.portrait.computing.snapshot_store import Recomputed, recompute
+from ai_services.portrait.computing.snapshot_store import Recomputed, plan_for_many, recompute
 from ai_services.portrait.counting import store as counting
 from ai_services.portrait.counting.count import catch_up
 from ai_services.portrait.period import PERIOD_TYPES, Period, PeriodType, between, parse
@@ -207,6 +207,7 @@ async def compute_part(
 ) -> list[Recomputed]:
     """Periods that follow one another, in a turn of their organisation; with what is kept of their days."""
     await marks.renew_later(tx)
+    await plan_for_many(tx)
     how = await counting.state(tx, org_id)
     if how is not None and with_days:
         await renew_days(tx, org_id, periods[0].start, periods[-1].end, how.zone)

@@ -28,14 +28,16 @@ _STANDING: Final = SUBJECTS.format(source=STANDING.replace("$6", "$2").replace("
 _RENEW: Final = """
 WITH fresh AS MATERIALIZED ({fresh}), written AS (
     INSERT INTO {table} AS s (org_id, {key}, {counts})
-    SELECT $1, {key}, {counts} FROM fresh ORDER BY {key}
-    ON CONFLICT (org_id, {key}) DO UPDATE SET {set} WHERE {differs}
+    SELECT $1, {of_fresh} FROM fresh f LEFT JOIN {table} s
+        ON s.org_id = $1 AND s.call_date BETWEEN $2 AND $3 AND {same}
+    WHERE s.org_id IS NULL OR {differs}
+    ORDER BY {order}
+    ON CONFLICT (org_id, {key}) DO UPDATE SET {set}
     RETURNING 1
 ), removed AS (
     DELETE FROM {table} s WHERE s.org_id = $1 AND s.call_date BETWEEN $2 AND $3
         AND NOT EXISTS (SELECT FROM fresh f
-                        WHERE (f.dimension, f.subject, f.call_date, f.{place})
-                            = (s.dimension, s.subject, s.call_date, s.{place}))
+                        WHERE {same})
     RETURNING s.calls
 )
 SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM removed WHERE calls <> 0)
@@ -43,13 +45,17 @@ SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM removed WHERE call
 
 
 def _renew(table: str, place: str, counts: Sequence[str], fresh: str) -> str:
+    """Only what differs is written: a conflict with a row that is right costs as much as a change of it."""
+    key = ("dimension", "subject", "call_date", place)
     return _RENEW.format(
         table=table,
-        place=place,
-        key=f"dimension, subject, call_date, {place}",
+        key=listed(key),
         counts=listed(counts),
+        of_fresh=listed((*key, *counts), "f.{}"),
+        order=listed(key, "f.{}"),
+        same=" AND ".join(f"s.{one} = f.{one}" for one in key),
+        differs=" OR ".join(f"s.{one} <> f.{one}" for one in counts),
         set=listed(counts, "{0} = excluded.{0}"),
-        differs=" OR ".join(f"s.{one} <> excluded.{one}" for one in counts),
         fresh=fresh,
     )
 

@@ -177,6 +177,11 @@ class Recomputed:
     wrong: int  # rows of all dimensions that were not what they are now
 
 
+async def plan_for_many(tx: Transaction) -> None:
+    """Let the statements of this transaction be planned for as many rows as they have."""
+    await tx.execute(_PLANNING)
+
+
 async def recompute(
     tx: Transaction,
     org_id: UUID,
@@ -190,7 +195,7 @@ async def recompute(
 
     Customers of about `at_once` calls are computed by one statement.
     """
-    await tx.execute(_PLANNING)
+    await plan_for_many(tx)
     values = _values(org_id, period_type, periods, now)
     rows = await tx.fetch(_of_users(period_type), *values)
     found = [Recomputed(**row) for row in rows]
