@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import asyncpg
@@ -11,10 +10,10 @@ import pytest
 
 from ai_services.enrichment import store
 from ai_services.enrichment.analysis import store as analysis
-from shared.data_access.ports import Row, Transaction
 from shared.data_access.relational.postgres import Postgres
 from shared.instant import FIRST, LAST
 from tests.ai_services.enrichment.test_importing import organisation
+from tests.explained import Explained
 
 CALLIDS = [f"{number:060}" for number in range(1, 301)]
 KEYS = {"call_record_enriched_pkey", "call_transcript_pkey"}
@@ -33,46 +32,13 @@ SELECT org_id, callid, '[]' FROM call_record_enriched WHERE org_id = $1
 """
 
 
-class Explained:
-    """A transaction that keeps the plan of each statement before it runs it."""
-
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-        self.nodes: list[dict[str, Any]] = []
-
-    async def fetch(self, query: str, *args: Any) -> list[Row]:
-        await self._explain(query, args)
-        return await self._tx.fetch(query, *args)
-
-    async def fetchrow(self, query: str, *args: Any) -> Row | None:
-        await self._explain(query, args)
-        return await self._tx.fetchrow(query, *args)
-
-    async def fetchval(self, query: str, *args: Any) -> Any:
-        await self._explain(query, args)
-        return await self._tx.fetchval(query, *args)
-
-    async def executemany(self, query: str, args: Sequence[Sequence[Any]]) -> None:
-        await self._explain(query, args[0])
-        await self._tx.executemany(query, args)
-
-    async def _explain(self, query: str, args: Sequence[Any]) -> None:
-        (plan,) = await self._tx.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *args)
-        self.nodes += _nodes(plan["Plan"])
-
-    def ways(self) -> set[str]:
-        """The indexes by which calls and transcripts were looked for, and scans without any."""
-        return {
-            node.get("Index Name", node["Node Type"])
-            for node in self.nodes
-            if "Scan" in node["Node Type"] and node.get("Relation Name", "").startswith("call_")
-        }
-
-
-def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for child in node.get("Plans", ()):
-        yield from _nodes(child)
+def ways(explained: Explained) -> set[str]:
+    """The indexes by which calls and transcripts were looked for, and scans without any."""
+    return {
+        node.get("Index Name", node["Node Type"])
+        for node in explained.scans()
+        if node["Relation Name"].startswith("call_")
+    }
 
 
 @pytest.fixture
@@ -110,7 +76,7 @@ async def test_the_documents_of_calls_are_found_by_their_keys(db, org_id) -> Non
         explained = Explained(tx)
         rows = await store.documents(explained, org_id, CALLIDS)
     assert [row["callid"] for row in rows] == CALLIDS
-    assert explained.ways() == KEYS
+    assert ways(explained) == KEYS
 
 
 async def test_calls_are_found_by_their_keys(db, org_id) -> None:
@@ -119,7 +85,7 @@ async def test_calls_are_found_by_their_keys(db, org_id) -> None:
         assert await store.call(explained, org_id, CALLIDS[0])
         assert await store.calls_by_id(explained, org_id, CALLIDS[:20])
         assert await store.callids_after(explained, org_id, CALLIDS[9], 20) == CALLIDS[10:30]
-    assert explained.ways() == {"call_record_enriched_pkey"}
+    assert ways(explained) == {"call_record_enriched_pkey"}
 
 
 async def test_the_calls_of_a_user_are_read_in_their_order(db, org_id) -> None:
@@ -129,7 +95,7 @@ async def test_the_calls_of_a_user_are_read_in_their_order(db, org_id) -> None:
             explained, org_id, "user-1", since=FIRST, until=LAST, before=(LAST, ""), limit=5
         )
     assert len(rows) == 5
-    assert explained.ways() == {"call_by_user"}
+    assert ways(explained) == {"call_by_user"}
     assert not [node for node in explained.nodes if node["Node Type"] == "Sort"]
 
 
@@ -141,7 +107,7 @@ async def test_what_an_analysis_reads_and_saves_is_found_by_its_keys(db, org_id)
         verdict = ("neutral", 0.5, "low", "low", "", "test")
         rows = [(call["callid"], call["version"], *verdict) for call in claim.calls]
         assert await analysis.save_analyses(explained, org_id, rows) == CALLIDS
-    assert explained.ways() == {*KEYS, "call_unanalysed"}
+    assert ways(explained) == {*KEYS, "call_unanalysed"}
 
 
 async def test_contacts_are_not_compared_with_every_call(db, org_id) -> None:
