@@ -344,7 +344,7 @@ class Config:
         positive,
     )
     analysis_request_tokens: int = setting(
-        "12000",
+        "16000",
         "tokens of the transcripts in a request; longer ones are judged by windows",
         "6000",
         at_least_500,

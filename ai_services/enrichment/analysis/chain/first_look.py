@@ -42,7 +42,7 @@ class FirstLook:
         self,
         rules: Rules = LOCAL_ONLY,
         analyzer: str = "",
-        window_tokens: int = 12_000,
+        window_tokens: int = 16_000,
         trained: TrainedModel | None = None,
         metrics: ChainMetrics | None = None,
     ) -> None:

@@ -51,7 +51,7 @@ class Requests:
     per_minute: int = 60
     timeout_s: float = 30.0
     tries: int = 3
-    request_tokens: int = 12_000
+    request_tokens: int = 16_000
     answer_tokens: int = 4096
     kept_s: int = 3600
     first_pause_s: float = 0.5  # before the second try; doubled before each other

@@ -11,7 +11,7 @@ from ai_services.enrichment.analysis.chain.rules import Requests
 from ai_services.enrichment.analysis.chain.transcript import Item
 
 _PER_ITEM: Final = 40  # tokens of the marks
-_PER_VERDICT: Final = 300  # tokens of an answer about one transcript
+_PER_VERDICT: Final = 250  # tokens of an answer about one transcript
 
 
 @dataclass(frozen=True, slots=True)
