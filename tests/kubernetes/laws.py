@@ -329,7 +329,8 @@ OUTWARD: Final = frozenset(
     }
 )
 ASKS_ALL: Final = "monitor"  # whether they are ready
-ASKS: Final = {"llm": {"enrichment"}}  # who else asks a service, which models judge calls
+# Who else asks a service: which models judge calls, and whose a number is.
+ASKS: Final = {"llm": {"enrichment"}, "enrichment": {"portrait"}}
 
 
 def only_those_meet_who_must(objects: Sequence[Object]) -> Iterator[str]:

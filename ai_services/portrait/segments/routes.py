@@ -70,11 +70,11 @@ async def list_members(call: Call[Stores]) -> schemas.MembersOut:
     return schemas.MembersOut.of(segment, page)
 
 
-async def get_history(call: Call[Stores]) -> schemas.HistoryOut:
+async def get_history(call: Call[Stores]) -> schemas.SegmentHistoryOut:
     query: schemas.HistoryQuery = call.query
     name = call.params["name"]
     sizes = await service.sizes(call.state.relational, call.org_id, name, query.days)
-    return schemas.HistoryOut.of(
+    return schemas.SegmentHistoryOut.of(
         sizes, await service.versions(call.state.relational, call.org_id, name)
     )
 
@@ -150,7 +150,7 @@ endpoints: list[Endpoint[Stores]] = [
     Endpoint(
         "GET", "/api/v1/segments/{name}/history", get_history, "segments:read",
         "How large a segment was, day by day, and what it was",
-        query=schemas.HistoryQuery, returns=schemas.HistoryOut, tags=_TAGS,
+        query=schemas.HistoryQuery, returns=schemas.SegmentHistoryOut, tags=_TAGS,
     ),
     Endpoint(
         "GET", "/api/v1/segments/{name}/export", export_segment, "segments:read",

@@ -213,14 +213,14 @@ class SizeItem(BaseModel):
     measured_at: dt.datetime
 
 
-class HistoryOut(BaseModel):
+class SegmentHistoryOut(BaseModel):
     sizes: list[SizeItem] = Field(
         description="of each day on which members were found, oldest first"
     )
     versions: list[VersionItem] = Field(description="what it was, newest first")
 
     @classmethod
-    def of(cls, sizes: Sequence[Row], versions: Sequence[Row]) -> "HistoryOut":
+    def of(cls, sizes: Sequence[Row], versions: Sequence[Row]) -> "SegmentHistoryOut":
         return cls(
             sizes=[SizeItem(**{**row, "left": row["gone"]}) for row in map(dict, sizes)],
             versions=[VersionItem(**row) for row in versions],

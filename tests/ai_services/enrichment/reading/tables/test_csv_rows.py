@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from ai_services.enrichment.reading.content.lines import ByteStream, split_blocks
@@ -48,6 +48,11 @@ def problems(data: bytes, **options: int) -> list[tuple[int, str]]:
     return [(line, p.problem) for piece in pieces(data, **options) for line, p in piece.problems]
 
 
+def _begins_with_comment(row: list[str]) -> bool:
+    first = next(cell.strip() for cell in row if cell.strip())
+    return first.startswith("#") and not all(row)
+
+
 @given(tables, st.sampled_from(",;\t|"), st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
 @example([["a", 'b"\n,"', "c"]], ",", csv.QUOTE_MINIMAL)
 def test_what_the_csv_module_writes_is_read_back(
@@ -58,6 +63,8 @@ def test_what_the_csv_module_writes_is_read_back(
     writer.writerows([NAMES, *table])
     data = out.getvalue().encode()
     filled = [row for row in table if any(cell.strip() for cell in row)]
+    # A row that lacks what a call needs and begins with a mark of comments is one.
+    assume(not any(_begins_with_comment(row) for row in filled))
     # A row of blanks alone is no row where no quote makes it one.
     got = [row for row in parsed(data) if any(cell and cell.strip() for cell in row)]
     assert got == [tuple(cell or None for cell in row) for row in filled]
