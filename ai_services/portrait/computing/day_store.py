@@ -5,7 +5,7 @@ As for snapshots, calls are taken as they were when they were last counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import date
 from typing import Final
 from uuid import UUID
@@ -16,17 +16,30 @@ from shared.calls import CONNECTED
 from shared.data_access.ports import Transaction
 
 # $2 first and $3 last day.
-SUBJECTS: Final = """
-    SELECT dimension, subject, calls.*
-    FROM ({source}) AS calls, LATERAL (
-        VALUES ('user', user_id), ('task', task_id), ('agent', agent_id), ('organisation', '')
-    ) AS of (dimension, subject)
-    WHERE subject IS NOT NULL"""
-_STANDING: Final = SUBJECTS.format(source=STANDING.replace("$6", "$2").replace("$7", "$3"))
+_STANDING: Final = STANDING.replace("$6", "$2").replace("$7", "$3")
+# One grouping for each dimension: together they would have to be sorted as text.
+_SUBJECTS: Final = {
+    "user": "user_id",
+    "task": "task_id",
+    "agent": "agent_id",
+    "organisation": "''::text",
+}
+
+
+def _by_subject(place: str, counts: Mapping[str, str]) -> str:
+    """What each subject has by day and `place`, of the calls in `standing`; `counts` are sums by their names."""
+    sums = listed(f"{amount} AS {name}" for name, amount in counts.items())
+    return "\n    UNION ALL ".join(
+        f"""SELECT '{dimension}' AS dimension, {subject} AS subject, call_date, {place}, {sums}
+    FROM standing WHERE {subject} IS NOT NULL GROUP BY 2, 3, 4 HAVING sum(sign) <> 0"""  # noqa: S608 - constants only
+        for dimension, subject in _SUBJECTS.items()
+    )
 
 
 _RENEW: Final = """
-WITH fresh AS MATERIALIZED ({fresh}), written AS (
+WITH standing AS MATERIALIZED ({standing}), fresh AS MATERIALIZED (
+    {fresh}
+), written AS (
     INSERT INTO {table} AS s (org_id, {key}, {counts})
     SELECT $1, {of_fresh} FROM fresh f LEFT JOIN {table} s
         ON s.org_id = $1 AND s.call_date BETWEEN $2 AND $3 AND {same}
@@ -44,7 +57,7 @@ SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM removed WHERE call
 """
 
 
-def _renew(table: str, place: str, counts: Sequence[str], fresh: str) -> str:
+def _renew(table: str, place: str, counts: Mapping[str, str], standing: str) -> str:
     """Only what differs is written: a conflict with a row that is right costs as much as a change of it."""
     key = ("dimension", "subject", "call_date", place)
     return _RENEW.format(
@@ -56,29 +69,31 @@ def _renew(table: str, place: str, counts: Sequence[str], fresh: str) -> str:
         same=" AND ".join(f"s.{one} = f.{one}" for one in key),
         differs=" OR ".join(f"s.{one} <> f.{one}" for one in counts),
         set=listed(counts, "{0} = excluded.{0}"),
-        fresh=fresh,
+        standing=standing,
+        fresh=_by_subject(place, counts),
     )
 
 
 _HOURS: Final = _renew(
     "portrait_hour",
     "hour",
-    ("calls", "connected"),
+    {
+        "calls": "sum(sign)",
+        "connected": "coalesce(sum(sign) FILTER (WHERE is_connected), 0)",
+    },
     f"""
-    SELECT dimension, subject, call_date,
-           extract(hour FROM started_at AT TIME ZONE $4)::smallint AS hour, sum(sign) AS calls,
-           coalesce(sum(sign) FILTER (WHERE call_status = '{CONNECTED}'), 0) AS connected
-    FROM ({_STANDING}) AS calls GROUP BY 1, 2, 3, 4 HAVING sum(sign) <> 0
+    SELECT user_id, task_id, agent_id, call_date, sign, call_status = '{CONNECTED}' AS is_connected,
+           extract(hour FROM started_at AT TIME ZONE $4)::smallint AS hour
+    FROM ({_STANDING}) AS calls
 """,  # noqa: S608 - constants only
 )
 _DURATIONS: Final = _renew(
     "portrait_duration",
     "bucket",
-    ("calls",),
+    {"calls": "sum(sign)"},
     f"""
-    SELECT dimension, subject, call_date, {BUCKET} AS bucket, sum(sign) AS calls
+    SELECT user_id, task_id, agent_id, call_date, sign, {BUCKET} AS bucket
     FROM ({_STANDING}) AS calls WHERE call_status = '{CONNECTED}'
-    GROUP BY 1, 2, 3, 4 HAVING sum(sign) <> 0
 """,  # noqa: S608 - constants only
 )
 
