@@ -68,7 +68,20 @@ async def test_what_is_wrong_is_refused_before_there_is_a_job(whole: RealService
 
 
 async def test_every_projection_is_rebuilt(whole: RealServices) -> None:
+    user = f"rebuilt-{uuid4()}"
+    call = {
+        "callid": user, "user_id": user, "customer_id": user, "started_at": "2024-12-04T09:30:00+08:00",
+        "duration_ms": 60_000, "call_status": "connected",
+        "turns": [{"role": "customer", "at_ms": 0, "text": "where is my parcel"}],
+    }  # fmt: skip
     async with whole.client() as client:
+        posted = await client.post("/api/v1/calls", json={"records": [call]})
+        assert posted.status_code == 200, posted.text
+
+        async def counted() -> bool:
+            return (await client.get(f"/api/v1/portrait/{user}")).status_code == 200
+
+        await until(counted, 30)
         for projection in ("search", "graph", "vectors"):
             answer = await client.post(f"/api/v1/admin/projections/{projection}/rebuild")
             assert answer.status_code == 202, answer.text

@@ -26,12 +26,15 @@ _SUBJECTS: Final = {
 }
 
 
+_OF_SUBJECT: Final = """SELECT '{dimension}' AS dimension, {subject} AS subject, call_date, {place}, {sums}
+    FROM standing WHERE {subject} IS NOT NULL GROUP BY 2, 3, 4 HAVING sum(sign) <> 0"""
+
+
 def _by_subject(place: str, counts: Mapping[str, str]) -> str:
     """What each subject has by day and `place`, of the calls in `standing`; `counts` are sums by their names."""
     sums = listed(f"{amount} AS {name}" for name, amount in counts.items())
     return "\n    UNION ALL ".join(
-        f"""SELECT '{dimension}' AS dimension, {subject} AS subject, call_date, {place}, {sums}
-    FROM standing WHERE {subject} IS NOT NULL GROUP BY 2, 3, 4 HAVING sum(sign) <> 0"""  # noqa: S608 - constants only
+        _OF_SUBJECT.format(dimension=dimension, subject=subject, place=place, sums=sums)
         for dimension, subject in _SUBJECTS.items()
     )
 

@@ -55,7 +55,7 @@ async def test_a_backlog_is_judged_by_a_batch_for_half_the_price(bench: Bench) -
     assert {one["analyzer"].split(":")[0] for one in found.values()} == {"llm"}
     assert found["c-007"]["evidence"] == [{"turn": 1, "text": f"第7号客户说：{COMPLAINS}"}]
     rows = await bench.ledger()
-    assert len(rows) == bench.asked == 4
+    assert len(rows) == bench.asked == 3
     assert {row["price_version"] for row in rows} == {"2025-01-01 batch"}
     assert {row["purpose"] for row in rows} == {"analysis"}
     assert await bench.count("analysis_backfill") == await bench.count("llm_file") == 0
@@ -103,7 +103,7 @@ async def test_what_the_batch_did_not_answer_is_asked_about_as_ever(bench: Bench
     bench.judge.batches.behaviour = BatchBehaviour(status="expired", answered=1)
     await backlog(bench, 40)
     found = await judged(bench)
-    assert Counter(one["step"] for one in found.values()) == {"cache": 13, "model": 27}
+    assert Counter(one["step"] for one in found.values()) == {"cache": 16, "model": 24}
 
 
 @pytest.mark.parametrize("how", ["omits", "single", "repeats"])

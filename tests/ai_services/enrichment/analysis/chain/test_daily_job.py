@@ -57,7 +57,7 @@ async def test_what_waits_is_judged_by_the_model_and_counted(bench: Bench, shop:
         "degraded": 0, "no_model_because": None,
     }  # fmt: skip
     assert (again["waited"], again["by_model"]) == (0, 0)
-    assert bench.asked == 4
+    assert bench.asked == 3
 
 
 async def test_without_an_answer_it_ends_and_says_why(bench: Bench, shop: Workshop) -> None:
@@ -79,4 +79,4 @@ async def test_two_workers_do_it_once(bench: Bench, shop: Workshop) -> None:
     async with working(bench), working(bench):
         told = await shop.result(await shop.ask(DAILY))
     assert told["by_model"] == 80
-    assert bench.asked == 7
+    assert bench.asked == 5
